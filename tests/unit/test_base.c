@@ -1,0 +1,158 @@
+/* base: buffers, cursors, checksums, addresses, random numbers. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "addr.h"
+#include "buf.h"
+#include "crc.h"
+#include "crc_tables.h"
+#include "cursor.h"
+#include "rng.h"
+
+/* What a buffer writes, a cursor reads back. */
+static void numbers_survive_the_round_trip(void **state)
+{
+    struct buf b;
+    buf_init(&b, 1000);
+    const uint64_t varints[] = {0, 1, 127, 128, 300, UINT32_MAX, UINT64_MAX};
+    buf_put_u8(&b, 0xfe);
+    buf_put_u16(&b, 0x1234);
+    buf_put_u32(&b, 0xdeadbeef);
+    buf_put_u64(&b, 0x0123456789abcdef);
+    for (size_t i = 0; i < sizeof varints / sizeof *varints; i++)
+        buf_put_varint(&b, varints[i]);
+    buf_put_blob(&b, bytes_str("llama"));
+
+    struct cursor c = cursor_of(buf_bytes(&b));
+    assert_int_equal(cursor_u8(&c), 0xfe);
+    assert_int_equal(cursor_u16(&c), 0x1234);
+    assert_int_equal(cursor_u32(&c), 0xdeadbeef);
+    assert_int_equal(cursor_u64(&c), 0x0123456789abcdef);
+    for (size_t i = 0; i < sizeof varints / sizeof *varints; i++)
+        assert_int_equal(cursor_varint(&c), varints[i]);
+    assert_true(bytes_equal(cursor_blob(&c), bytes_str("llama")));
+    assert_int_equal(cursor_finish(&c), OK);
+    buf_done(&b);
+}
+
+/* A buffer at its limit keeps what it has and remembers the first error. */
+static void a_full_buffer_says_so_once(void **state)
+{
+    struct buf b;
+    buf_init(&b, 4);
+    buf_put_u32(&b, 1);
+    assert_int_equal(b.err, OK);
+    buf_put_u8(&b, 1);
+    assert_int_equal(b.err, ERR_TOO_LARGE);
+    assert_int_equal(b.len, 4);
+    buf_done(&b);
+}
+
+/* A cut input gives zeros and the error, never a read past the end. */
+static void a_cut_input_is_an_error(void **state)
+{
+    struct cursor c = cursor_of(bytes_of("\x01\x02", 2));
+    assert_int_equal(cursor_u32(&c), 0);
+    assert_int_equal(c.err, ERR_TRUNCATED);
+    assert_int_equal(cursor_u8(&c), 0);
+    assert_int_equal(cursor_finish(&c), ERR_TRUNCATED);
+
+    c = cursor_of(bytes_of("\xff\xff\xff\xff\x0f", 5)); /* a blob of 4 GiB that is not there */
+    assert_int_equal(cursor_blob(&c).len, 0);
+    assert_int_equal(c.err, ERR_TRUNCATED);
+}
+
+/* Only the shortest form of a varint is read: one value, one encoding. */
+static void long_varints_are_malformed(void **state)
+{
+    const char *const bad[] = {"\x80\x00", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+                               "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"};
+    const size_t lengths[] = {2, 10, 11};
+    for (int i = 0; i < 3; i++) {
+        struct cursor c = cursor_of(bytes_of(bad[i], lengths[i]));
+        cursor_varint(&c);
+        assert_int_equal(c.err, ERR_MALFORMED);
+    }
+}
+
+/* The published check values, and every entry of the tables. */
+static void checksums_are_the_published_ones(void **state)
+{
+    struct bytes digits = bytes_str("123456789");
+    assert_int_equal(crc32_ieee(0, digits), 0xcbf43926);
+    assert_int_equal(crc32c(0, digits), 0xe3069283);
+    uint8_t text[300];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i * 7);
+    for (size_t cut = 0; cut <= sizeof text; cut += 13) {
+        uint32_t head = crc32c(0, bytes_of(text, cut));
+        assert_int_equal(crc32c(head, bytes_of(text + cut, sizeof text - cut)),
+                         crc32c(0, bytes_of(text, sizeof text)));
+    }
+    const uint32_t polynomials[] = {0xedb88320, 0x82f63b78};
+    for (int t = 0; t < 2; t++) {
+        const uint32_t(*table)[256] = t ? castagnoli_table : ieee_table;
+        for (uint32_t i = 0; i < 256; i++) {
+            uint32_t c = i;
+            for (int bit = 0; bit < 8; bit++)
+                c = c >> 1 ^ (c & 1 ? polynomials[t] : 0);
+            for (int row = 0; row < 8; row++, c = c >> 8 ^ table[0][c & 255])
+                assert_int_equal(table[row][i], c);
+        }
+    }
+}
+
+static struct addr v6(const char *hex16, uint16_t port)
+{
+    struct addr a = {.len = 16, .port = port};
+    memcpy(a.ip, hex16, 16);
+    return a;
+}
+
+static void addresses_print_as_people_write_them(void **state)
+{
+    char text[ADDR_TEXT_MAX];
+    struct addr v4 = {.ip = {127, 0, 0, 1}, .len = 4, .port = 7946};
+    assert_string_equal(addr_text(&v4, text), "127.0.0.1:7946");
+    struct addr mapped = v6("\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01", 7946);
+    assert_string_equal(addr_text(&mapped, text), "127.0.0.1:7946");
+    assert_true(addr_equal(&v4, &mapped));
+    struct addr one = v6("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", 1);
+    assert_string_equal(addr_text(&one, text), "[::1]:1");
+    struct addr doc = v6("\x20\x01\x0d\xb8\0\0\0\0\0\x01\0\0\0\0\0\0", 80);
+    assert_string_equal(addr_text(&doc, text), "[2001:db8:0:0:1::]:80");
+    struct addr any = v6("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 0);
+    assert_string_equal(addr_text(&any, text), "[::]:0");
+}
+
+/* The same seed, the same numbers: simulations rest on it. */
+static void random_numbers_follow_their_seed(void **state)
+{
+    struct rng a, b;
+    rng_init(&a, 7);
+    rng_init(&b, 7);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(rng_next(&a), rng_next(&b));
+    unsigned seen[6] = {0};
+    for (int i = 0; i < 6000; i++)
+        seen[rng_below(&a, 6)]++;
+    for (int i = 0; i < 6; i++)
+        assert_in_range(seen[i], 800, 1200);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_survive_the_round_trip),
+        cmocka_unit_test(a_full_buffer_says_so_once),
+        cmocka_unit_test(a_cut_input_is_an_error),
+        cmocka_unit_test(long_varints_are_malformed),
+        cmocka_unit_test(checksums_are_the_published_ones),
+        cmocka_unit_test(addresses_print_as_people_write_them),
+        cmocka_unit_test(random_numbers_follow_their_seed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
