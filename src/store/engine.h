@@ -1,0 +1,63 @@
+/* The engine's face: four ordered tables of byte strings, snapshots, and one
+ * writer at a time. LMDB stands behind it (store/lmdb), and an ordered table in
+ * memory for tests and simulations (engine_mem.h). A log in front of LMDB will
+ * be one more engine around another: everything above sees only resulting puts
+ * and deletes.
+ *
+ * Keys are 1 to 511 bytes, in byte order. Bytes that a transaction hands out
+ * are borrowed and hold until its next write or its end. */
+#ifndef YZMA_STORE_ENGINE_H
+#define YZMA_STORE_ENGINE_H
+
+#include "bytes.h"
+#include "err.h"
+
+enum table {
+    TABLE_META,    /* name -> bytes: identity, stamp clock, walk, members */
+    TABLE_CLOCKS,  /* replica id -> counter, floor */
+    TABLE_RECORDS, /* key -> record */
+    TABLE_ROWS,    /* replica id, counter -> kind, key: the history */
+    TABLES
+};
+
+struct engine;
+struct engine_txn;
+struct engine_cursor;
+struct engine_usage {
+    uint64_t entries[TABLES];
+    uint64_t table_bytes[TABLES]; /* pages in use; an estimate is enough */
+    uint64_t file_bytes, bytes_max;
+};
+
+struct engine_ops {
+    enum err (*read_begin)(struct engine *engine, struct engine_txn **ret);
+    enum err (*write_begin)(struct engine *engine, struct engine_txn **ret);
+    /* Of a write transaction: on OK all of it is durable, on an error nothing
+     * of it happened (ERR_FULL, ERR_IO). Ends the transaction either way. */
+    enum err (*commit)(struct engine_txn *txn);
+    /* Ends a read, or undoes a write. Closes nothing: cursors first. */
+    void (*end)(struct engine_txn *txn);
+    enum err (*get)(struct engine_txn *txn, enum table table, struct bytes key, struct bytes *ret);
+    /* ERR_FULL or ERR_IO: the transaction can then only be ended. */
+    enum err (*put)(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value);
+    enum err (*del)(struct engine_txn *txn, enum table table, struct bytes key); /* absent is OK */
+    /* A cursor may be used while its transaction writes, after a new seek. */
+    enum err (*cursor_open)(struct engine_txn *txn, enum table table, struct engine_cursor **ret);
+    void (*cursor_close)(struct engine_cursor *cursor);
+    /* The first entry at or above `from`; ERR_NOT_FOUND at the end. */
+    enum err (*cursor_seek)(struct engine_cursor *cursor, struct bytes from, struct bytes *ret_key,
+                            struct bytes *ret_value);
+    enum err (*cursor_next)(struct engine_cursor *cursor, struct bytes *ret_key, struct bytes *ret_value);
+    /* The last entry below `below`; ERR_NOT_FOUND when there is none. */
+    enum err (*cursor_before)(struct engine_cursor *cursor, struct bytes below, struct bytes *ret_key,
+                              struct bytes *ret_value);
+    void (*usage)(struct engine *engine, struct engine_usage *ret);
+    void (*close)(struct engine *engine);
+};
+
+/* The first member of every engine. */
+struct engine {
+    const struct engine_ops *ops;
+};
+
+#endif

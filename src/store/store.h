@@ -1,0 +1,243 @@
+/* The store's face: one replica's records, rows, clock and identity.
+ *
+ * Everything that changes the store is a piece of work (struct store_work): a
+ * client's write, a peer's rows, a piece of a walk. The committer begins a
+ * transaction, does the work that has queued, in order, against the newest
+ * state, and commits: all of it is durable then, or none of it happened. So
+ * counters, merges, token and floor checks never rest on a snapshot read
+ * elsewhere. Reads are snapshots, from any thread, each short.
+ *
+ * Behind the face stands an engine (engine.h). Nothing above knows which.
+ *
+ * One writer: store_begin .. store_commit are called by one thread at a time.
+ * snapshot_* may be called by any number of threads; one snapshot by one. */
+#ifndef YZMA_STORE_STORE_H
+#define YZMA_STORE_STORE_H
+
+#include "engine.h"
+#include "merge.h"
+#include "stamp.h"
+#include "starts.h"
+#include "token.h"
+
+enum {
+    STORE_FORMAT = 1,
+    TXN_RECORDS_MAX = 10000,  /* records that one transaction touches, about */
+    TXN_BYTES_MAX = 64 << 20, /* bytes of them; one value at least always fits */
+    NOTE_NAME_MAX = 128,
+};
+
+enum row_kind { ROW_PUT = 1, ROW_DELETE = 2 };
+
+/* ---- opening ------------------------------------------------------------- */
+
+struct store_options {
+    struct replica_id fresh_id; /* taken when the store is new or not the file it was */
+    uint64_t start_random;      /* this start's entry in the start list */
+    struct bytes file_identity; /* what the file is (inode, birth time); empty: not checked */
+    uint64_t wall_ms;
+    uint64_t skew_max_ms; /* Peering.ClockSkewMax */
+    size_t versions_max;  /* Server.MaxVersions */
+};
+
+struct store;
+
+/* Takes the engine (closes it with the store, also on failure), reads or makes
+ * the identity, appends this start to the start list: durable on return.
+ * ERR_VERSION (newer format), ERR_DAMAGED, ERR_FULL, ERR_IO, with a sentence in
+ * why. *ret_reidentified tells that an existing store took a new id. */
+enum err store_open(struct engine *engine, const struct store_options *options, struct store **ret,
+                    bool *ret_reidentified, struct buf *why) MUST_USE;
+void store_close(struct store *store); /* all snapshots closed before */
+void store_usage(struct store *store, struct engine_usage *ret);
+
+/* ---- reading ------------------------------------------------------------- */
+
+struct snapshot;
+
+enum err snapshot_open(struct store *store, struct snapshot **ret) MUST_USE;
+void snapshot_close(struct snapshot *snapshot);
+
+/* The record under key, borrowing from the snapshot; ERR_NOT_FOUND (ret is then
+ * the empty record) or ERR_DAMAGED. ret must be initialised. */
+enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct record *ret) MUST_USE;
+
+/* Either may be NULL. The results must be initialised. */
+enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor) MUST_USE;
+
+struct identity {
+    struct replica_id id;
+    struct starts starts;
+    struct replica_id *predecessors; /* owned: ids this store had before, oldest first */
+    size_t predecessor_count;
+};
+void identity_done(struct identity *identity);
+enum err snapshot_identity(struct snapshot *snapshot, struct identity *ret) MUST_USE;
+
+/* A walk that this store is the receiver of. */
+enum walk_phase { WALK_NONE, WALK_RECORDS, WALK_ROWS };
+struct walk_state {
+    enum walk_phase phase;
+    uint64_t serial;        /* names this walk: counts up with each start */
+    uint8_t after[KEY_MAX]; /* all keys up to here are done (WALK_RECORDS) */
+    size_t after_len;
+    struct dot row_after;         /* all rows up to here are done (WALK_ROWS) */
+    bool has_low;                 /* false until the first piece */
+    struct clock low, high, last; /* see design: minimum of clocks, maximum of floors, maximum of clocks */
+    uint64_t keys_done;
+};
+void walk_state_done(struct walk_state *walk);
+enum err snapshot_walk(struct snapshot *snapshot, struct walk_state *ret) MUST_USE;
+/* True when a reader must not take the absence of this key for its deletion. */
+bool walk_hides(const struct walk_state *walk, struct bytes key);
+
+/* Records in key order from `from` on (inclusive). The bytes are the encoded
+ * record; scan_next gives ERR_NOT_FOUND at the end and does not verify: decode
+ * does. Keys and bytes are borrowed from the snapshot. */
+struct scan;
+enum err scan_open(struct snapshot *snapshot, struct bytes from, struct scan **ret) MUST_USE;
+enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_record) MUST_USE;
+void scan_close(struct scan *scan);
+
+struct row {
+    struct dot dot;
+    enum row_kind kind;
+    struct bytes key;
+};
+
+/* Rows from the first above `after` on, in order of (replica, counter), going on
+ * into the next replicas; ERR_NOT_FOUND at the end, ERR_DAMAGED. */
+struct row_scan;
+enum err row_scan_open(struct snapshot *snapshot, const struct dot *after, struct row_scan **ret) MUST_USE;
+enum err row_scan_next(struct row_scan *scan, struct row *ret) MUST_USE;
+void row_scan_close(struct row_scan *scan);
+
+/* Calls `each` for rows above the snapshot's own clock (found early in another
+ * replica's records), at most max; in row order. */
+enum err snapshot_rows_ahead(struct snapshot *snapshot, size_t max,
+                             void (*each)(void *ctx, const struct row *row), void *ctx) MUST_USE;
+
+/* Small named values that the node keeps (members, incarnation, ..).
+ * ERR_NOT_FOUND; bytes borrowed from the snapshot. */
+enum err snapshot_note(struct snapshot *snapshot, const char *name, struct bytes *ret) MUST_USE;
+/* All notes whose name starts with prefix, in name order. */
+enum err snapshot_notes(struct snapshot *snapshot, const char *prefix,
+                        void (*each)(void *ctx, struct bytes name, struct bytes value), void *ctx) MUST_USE;
+
+uint64_t snapshot_key_count(struct snapshot *snapshot); /* records, those without versions included */
+
+/* ---- writing ------------------------------------------------------------- */
+
+enum work_kind {
+    WORK_WRITE,      /* a client's put or delete */
+    WORK_ROWS,       /* a peer's rows of one replica, in counter order, raising the clock */
+    WORK_AHEAD,      /* rows and records that raise no clock */
+    WORK_WALK_START, /* forget the pieces so far, begin at the first key */
+    WORK_WALK_PIECE, /* records of (after, through] */
+    WORK_WALK_ROWS,  /* the rows, after the last piece; with `last`: the end of the walk */
+    WORK_WALK_STOP,  /* broken off for good: what was merged stays, the clock does not rise */
+    WORK_PRUNE,      /* raise the floor */
+    WORK_NOTES,      /* put or remove notes */
+    WORK_REIDENTIFY, /* take a new replica id */
+};
+
+struct write_work {
+    struct bytes key, type, value; /* borrowed until done */
+    bool remove;                   /* a delete: type and value unused */
+    bool add;                      /* mode=add: replaces nothing */
+    uint64_t expires_ms;
+    const struct token *token; /* or NULL; borrowed until done. Replaces exactly what it saw */
+    /* results */
+    struct dot dot; /* counter 0: a delete that removed nothing, so no operation */
+    uint64_t stamp;
+    size_t versions; /* held now under the key */
+};
+/* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_CONFLICT
+ * (versions_max reached), ERR_WALKING (the key is hidden), ERR_DAMAGED. */
+
+struct work_entry {
+    struct dot dot; /* of the row; unused in WORK_WALK_PIECE */
+    enum row_kind kind;
+    struct bytes key;
+    struct bytes record; /* encoded; empty where an entry before brought the same key, and in WALK_ROWS */
+};
+
+struct rows_work {
+    struct buf payload;         /* owned: what the entries borrow from */
+    struct work_entry *entries; /* owned array; WORK_ROWS: of one origin, ascending */
+    size_t count;
+    struct replica_id origin; /* WORK_ROWS: whose */
+    uint64_t from, to;        /* WORK_ROWS: these are its rows in (from, to], each counter once */
+    /* WORK_WALK_*: */
+    uint64_t serial;        /* of the walk; another: ERR_REFUSED */
+    uint8_t after[KEY_MAX]; /* WALK_PIECE: must be where the walk stands, else ERR_REFUSED */
+    size_t after_len;
+    uint8_t through[KEY_MAX]; /* the last key of the piece; unused when last */
+    size_t through_len;
+    bool last;                               /* WALK_PIECE: nothing follows; WALK_ROWS: the walk is over */
+    struct dot row_after;                    /* WALK_ROWS: must be where the walk stands */
+    struct clock source_clock, source_floor; /* owned: of the snapshot the piece was read from */
+};
+/* WORK_ROWS: ERR_BEHIND (own clock[origin] < from), ERR_WALKING, ERR_MALFORMED (a
+ * counter missing, a record that does not decode or does not include its row),
+ * ERR_DAMAGED (a record of ours). Rows before the bad one are applied and the
+ * clock stands at the last of them. Rows at or below the clock are skipped.
+ * WORK_WALK_PIECE may stop early at a transaction's limit: the walk's `after`
+ * then stands before `through`, and the caller asks again from there. */
+
+struct note {
+    char name[NOTE_NAME_MAX];
+    struct buf value; /* owned */
+    bool remove;
+};
+
+struct store_work {
+    enum work_kind kind;
+    enum err err; /* the result, when done */
+    union {
+        struct write_work write;
+        struct rows_work rows; /* WORK_ROWS, WORK_AHEAD, WORK_WALK_* */
+        struct {
+            struct clock floor; /* owned: the target; cut to the own clock */
+            bool more;          /* result: a transaction's limit was reached before it */
+        } prune;
+        struct {
+            struct note *list; /* owned */
+            size_t count;
+        } notes;
+        struct {
+            struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
+            uint64_t fork;                    /* own operations above it are put again under new_id */
+            uint64_t start_random;
+        } reidentify;
+    };
+    /* For whoever runs the work: called once, after the commit or the failure. */
+    void (*done)(struct store_work *work);
+    void *ctx;
+    uint64_t ticket;
+    struct store_work *next;
+};
+
+struct store_work *store_work_new(enum work_kind kind);
+void store_work_free(struct store_work *work); /* and what it owns; takes NULL */
+/* What it adds to a transaction, to stay within TXN_RECORDS_MAX and TXN_BYTES_MAX. */
+void store_work_cost(const struct store_work *work, size_t *ret_records, size_t *ret_bytes);
+
+struct store_txn;
+enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **ret) MUST_USE;
+/* Does one piece and sets work->err. A refusal leaves the transaction as it was
+ * or consistently part-done (see above) and the transaction goes on. Returns an
+ * error only when the engine failed: the transaction can then only be undone. */
+enum err store_do(struct store_txn *txn, struct store_work *work) MUST_USE;
+enum err store_commit(struct store_txn *txn) MUST_USE; /* ends txn either way */
+void store_undo(struct store_txn *txn);
+
+struct store_counters {
+    uint64_t stamps_ahead;    /* remote stamps too far in the future to adopt */
+    uint64_t records_merged;  /* of peers */
+    uint64_t records_damaged; /* met while working */
+    uint64_t rows_pruned;
+};
+void store_counters(const struct store *store, struct store_counters *ret);
+
+#endif
