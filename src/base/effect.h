@@ -18,10 +18,12 @@ enum effect_kind {
     EFFECT_STREAM_OPEN,  /* stream, port_kind, to or (when to.len is 0) target "host:port" */
     EFFECT_STREAM_SEND,  /* stream, bytes: queued behind what was sent before */
     EFFECT_STREAM_CLOSE, /* stream: after what is queued has left. No event follows */
-    EFFECT_NOTICE,       /* level, text: one log line, "event=member_suspect node=pacha by=kronk" */
-    EFFECT_STORE,        /* ticket, work: for the committer, answered by an event */
-    EFFECT_RESOLVE,      /* ticket, target "host:port": answered by an event with addresses */
-    EFFECT_REPLY,        /* ticket, reply: ends a request that came in as an event */
+    EFFECT_STREAM_PAUSE, /* stream: read no more of it for now */
+    EFFECT_STREAM_RESUME,
+    EFFECT_NOTICE,  /* level, text: one log line, "event=member_suspect node=pacha by=kronk" */
+    EFFECT_STORE,   /* ticket, work: for the committer, answered by an event */
+    EFFECT_RESOLVE, /* ticket, target "host:port": answered by an event with addresses */
+    EFFECT_REPLY,   /* ticket, reply: ends a request that came in as an event */
 };
 
 enum stream_kind { STREAM_GOSSIP, STREAM_SYNC };

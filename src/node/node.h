@@ -1,0 +1,107 @@
+/* The pure node: membership (swim), replication (sync) and forgetting behind one
+ * step function.
+ *
+ * The world hands in the time and one event, and carries out the effects that
+ * come back (effect.h). Nothing here waits, draws random numbers of its own,
+ * knows a socket or reads a clock: the daemon drives a node from libuv and the
+ * committer, a test from a heap of events in virtual time, and both see the same
+ * behaviour. What must be durable goes out as EFFECT_STORE and comes back as
+ * NODE_STORED; reads are short snapshots of the store. */
+#ifndef YZMA_NODE_NODE_H
+#define YZMA_NODE_NODE_H
+
+#include "effect.h"
+#include "rng.h"
+#include "store.h"
+#include "swim.h"
+
+enum node_event_kind {
+    NODE_TICK,            /* the deadline has come */
+    NODE_DATAGRAM,        /* from, bytes */
+    NODE_STREAM_ACCEPTED, /* stream, stream_kind, from */
+    NODE_STREAM_OPENED,   /* stream */
+    NODE_STREAM_DATA,     /* stream, bytes: a piece of any size above 0 */
+    NODE_STREAM_DRAINED,  /* stream, queued: bytes sent that still wait in the world's queue */
+    NODE_STREAM_CLOSED,   /* stream, text: the other side, or a failure; also a failed open */
+    NODE_STORED,          /* ticket, work: done, its result in work->err. The world frees it after the step */
+    NODE_STORE_CHANGED,   /* something was committed, here or by a client */
+    NODE_RESOLVED,        /* ticket, addrs, addr_count; text when there are none */
+    NODE_REQUEST,         /* ticket, request: answered by EFFECT_REPLY with the same ticket */
+    NODE_CONFIGURE,       /* names: the new block list */
+};
+
+enum node_request {
+    NODE_REQUEST_JOIN,  /* names: "host:port"; answered when all are tried, within 10 s */
+    NODE_REQUEST_LEAVE, /* for good; answered when it is durable and told */
+    NODE_REQUEST_MEMBERS,
+    NODE_REQUEST_STATUS,
+    NODE_REQUEST_READY,
+    NODE_REQUEST_SHUTDOWN, /* announces memberlist's leave; answered when that is told, within 2 s */
+};
+
+struct node_event {
+    enum node_event_kind kind;
+    uint64_t now_ms;  /* monotonic; never below that of an earlier event */
+    uint64_t wall_ms; /* since 1970; may jump */
+    enum stream_kind stream_kind;
+    enum node_request request;
+    uint64_t stream, ticket;
+    size_t queued;
+    struct addr from;
+    struct bytes bytes; /* borrowed for the step */
+    const char *text;   /* borrowed */
+    const struct addr *addrs;
+    size_t addr_count;
+    struct store_work *work;
+    const char *const *names;
+    size_t name_count;
+};
+
+/* The answer to a request: `data` is the JSON that goes under "Data".
+ *   JOIN     OK, or ERR_REFUSED when no peer was reached; data in both cases
+ *   READY    OK, or ERR_WALKING with {"Reason","Peer","KeysDone","KeysTotal"}
+ *   others   OK */
+struct node_reply {
+    enum err err;
+    char *error; /* owned; NULL for none: the text under "Error" */
+    struct buf data;
+};
+void node_reply_free(struct node_reply *reply);
+
+struct node_config {
+    const char *name;            /* Peering.Name; the member name is this, '-', the replica's UUID */
+    const char *federation_name; /* Peering.Federation.NodeName */
+    const char *ingress;         /* Federation.APIIngress: "host:port" where peers reach replication */
+    struct addr advertise;       /* of gossip */
+    const struct swim_profile *profile;
+    const char *const *join; /* -j and Peering.Join: tried again for ever */
+    size_t join_count;
+    const char *const *block; /* Peering.Block: Name or full member name */
+    size_t block_count;
+    uint64_t forget_after_ms, history_ms, history_max_bytes, skew_max_ms;
+    uint64_t value_max; /* bytes: API.MaxValueBytes; a peer's larger ones are taken all the same */
+    struct rng rng;     /* seeded by the world, with 256 random bits in the daemon */
+    /* Counters of the world (API, committer, sockets) for the status page; may be NULL. */
+    void (*world_counters)(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
+                           void *each_ctx);
+    void *world_ctx;
+};
+
+struct node;
+
+/* Borrows the store; copies the configuration. The first effects (joining the
+ * configured and the remembered members) come with the first tick, which is due
+ * at once. ERR_DAMAGED or ERR_IO when the store's notes cannot be read. */
+enum err node_new(const struct node_config *config, struct store *store, uint64_t now_ms, uint64_t wall_ms,
+                  struct node **ret) MUST_USE;
+void node_free(struct node *node);
+
+void node_step(struct node *node, const struct node_event *event, struct effects *out);
+/* When a NODE_TICK is next wanted, on the clock of now_ms. */
+uint64_t node_deadline(const struct node *node);
+
+/* The note under which the member name of a replica is kept for readers of
+ * versions: NODE_NOTE_NAME followed by its UUID. */
+#define NODE_NOTE_NAME "name/"
+
+#endif
