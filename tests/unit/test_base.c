@@ -10,7 +10,9 @@
 #include "crc.h"
 #include "crc_tables.h"
 #include "cursor.h"
+#include "json_out.h"
 #include "rng.h"
+#include "utf8.h"
 
 /* What a buffer writes, a cursor reads back. */
 static void numbers_survive_the_round_trip(void **state)
@@ -143,6 +145,67 @@ static void random_numbers_follow_their_seed(void **state)
         assert_in_range(seen[i], 800, 1200);
 }
 
+/* Only the shortest form of a code point is UTF-8, and no surrogate is. */
+static void utf8_is_read_strictly(void **state)
+{
+    const char *const good[] = {"",
+                                "ascii only, and more than eight",
+                                "\x7f",
+                                "\xc2\x80",
+                                "\xdf\xbf",
+                                "\xe0\xa0\x80",
+                                "\xed\x9f\xbf",
+                                "\xee\x80\x80",
+                                "\xf0\x90\x80\x80",
+                                "\xf4\x8f\xbf\xbf"};
+    const char *const bad[] = {"\x80",
+                               "\xc1\xbf",
+                               "\xc2",
+                               "\xe0\x9f\xbf",
+                               "\xed\xa0\x80",
+                               "\xe1\x80",
+                               "\xf0\x8f\xbf\xbf",
+                               "\xf4\x90\x80\x80",
+                               "\xf5\x80\x80\x80",
+                               "\xff"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(utf8_valid_until(bytes_str(good[i])), strlen(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(utf8_valid_until(bytes_str(bad[i])), 0);
+    assert_int_equal(utf8_valid_until(bytes_str("0123456789\xff"
+                                                "0")),
+                     10);
+}
+
+/* What comes out is JSON, whatever bytes a name holds. */
+static void json_is_written_with_commas_and_escapes(void **state)
+{
+    struct buf b;
+    buf_init(&b, 1000);
+    struct json_out j = json_out_to(&b);
+    json_object(&j);
+    json_field_text(&j, "text", "a\"\\\n\x01\xc3\xa9\xff.");
+    json_name(&j, "list");
+    json_array(&j);
+    json_number(&j, UINT64_MAX);
+    json_array(&j);
+    json_array_end(&j);
+    json_null(&j);
+    json_array_end(&j);
+    json_field_bool(&j, "yes", true);
+    json_name(&j, "raw");
+    json_raw(&j, bytes_str("[1]"));
+    json_field_number(&j, "n", 7);
+    json_object_end(&j);
+
+    buf_put_u8(&b, 0);
+    assert_int_equal(b.err, OK);
+    assert_string_equal((char *)b.data,
+                        "{\"text\":\"a\\\"\\\\\\n\\u0001\xc3\xa9\xef\xbf\xbd.\","
+                        "\"list\":[18446744073709551615,[],null],\"yes\":true,\"raw\":[1],\"n\":7}");
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +216,8 @@ int main(void)
         cmocka_unit_test(checksums_are_the_published_ones),
         cmocka_unit_test(addresses_print_as_people_write_them),
         cmocka_unit_test(random_numbers_follow_their_seed),
+        cmocka_unit_test(utf8_is_read_strictly),
+        cmocka_unit_test(json_is_written_with_commas_and_escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

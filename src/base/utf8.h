@@ -1,0 +1,15 @@
+/* UTF-8 as RFC 3629 has it: no over-long forms, no surrogates, nothing above
+ * U+10FFFF. */
+#ifndef YZMA_BASE_UTF8_H
+#define YZMA_BASE_UTF8_H
+
+#include "bytes.h"
+
+/* The length, 1 to 4, of the sequence at the front; 0 when it is not UTF-8 (or
+ * nothing is left). */
+size_t utf8_length(struct bytes text);
+
+/* How many bytes from the front are UTF-8: text.len when all are. */
+size_t utf8_valid_until(struct bytes text);
+
+#endif
