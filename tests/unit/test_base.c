@@ -12,6 +12,7 @@
 #include "cursor.h"
 #include "json_out.h"
 #include "rng.h"
+#include "timers.h"
 #include "utf8.h"
 
 /* What a buffer writes, a cursor reads back. */
@@ -206,6 +207,32 @@ static void json_is_written_with_commas_and_escapes(void **state)
     buf_done(&b);
 }
 
+/* Whatever was set, moved and cancelled in between: the first timer is the one
+ * with the smallest time, as a look at all of them says. */
+static void the_first_timer_is_the_earliest(void **state)
+{
+    enum { TIMERS = 50 };
+    struct timer all[TIMERS] = {0};
+    struct timers timers = {0};
+    struct rng rng;
+    rng_init(&rng, 7);
+    for (int step = 0; step < 5000; step++) {
+        struct timer *timer = &all[rng_below(&rng, TIMERS)];
+        if (rng_permille(&rng, 400))
+            timers_cancel(&timers, timer);
+        else
+            timers_set(&timers, timer, rng_below(&rng, 1000));
+
+        uint64_t earliest = UINT64_MAX;
+        for (int i = 0; i < TIMERS; i++)
+            if (timer_is_set(&all[i]) && all[i].at < earliest)
+                earliest = all[i].at;
+        assert_int_equal(timers_deadline(&timers), earliest);
+        assert_int_equal(timers_first(&timers) ? timers_first(&timers)->at : UINT64_MAX, earliest);
+    }
+    timers_done(&timers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +245,7 @@ int main(void)
         cmocka_unit_test(random_numbers_follow_their_seed),
         cmocka_unit_test(utf8_is_read_strictly),
         cmocka_unit_test(json_is_written_with_commas_and_escapes),
+        cmocka_unit_test(the_first_timer_is_the_earliest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
