@@ -2,9 +2,9 @@
 
 #include "check.h"
 #include "mem.h"
+#include "notice.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 struct effect *effects_add(struct effects *out, enum effect_kind kind)
@@ -41,18 +41,17 @@ void effects_stream_close(struct effects *out, uint64_t stream)
 
 void effects_notice(struct effects *out, enum notice_level level, const char *format, ...)
 {
+    struct buf line;
+    buf_init(&line, NOTICE_LINE_MAX);
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    notice_format(&line, format, args);
     va_end(args);
-    CHECK(n >= 0);
-    char *text = mem_new((size_t)n + 1);
-    va_start(args, format);
-    vsnprintf(text, (size_t)n + 1, format, args);
-    va_end(args);
+    buf_put_u8(&line, '\0');
+    CHECK(line.err == OK);
     struct effect *effect = effects_add(out, EFFECT_NOTICE);
     effect->level = level;
-    effect->text = text;
+    effect->text = (char *)line.data;
 }
 
 void effects_done(struct effects *out)

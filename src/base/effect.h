@@ -55,6 +55,7 @@ struct effect *effects_add(struct effects *out, enum effect_kind kind);
 void effects_datagram(struct effects *out, const struct addr *to, struct bytes packet); /* copies */
 void effects_stream_send(struct effects *out, uint64_t stream, struct buf *bytes);      /* takes, empties */
 void effects_stream_close(struct effects *out, uint64_t stream);
+/* Formats as notice.h has it: values are quoted where they need it. */
 void effects_notice(struct effects *out, enum notice_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -57,3 +57,17 @@ size_t utf8_valid_until(struct bytes text)
     }
     return at;
 }
+
+struct text_position text_position(struct bytes text, size_t offset)
+{
+    struct text_position position = {.line = 1, .column = 1};
+    for (size_t i = 0; i < offset && i < text.len; i++) {
+        if (text.data[i] == '\n') {
+            position.line++;
+            position.column = 1;
+        } else if ((text.data[i] & 0xc0) != 0x80) { /* continuation bytes belong to the one before */
+            position.column++;
+        }
+    }
+    return position;
+}

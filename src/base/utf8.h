@@ -1,5 +1,5 @@
 /* UTF-8 as RFC 3629 has it: no over-long forms, no surrogates, nothing above
- * U+10FFFF. */
+ * U+10FFFF. And where in a text a byte stands, as an editor counts it. */
 #ifndef YZMA_BASE_UTF8_H
 #define YZMA_BASE_UTF8_H
 
@@ -11,5 +11,11 @@ size_t utf8_length(struct bytes text);
 
 /* How many bytes from the front are UTF-8: text.len when all are. */
 size_t utf8_valid_until(struct bytes text);
+
+/* Both from 1; the column counts characters, and lines end at '\n'. */
+struct text_position {
+    size_t line, column;
+};
+struct text_position text_position(struct bytes text, size_t offset);
 
 #endif
