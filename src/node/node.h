@@ -11,6 +11,7 @@
 #define YZMA_NODE_NODE_H
 
 #include "effect.h"
+#include "node_request.h"
 #include "rng.h"
 #include "store.h"
 #include "swim.h"
@@ -30,15 +31,6 @@ enum node_event_kind {
     NODE_CONFIGURE,       /* names: the new block list */
 };
 
-enum node_request {
-    NODE_REQUEST_JOIN,  /* names: "host:port"; answered when all are tried, within 10 s */
-    NODE_REQUEST_LEAVE, /* for good; answered when it is durable and told */
-    NODE_REQUEST_MEMBERS,
-    NODE_REQUEST_STATUS,
-    NODE_REQUEST_READY,
-    NODE_REQUEST_SHUTDOWN, /* announces memberlist's leave; answered when that is told, within 2 s */
-};
-
 struct node_event {
     enum node_event_kind kind;
     uint64_t now_ms;  /* monotonic; never below that of an earlier event */
@@ -56,17 +48,6 @@ struct node_event {
     const char *const *names;
     size_t name_count;
 };
-
-/* The answer to a request: `data` is the JSON that goes under "Data".
- *   JOIN     OK, or ERR_REFUSED when no peer was reached; data in both cases
- *   READY    OK, or ERR_WALKING with {"Reason","Peer","KeysDone","KeysTotal"}
- *   others   OK */
-struct node_reply {
-    enum err err;
-    char *error; /* owned; NULL for none: the text under "Error" */
-    struct buf data;
-};
-void node_reply_free(struct node_reply *reply);
 
 struct node_config {
     const char *name;            /* Peering.Name; the member name is this, '-', the replica's UUID */
@@ -99,9 +80,5 @@ void node_free(struct node *node);
 void node_step(struct node *node, const struct node_event *event, struct effects *out);
 /* When a NODE_TICK is next wanted, on the clock of now_ms. */
 uint64_t node_deadline(const struct node *node);
-
-/* The note under which the member name of a replica is kept for readers of
- * versions: NODE_NOTE_NAME followed by its UUID. */
-#define NODE_NOTE_NAME "name/"
 
 #endif

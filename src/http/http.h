@@ -1,0 +1,75 @@
+/* The HTTP edge: GNU libmicrohttpd in front, the store and the node behind.
+ *
+ * A pool of worker threads, each with an epoll of its own, parses requests and
+ * calls us. Reads are answered at once from a snapshot. Writes, cluster calls and
+ * reads that wait for a token are parked: the connection is suspended, what it
+ * waits for is asked of the backend, and whoever has the answer resumes it. No
+ * worker ever waits.
+ *
+ * This folder knows neither the committer nor the event loop: what it needs of
+ * them is struct http_backend.
+ *
+ *   http_start .. http_quiesce (no new connections) .. http_stop (what is in
+ *   flight is answered, all connections closed) .. http_free (once each done()
+ *   that the backend owes has been called) */
+#ifndef YZMA_HTTP_HTTP_H
+#define YZMA_HTTP_HTTP_H
+
+#include "effect.h"
+#include "node_request.h"
+#include "store.h"
+
+struct http_backend {
+    void *ctx;
+    struct store *store;
+    /* Hands a write to the committer. On OK work->done is called exactly once,
+     * from any thread, also when everything is shutting down (ERR_CLOSED), and
+     * frees the work. On an error (ERR_FULL: the queue; ERR_CLOSED) done is not
+     * called and the work stays the caller's. */
+    enum err (*submit)(void *ctx, struct store_work *work);
+    /* Asks the node. The names are borrowed for the call. On OK done is called
+     * exactly once, from any thread, and owns the reply. */
+    enum err (*request)(void *ctx, enum node_request request, const char *const *names, size_t name_count,
+                        void (*done)(void *done_ctx, struct node_reply *reply), void *done_ctx);
+    uint64_t (*wall_ms)(void *ctx); /* since 1970 */
+    void (*log)(void *ctx, enum notice_level level, const char *line);
+};
+
+struct http_options {
+    const char *bind; /* "host:port"; port 0 takes a free one */
+    unsigned threads; /* 0: one per core */
+    unsigned connections_max;
+    uint64_t value_max;  /* bytes of a body */
+    uint64_t bodies_max; /* bytes of all bodies in flight */
+    uint64_t request_timeout_ms;
+    uint64_t slow_request_ms; /* 0: none is logged */
+    const char *const *allowed_origins;
+    size_t allowed_origin_count;
+};
+
+struct http;
+
+/* Copies the options and the backend. On an error `why` says in one line what
+ * could not be done: "cannot listen on 127.0.0.1:8080: Address already in use". */
+enum err http_start(const struct http_options *options, const struct http_backend *backend, struct http **ret,
+                    struct buf *why) MUST_USE;
+/* "127.0.0.1:8080": what it listens on, with the real port. */
+const char *http_address(const struct http *http);
+uint16_t http_port(const struct http *http);
+
+/* To be called after each commit: requests that wait for the clock look again. */
+void http_on_commit(struct http *http);
+
+/* Takes no more connections; keep-alive ones are closed with their next answer. */
+void http_quiesce(struct http *http);
+/* Waits until every request in flight is answered, at most deadline_ms, then
+ * answers the parked ones with 503 and closes all connections. Calls
+ * http_quiesce if nobody did. */
+void http_stop(struct http *http, uint64_t deadline_ms);
+void http_free(struct http *http); /* after http_stop; takes NULL */
+
+/* Names like api_requests, for the status page; from any thread. */
+void http_counters(const struct http *http, void (*each)(void *each_ctx, const char *name, uint64_t value),
+                   void *each_ctx);
+
+#endif
