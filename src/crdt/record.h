@@ -63,6 +63,8 @@ uint64_t record_last_stamp(const struct record *r);
  * the largest (stamp, dot); NULL without any. */
 const struct version *record_surfaced(const struct record *r, uint64_t now_ms);
 
+/* Appends. ERR_TOO_LARGE in out->err for more versions or replicas than decoding
+ * takes; canonical: equal records give equal bytes. */
 void record_encode(struct bytes key, const struct record *r, struct buf *out);
 /* Borrows from bytes. ERR_CHECKSUM, ERR_VERSION, ERR_MALFORMED, ERR_TRUNCATED;
  * ret is then empty. ret must be initialised ({0} or used before). */

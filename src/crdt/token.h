@@ -27,6 +27,7 @@ struct token {
     struct clock after;
 };
 
+/* {0} is the empty token; the makers below replace what was there. */
 void token_done(struct token *t);
 uint64_t token_key_hash(struct bytes key);
 /* Of a read: the versions held; after = their dots, the context and the floor. */
@@ -35,7 +36,8 @@ void token_of_read(struct token *t, struct bytes key, const struct record *recor
  * (counter 0): its token is that of a read of the empty record. */
 void token_of_write(struct token *t, struct bytes key, const struct dot *dot);
 
-void token_encode(const struct token *t, struct buf *out); /* base64url, no padding, no NUL */
+/* base64url, no padding, no NUL. ERR_TOO_LARGE in out->err above TOKEN_TEXT_MAX. */
+void token_encode(const struct token *t, struct buf *out);
 /* ERR_MALFORMED for anything that token_encode does not write. */
 enum err token_decode(struct bytes text, struct token *ret) MUST_USE;
 bool token_saw(const struct token *t, const struct dot *dot);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "addr.h"
+#include "base64.h"
 #include "buf.h"
 #include "crc.h"
 #include "crc_tables.h"
@@ -233,9 +234,45 @@ static void the_first_timer_is_the_earliest(void **state)
     timers_done(&timers);
 }
 
+/* base64url as RFC 4648 has it (10), for every length, and back. */
+static void base64url_is_the_one_of_the_rfc(void **state)
+{
+    const char *const plain[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar", "\xff\xef\xfe"};
+    const char *const coded[] = {"", "Zg", "Zm8", "Zm9v", "Zm9vYg", "Zm9vYmE", "Zm9vYmFy", "_-_-"};
+    struct buf text, back;
+    buf_init(&text, 100), buf_init(&back, 100);
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        buf_reset(&text), buf_reset(&back);
+        buf_put_text(&text, "kept:");
+        buf_put_text(&text, plain[i]);
+        buf_base64url_from(&text, 5);
+        buf_put_u8(&text, 0);
+        assert_string_equal((char *)text.data + 5, coded[i]);
+        assert_memory_equal(text.data, "kept:", 5);
+        assert_int_equal(base64url_decode(bytes_str(coded[i]), &back), OK);
+        assert_true(bytes_equal(buf_bytes(&back), bytes_str(plain[i])));
+    }
+    buf_done(&text), buf_done(&back);
+}
+
+/* Padding, other letters, a lone letter and stray bits are refused. */
+static void base64url_reads_one_form_only(void **state)
+{
+    const char *const wrong[] = {"Zg==", "Z", "Zm9vY", "Zh", "Zm9", "Z+8v", "Zm 9", "Zg\n"};
+    struct buf out;
+    buf_init(&out, 100);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(base64url_decode(bytes_str(wrong[i]), &out), ERR_MALFORMED);
+        assert_int_equal(out.len, 0);
+    }
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(base64url_is_the_one_of_the_rfc),
+        cmocka_unit_test(base64url_reads_one_form_only),
         cmocka_unit_test(numbers_survive_the_round_trip),
         cmocka_unit_test(a_full_buffer_says_so_once),
         cmocka_unit_test(a_cut_input_is_an_error),

@@ -1,0 +1,15 @@
+/* base64url without padding (RFC 4648, 5). One text for each run of bytes:
+ * decoding refuses padding, other letters and stray bits. */
+#ifndef YZMA_BASE_BASE64_H
+#define YZMA_BASE_BASE64_H
+
+#include "buf.h"
+
+/* Replaces the bytes of b from offset on by their base64url, in place. */
+void buf_base64url_from(struct buf *b, size_t offset);
+
+/* Appends the bytes that text stands for. ERR_MALFORMED, and out is then as it
+ * was; ERR_TOO_LARGE, ERR_NOMEM from out. */
+enum err base64url_decode(struct bytes text, struct buf *out) MUST_USE;
+
+#endif
