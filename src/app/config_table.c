@@ -143,6 +143,22 @@ static void list_add(struct config_list *list, struct bytes text)
     list->texts[list->count++] = mem_text_of(text);
 }
 
+enum err config_add_peer(struct config_list *list, struct bytes text)
+{
+    if (!is_peer(text))
+        return ERR_MALFORMED;
+    list_add(list, text);
+    return OK;
+}
+
+void config_list_done(struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->texts[i]);
+    free(list->texts);
+    *list = (struct config_list){0};
+}
+
 static bool set_text(const struct setting *s, char **field, struct bytes text)
 {
     bool good = s->kind == SETTING_ADDRESS
@@ -337,13 +353,9 @@ void setting_done(const struct setting *s, struct config *config)
         break;
     case SETTING_PEERS:
     case SETTING_NAMES:
-    case SETTING_ORIGINS: {
-        struct config_list *list = field;
-        for (size_t i = 0; i < list->count; i++)
-            free(list->texts[i]);
-        free(list->texts);
+    case SETTING_ORIGINS:
+        config_list_done(field);
         break;
-    }
     default:
         break;
     }

@@ -1,0 +1,45 @@
+# The front door: short names for what Meson, ninja and the scripts do. Every
+# target first installs the Debian packages that it lacks (scripts/install-deps.sh).
+
+BUILD ?= build
+
+# Builds build/yzma, optimised and with debug information.
+all: yzma
+yzma: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) yzma
+
+$(BUILD)/build.ninja:
+	@scripts/install-deps.sh build
+	@meson setup $(BUILD)
+
+# Starts one node. Without a configuration file: API on 127.0.0.1:8080, data in ./yzma.db.
+run: yzma
+	@exec $(BUILD)/yzma
+
+# All tests: unit, property, scenario and system. Ends with "N passed, N failed".
+test: $(BUILD)/build.ninja
+	@scripts/install-deps.sh build test
+	@ninja -C $(BUILD)
+	@scripts/run-tests.py $(BUILD)
+
+# What CI runs: the tests again under sanitizers, and the gates on symbols and files.
+ci:
+	@.ci/run
+
+# Writes every C file as clang-format has it.
+format:
+	@scripts/install-deps.sh check
+	@scripts/check-format.sh --fix
+
+clean:
+	@rm -rf build build-asan build-tsan
+
+help:
+	@echo "make          builds $(BUILD)/yzma"
+	@echo "make run      starts one node without configuration"
+	@echo "make test     runs all tests"
+	@echo "make ci       what CI runs: tests, sanitizers, gates"
+	@echo "make format   formats the C files"
+	@echo "make clean    removes what was built"
+
+.PHONY: all yzma run test ci format clean help

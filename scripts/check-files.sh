@@ -1,0 +1,30 @@
+#!/bin/bash
+# Two rules about files as such: one file one subject, so none above 800 lines;
+# and no path of the machine that it was written on.
+# Usage: scripts/check-files.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lines_max=800
+passed=0 failed=0
+while read -r file; do
+    bad=0
+    case $file in
+    *vectors/* | */crc_tables.h | *.svg | *go.sum) ;; # data, not written by hand
+    *)
+        lines=$(wc -l <"$file")
+        if [ "$lines" -gt "$lines_max" ]; then
+            echo "$file: $lines lines, above $lines_max"
+            bad=1
+        fi
+        ;;
+    esac
+    # The brackets keep this file from finding itself.
+    if grep -InE '(^|[^A-Za-z0-9._/])/(wor[k]|roo[t]|home/[a-z]+|tmp/w[t])/' "$file"; then
+        echo "$file: names a path of one machine"
+        bad=1
+    fi
+    if [ "$bad" -eq 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+done < <(git ls-files)
+[ $((passed + failed)) -gt 0 ] || { echo "no files seen"; failed=1; }
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,21 @@
+/* The command line: what it says, and the words for people. */
+#ifndef YZMA_APP_CLI_H
+#define YZMA_APP_CLI_H
+
+#include "config.h"
+
+enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2 };
+
+struct cli {
+    bool help, version;
+    const char *config_path; /* borrowed from argv; NULL: search */
+    struct config_list join; /* each a good "host:port" */
+};
+
+/* ERR_MALFORMED with one line in why. ret is to be done either way. */
+enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why) MUST_USE;
+void cli_done(struct cli *cli);
+
+extern const char cli_help[];
+
+#endif

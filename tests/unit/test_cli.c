@@ -1,0 +1,75 @@
+/* The command line. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "cli.h"
+
+enum { ARGS_MAX = 8, WHY_MAX = 1000 };
+
+static enum err parse(struct cli *cli, struct buf *why, const char *const *args)
+{
+    char *argv[ARGS_MAX + 2] = {"yzma"};
+    int argc = 1;
+    for (; args[argc - 1]; argc++)
+        argv[argc] = (char *)args[argc - 1];
+    buf_init(why, WHY_MAX);
+    return cli_parse(argc, argv, cli, why);
+}
+
+/* A configuration and any number of peers to join. */
+static void options_are_read(void **state)
+{
+    struct cli cli;
+    struct buf why;
+    const char *const args[] = {"-c", "a.json", "-j", "127.0.0.1:37001", "--join=[::1]:2", NULL};
+    assert_int_equal(parse(&cli, &why, args), OK);
+    assert_string_equal(cli.config_path, "a.json");
+    assert_int_equal(cli.join.count, 2);
+    assert_string_equal(cli.join.texts[0], "127.0.0.1:37001");
+    assert_string_equal(cli.join.texts[1], "[::1]:2");
+    assert_false(cli.help || cli.version);
+    cli_done(&cli);
+    buf_done(&why);
+
+    const char *const none[] = {NULL};
+    assert_int_equal(parse(&cli, &why, none), OK);
+    assert_null(cli.config_path);
+    cli_done(&cli);
+    buf_done(&why);
+}
+
+/* What is wrong is said in one line. */
+static void mistakes_are_told(void **state)
+{
+    const struct {
+        const char *args[3];
+        const char *expected;
+    } bad[] = {
+        {{"-j", "localhost", NULL}, "-j localhost: must be host:port"},
+        {{"-j", ":1", NULL}, "-j :1: must be host:port"},
+        {{"-c", NULL}, "-c needs a value (see --help)"},
+        {{"--nonsense", NULL}, "--nonsense: no such option (see --help)"},
+        {{"serve", NULL}, "serve: options only (see --help)"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct cli cli;
+        struct buf why;
+        assert_int_equal(parse(&cli, &why, bad[i].args), ERR_MALFORMED);
+        buf_put_u8(&why, '\0');
+        assert_string_equal(why.data, bad[i].expected);
+        cli_done(&cli);
+        buf_done(&why);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_are_read),
+        cmocka_unit_test(mistakes_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
