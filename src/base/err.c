@@ -20,6 +20,7 @@ static const char *const texts[ERR_MAX] = {
     [ERR_LOCKED] = "locked by another process",
     [ERR_DAMAGED] = "damaged",
     [ERR_REFUSED] = "refused",
+    [ERR_BUSY] = "too busy",
     [ERR_TIMEOUT] = "timed out",
     [ERR_CLOSED] = "closed",
 };

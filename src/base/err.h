@@ -23,6 +23,7 @@ enum err {
     ERR_LOCKED,   /* another process holds the store */
     ERR_DAMAGED,  /* stored bytes that should be there are not, or fail their check */
     ERR_REFUSED,  /* the other side, or this one, says no; the reason is in the text beside */
+    ERR_BUSY,     /* a queue or pool of ours is at its limit: later will do */
     ERR_TIMEOUT,
     ERR_CLOSED, /* shutting down, or the other side has gone */
     ERR_MAX

@@ -41,6 +41,10 @@ struct engine_ops {
     /* ERR_FULL or ERR_IO: the transaction can then only be ended. */
     enum err (*put)(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value);
     enum err (*del)(struct engine_txn *txn, enum table table, struct bytes key); /* absent is OK */
+    /* Of a write transaction: the puts that follow, until it is taken back, may
+     * use the room kept back for work that makes room (a delete puts a row and
+     * a context before it gives anything back). NULL where nothing is kept back. */
+    void (*use_reserve)(struct engine_txn *txn, bool on);
     /* A cursor may be used while its transaction writes, after a new seek. */
     enum err (*cursor_open)(struct engine_txn *txn, enum table table, struct engine_cursor **ret);
     void (*cursor_close)(struct engine_cursor *cursor);
