@@ -28,27 +28,43 @@ void buf_reset(struct buf *b)
     b->err = OK;
 }
 
+static void grow_to(struct buf *b, size_t cap)
+{
+    uint8_t *data = realloc(b->data, cap);
+    if (!data) {
+        b->err = ERR_NOMEM;
+        return;
+    }
+    b->data = data;
+    b->cap = cap;
+}
+
+static bool has_space(struct buf *b, size_t n)
+{
+    if (b->err == OK && n > b->max - b->len)
+        b->err = ERR_TOO_LARGE;
+    return b->err == OK;
+}
+
+void buf_reserve(struct buf *b, size_t n)
+{
+    if (has_space(b, n) && b->len + n > b->cap)
+        grow_to(b, b->len + n);
+}
+
 uint8_t *buf_extend(struct buf *b, size_t n)
 {
-    if (b->err != OK)
+    if (!has_space(b, n))
         return NULL;
-    if (n > b->max - b->len) {
-        b->err = ERR_TOO_LARGE;
-        return NULL;
-    }
     if (b->len + n > b->cap || !b->data) {
         size_t cap = b->cap ? b->cap : BUF_FIRST;
         while (cap < b->len + n)
             cap += cap / 2;
         if (cap > b->max)
             cap = b->max > 0 ? b->max : 1;
-        uint8_t *data = realloc(b->data, cap);
-        if (!data) {
-            b->err = ERR_NOMEM;
+        grow_to(b, cap);
+        if (b->err != OK)
             return NULL;
-        }
-        b->data = data;
-        b->cap = cap;
     }
     uint8_t *room = b->data + b->len;
     b->len += n;

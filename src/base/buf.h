@@ -18,6 +18,8 @@ void buf_init(struct buf *b, size_t max);
 void buf_done(struct buf *b);  /* frees; the buffer is then empty and usable again */
 void buf_reset(struct buf *b); /* forgets content and error, keeps the memory */
 
+/* Memory for n more bytes, exactly: for a buffer whose final length is known. */
+void buf_reserve(struct buf *b, size_t n);
 /* Room for n more bytes at the end, counted as written; NULL on error. */
 uint8_t *buf_extend(struct buf *b, size_t n);
 void buf_put(struct buf *b, const void *data, size_t n);

@@ -55,6 +55,22 @@ static void a_full_buffer_says_so_once(void **state)
     buf_done(&b);
 }
 
+/* What was reserved is written without another allocation, and not a byte more. */
+static void a_reserved_buffer_does_not_move(void **state)
+{
+    struct buf b;
+    buf_init(&b, 4000);
+    buf_reserve(&b, 1000);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(b.cap, 1000);
+    uint8_t *data = b.data;
+    assert_ptr_equal(buf_extend(&b, 1000), data);
+    assert_int_equal(b.cap, 1000);
+    buf_reserve(&b, 3001);
+    assert_int_equal(b.err, ERR_TOO_LARGE);
+    buf_done(&b);
+}
+
 /* A cut input gives zeros and the error, never a read past the end. */
 static void a_cut_input_is_an_error(void **state)
 {
@@ -275,6 +291,7 @@ int main(void)
         cmocka_unit_test(base64url_reads_one_form_only),
         cmocka_unit_test(numbers_survive_the_round_trip),
         cmocka_unit_test(a_full_buffer_says_so_once),
+        cmocka_unit_test(a_reserved_buffer_does_not_move),
         cmocka_unit_test(a_cut_input_is_an_error),
         cmocka_unit_test(long_varints_are_malformed),
         cmocka_unit_test(checksums_are_the_published_ones),

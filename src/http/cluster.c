@@ -1,0 +1,157 @@
+/* The calls about the node and its cluster: asked of the node, whose answers come
+ * as JSON. */
+#include "exchange.h"
+
+#include <stdlib.h>
+#include <yajl/yajl_tree.h>
+
+static void take_reply(struct exchange *x, void *result)
+{
+    x->reply = result;
+}
+
+/* On the cluster thread. */
+static void node_done(void *ctx, struct node_reply *reply)
+{
+    struct exchange *x = ctx;
+    if (!parking_resume(x, take_reply, reply))
+        node_reply_free(reply);
+    exchange_unref(x);
+}
+
+static void ask_node(struct exchange *x, enum node_request request, const char *const *names, size_t count)
+{
+    const struct http_backend *backend = &x->http->backend;
+    if (!parking_park(x, PARKED_FOR_NODE, deadlines_now_ms() + NODE_ANSWER_MS)) {
+        answer_store_error(x, ERR_CLOSED);
+        return;
+    }
+    x->asked = true;
+    atomic_fetch_add(&x->refs, 1);
+    enum err err = backend->request(backend->ctx, request, names, count, node_done, x);
+    if (err == OK)
+        return;
+    parking_resume(x, NULL, NULL); /* and is answered as if without a reply */
+    exchange_unref(x);
+}
+
+static unsigned status_of_error(enum err err)
+{
+    return err == ERR_REFUSED ? MHD_HTTP_BAD_GATEWAY : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+/* The node has answered, or will not. */
+static void answer_reply(struct exchange *x)
+{
+    const struct node_reply *reply = x->reply;
+    if (!reply) {
+        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "the node does not answer");
+        return;
+    }
+    if (reply->err == OK && reply->data.err == OK) {
+        answer_ok(x, buf_bytes(&reply->data));
+        return;
+    }
+    const char *error = reply->error ? reply->error
+                                     : err_text(reply->err != OK ? reply->err : reply->data.err);
+    answer_error_data(x, status_of_error(reply->err), bytes_str(error),
+                      reply->data.err == OK ? buf_bytes(&reply->data) : bytes_of(NULL, 0));
+}
+
+static void simple_request(struct exchange *x, enum node_request request)
+{
+    if (x->asked)
+        answer_reply(x);
+    else
+        ask_node(x, request, NULL, 0);
+}
+
+/* "host:port" by its looks; whether the host exists, the resolver says. */
+static bool is_host_port(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || strlen(text) > 300 || strcspn(text, " \t\r\n/") != strlen(text))
+        return false;
+    size_t digits = strspn(colon + 1, "0123456789");
+    unsigned long port = strtoul(colon + 1, NULL, 10);
+    return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && port >= 1 && port <= 65535;
+}
+
+/* The Peers of {"Peers":["host:port"]}; NULL with *ret_problem for anything else. */
+static yajl_val read_peers(yajl_val root, const char **ret_problem)
+{
+    *ret_problem = "body must be {\"Peers\":[\"host:port\"]} and nothing else";
+    if (!YAJL_IS_OBJECT(root) || YAJL_GET_OBJECT(root)->len != 1 ||
+        strcmp(YAJL_GET_OBJECT(root)->keys[0], "Peers") != 0)
+        return NULL;
+    yajl_val peers = YAJL_GET_OBJECT(root)->values[0];
+    if (!YAJL_IS_ARRAY(peers) || YAJL_GET_ARRAY(peers)->len == 0)
+        return NULL;
+    if (YAJL_GET_ARRAY(peers)->len > JOIN_PEERS_MAX) {
+        *ret_problem = "more than 256 peers";
+        return NULL;
+    }
+    for (size_t i = 0; i < YAJL_GET_ARRAY(peers)->len; i++) {
+        const char *peer = YAJL_GET_STRING(YAJL_GET_ARRAY(peers)->values[i]);
+        if (!peer || !is_host_port(peer)) {
+            *ret_problem = "each of Peers must be \"host:port\"";
+            return NULL;
+        }
+    }
+    return peers;
+}
+
+static void start_join(struct exchange *x)
+{
+    char problem_text[128];
+    buf_put_u8(&x->body, '\0');
+    yajl_val root = x->body.err == OK
+                        ? yajl_tree_parse((const char *)x->body.data, problem_text, sizeof problem_text)
+                        : NULL;
+    const char *problem;
+    yajl_val peers = read_peers(root, &problem);
+    if (peers) {
+        const char *names[JOIN_PEERS_MAX];
+        size_t count = YAJL_GET_ARRAY(peers)->len;
+        for (size_t i = 0; i < count; i++)
+            names[i] = YAJL_GET_STRING(YAJL_GET_ARRAY(peers)->values[i]);
+        ask_node(x, NODE_REQUEST_JOIN, names, count);
+    } else {
+        answer_error(x, MHD_HTTP_BAD_REQUEST, "%s", problem);
+    }
+    yajl_tree_free(root);
+}
+
+void cluster_join(struct exchange *x)
+{
+    if (x->asked)
+        answer_reply(x);
+    else
+        start_join(x);
+}
+
+void cluster_leave(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_LEAVE);
+}
+
+void cluster_members(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_MEMBERS);
+}
+
+void cluster_status(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_STATUS);
+}
+
+void cluster_ready(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_READY);
+}
+
+/* A worker that answers is all that this asks for. */
+void health(struct exchange *x)
+{
+    answer_ok(x, bytes_of(NULL, 0));
+}

@@ -1,0 +1,234 @@
+#include "exchange.h"
+
+#include "json_valid.h"
+#include "mem.h"
+#include "notice.h"
+#include "utf8.h"
+
+#include <stdlib.h>
+
+enum { MIB = 1 << 20 };
+
+void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+    struct http *http = cls;
+    struct exchange *x = mem_new(sizeof *x);
+    x->http = http;
+    x->connection = connection;
+    x->watch = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    atomic_init(&x->refs, 1);
+    x->begun_ms = deadlines_now_ms();
+    x->outcome = MHD_YES;
+    buf_init(&x->refusal, CONNECTION_MEMORY);
+    buf_init(&x->token_out, TOKEN_HEADER_MAX);
+    target_parse(bytes_str(uri), &x->target);
+    if (x->target.query.len)
+        x->query = mem_text_of(x->target.query); /* the library decodes in place after this */
+    params_init(&x->params);
+    watch_until(x->watch, x->begun_ms + http->options.request_timeout_ms, false);
+    atomic_fetch_add(&http->exchanges, 1);
+    atomic_fetch_add(&http->in_flight, 1);
+    count(http, COUNT_REQUESTS);
+    return x;
+}
+
+void exchange_unref(struct exchange *x)
+{
+    if (atomic_fetch_sub(&x->refs, 1) > 1)
+        return;
+    struct http *http = x->http;
+    atomic_fetch_sub(&http->body_bytes, x->body_reserved);
+    buf_done(&x->body);
+    buf_done(&x->refusal);
+    buf_done(&x->token_out);
+    token_done(&x->token);
+    node_reply_free(x->reply);
+    free(x->query);
+    free(x);
+    atomic_fetch_sub(&http->exchanges, 1);
+}
+
+static void log_slow(struct exchange *x, uint64_t took_ms)
+{
+    static const char *const verbs[] = {[VERB_GET] = "GET", [VERB_HEAD] = "HEAD",     [VERB_POST] = "POST",
+                                        [VERB_PUT] = "PUT", [VERB_DELETE] = "DELETE", [VERB_OTHER] = "other"};
+    static const char *const routes[ROUTES] = {[ROUTE_NONE] = "unknown",
+                                               [ROUTE_KEYS] = "/keys",
+                                               [ROUTE_KEY] = "/keys/",
+                                               [ROUTE_JOIN] = "/cluster/join",
+                                               [ROUTE_LEAVE] = "/cluster/leave",
+                                               [ROUTE_MEMBERS] = "/cluster/members",
+                                               [ROUTE_STATUS] = "/cluster/status",
+                                               [ROUTE_HEALTH] = "/health",
+                                               [ROUTE_READY] = "/ready"};
+    struct buf line;
+    buf_init(&line, NOTICE_LINE_MAX);
+    buf_put_format(&line, "event=slow_request method=%s path=%s", verbs[x->verb], routes[x->target.route]);
+    if (x->target.route == ROUTE_KEY) {
+        buf_put_text(&line, " key=");
+        notice_value(&line, target_key(&x->target));
+    }
+    buf_put_format(&line, " status=%u ms=%llu", x->status, (unsigned long long)took_ms);
+    buf_put_u8(&line, '\0');
+    if (line.err == OK)
+        x->http->backend.log(x->http->backend.ctx, NOTICE_WARN, (const char *)line.data);
+    buf_done(&line);
+}
+
+void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **context,
+                           enum MHD_RequestTerminationCode code)
+{
+    struct exchange *x = *context;
+    if (!x)
+        return;
+    *context = NULL;
+    struct http *http = x->http;
+    uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
+    if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms) {
+        count(http, COUNT_SLOW);
+        log_slow(x, took_ms);
+    }
+    watch_until(x->watch, now_ms + KEEP_ALIVE_MS, true);
+    atomic_fetch_sub(&http->in_flight, 1);
+    exchange_unref(x);
+}
+
+/* Room for n more bytes of body among all those in flight. */
+static bool reserve_body(struct exchange *x, uint64_t n)
+{
+    struct http *http = x->http;
+    if (atomic_fetch_add(&http->body_bytes, n) + n > http->options.bodies_max) {
+        atomic_fetch_sub(&http->body_bytes, n);
+        return false;
+    }
+    x->body_reserved += n;
+    return true;
+}
+
+static void refuse_body(struct exchange *x, unsigned status, const char *reason)
+{
+    count(x->http, COUNT_BODIES_REFUSED);
+    x->refused_status = status;
+    buf_put_text(&x->refusal, reason);
+    x->keep_body = false;
+    buf_done(&x->body);
+    atomic_fetch_sub(&x->http->body_bytes, x->body_reserved);
+    x->body_reserved = 0;
+}
+
+static const char too_large[] = "body is larger than allowed (API.MaxValueBytes)";
+static const char no_room[] = "too many request bodies at once (API.MaxBodiesInFlight)";
+
+static void answer_refusal(struct exchange *x)
+{
+    answer_error_data(x, x->refused_status, buf_bytes(&x->refusal), bytes_of(NULL, 0));
+}
+
+/* Answers before the body is read; the connection cannot be used after it. */
+static enum MHD_Result answer_and_close(struct exchange *x)
+{
+    x->close = true;
+    answer_refusal(x);
+    return x->outcome;
+}
+
+static enum MHD_Result first_call(struct exchange *x, const char *method)
+{
+    head_read(x, method);
+    if (x->bad_head) {
+        x->close = true;
+        answer_error(x, MHD_HTTP_BAD_REQUEST, "%s", x->bad_head);
+        return x->outcome;
+    }
+    x->body_limit = x->http->options.value_max;
+    if (x->target.route == ROUTE_JOIN && x->body_limit > JOIN_BODY_MAX)
+        x->body_limit = JOIN_BODY_MAX;
+    x->keep_body = x->handler && x->handler->body_is_json && !x->refused_status;
+    buf_init(&x->body, x->body_limit);
+    if (x->content_length > x->body_limit) {
+        if (!x->refused_status)
+            refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+        return answer_and_close(x);
+    }
+    if (x->keep_body && x->lengths && !reserve_body(x, x->content_length)) {
+        refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
+        return answer_and_close(x);
+    }
+    return MHD_YES;
+}
+
+static void keep_piece(struct exchange *x, const char *data, size_t size)
+{
+    if (x->body_seen > x->body_limit) {
+        refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+        return;
+    }
+    if (!x->lengths && !reserve_body(x, size)) {
+        refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
+        return;
+    }
+    buf_put(&x->body, data, size);
+    if (x->body.err != OK)
+        refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, err_text(x->body.err));
+}
+
+static enum MHD_Result body_call(struct exchange *x, const char *data, size_t size)
+{
+    x->body_seen += size;
+    watch_until(x->watch, x->begun_ms + x->http->options.request_timeout_ms + x->body_seen / MIB * 1000,
+                false);
+    if (x->keep_body)
+        keep_piece(x, data, size);
+    /* A refused body is drained, so that the answer reaches the client and the
+     * connection stays usable; but not for ever. */
+    return x->body_seen > 2 * x->body_limit ? MHD_NO : MHD_YES;
+}
+
+static void answer_bad_json(struct exchange *x, const struct json_error *error)
+{
+    struct text_position at = text_position(buf_bytes(&x->body), error->offset);
+    answer_error(x, MHD_HTTP_BAD_REQUEST, "body is not JSON: %s at line %zu, column %zu", error->reason,
+                 at.line, at.column);
+}
+
+/* The last byte has arrived, or the exchange was parked and goes on. */
+static enum MHD_Result last_call(struct exchange *x)
+{
+    struct json_error error;
+    watch_until(x->watch, DEADLINE_NEVER, false); /* from here on it is up to us */
+    if (x->refused_status) {
+        answer_refusal(x);
+        return x->outcome;
+    }
+    if (x->keep_body) {
+        x->keep_body = false;
+        enum err err = json_valid(buf_bytes(&x->body), &error);
+        if (err == ERR_MALFORMED) {
+            answer_bad_json(x, &error);
+            return x->outcome;
+        }
+        if (err != OK) {
+            answer_store_error(x, err);
+            return x->outcome;
+        }
+    }
+    x->handler->run(x);
+    return x->outcome;
+}
+
+enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, const char *url,
+                                 const char *method, const char *version, const char *data, size_t *size,
+                                 void **context)
+{
+    struct exchange *x = *context;
+    if (!x->head_done) {
+        x->head_done = true;
+        return first_call(x, method);
+    }
+    if (*size > 0) {
+        size_t piece = *size;
+        *size = 0;
+        return body_call(x, data, piece);
+    }
+    return last_call(x);
+}

@@ -1,0 +1,97 @@
+/* POST, PUT and DELETE /keys/{key}: the connection is parked, the committer does
+ * the work, and the answer leaves once it is durable. */
+#include "exchange.h"
+#include "json_out.h"
+
+struct write_result {
+    enum err err;
+    struct dot dot;
+};
+
+static void take_result(struct exchange *x, void *result)
+{
+    const struct write_result *r = result;
+    x->write_err = r->err;
+    x->write_dot = r->dot;
+}
+
+/* On the committer's thread. */
+static void write_done(struct store_work *work)
+{
+    struct exchange *x = work->ctx;
+    struct write_result result = {.err = work->err, .dot = work->write.dot};
+    store_work_free(work);
+    parking_resume(x, take_result, &result); /* too late when it was given up on */
+    exchange_unref(x);
+}
+
+static void submit(struct exchange *x)
+{
+    const struct http_backend *backend = &x->http->backend;
+    if (!parking_park(x, PARKED_FOR_WRITE, deadlines_now_ms() + x->http->options.request_timeout_ms)) {
+        answer_store_error(x, ERR_CLOSED);
+        return;
+    }
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write.key = target_key(&x->target);
+    work->write.value = buf_bytes(&x->body);
+    work->write.remove = x->verb == VERB_DELETE;
+    work->write.add = x->params.add;
+    work->write.token = x->has_token ? &x->token : NULL;
+    work->done = write_done;
+    work->ctx = x;
+    x->asked = true;
+    atomic_fetch_add(&x->refs, 1);
+    enum err err = backend->submit(backend->ctx, work);
+    if (err == OK)
+        return;
+    work->err = err;
+    write_done(work);
+}
+
+/* "added foo": words as the predecessor used them. */
+static void answer_written(struct exchange *x, const char *word)
+{
+    struct token token = {0};
+    token_of_write(&token, target_key(&x->target), &x->write_dot);
+    answer_token(x, &token);
+    token_done(&token);
+
+    struct buf text, data;
+    buf_init(&text, SIZE_MAX);
+    buf_init(&data, SIZE_MAX);
+    buf_put_text(&text, word);
+    buf_put_bytes(&text, target_key(&x->target));
+    struct json_out j = json_out_to(&data);
+    json_string(&j, buf_bytes(&text));
+    answer_ok(x, buf_bytes(&data));
+    buf_done(&text);
+    buf_done(&data);
+}
+
+static void write_key(struct exchange *x, const char *word)
+{
+    if (waiting_for_clock(x))
+        return;
+    if (!x->asked) {
+        submit(x);
+    } else if (x->timed_out) {
+        count(x->http, COUNT_WRITES_UNCONFIRMED);
+        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
+                     "the write is not confirmed to be on disk; it may still get there");
+    } else if (x->write_err != OK) {
+        answer_store_error(x, x->write_err);
+    } else {
+        answer_written(x, word);
+    }
+}
+
+void keys_put(struct exchange *x)
+{
+    write_key(x, "added ");
+}
+
+void keys_delete(struct exchange *x)
+{
+    write_key(x, "deleted ");
+}

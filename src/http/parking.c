@@ -1,0 +1,102 @@
+#include "exchange.h"
+
+void parking_init(struct parking *p)
+{
+    pthread_mutex_init(&p->lock, NULL);
+    p->first = NULL;
+    p->closed = false;
+    atomic_init(&p->clock_waiters, 0);
+}
+
+void parking_done(struct parking *p)
+{
+    pthread_mutex_destroy(&p->lock);
+}
+
+bool parking_park(struct exchange *x, enum parked_for what, uint64_t wake_at_ms)
+{
+    struct parking *p = &x->http->parking;
+    pthread_mutex_lock(&p->lock);
+    if (p->closed) {
+        pthread_mutex_unlock(&p->lock);
+        return false;
+    }
+    MHD_suspend_connection(x->connection);
+    x->parked_for = what;
+    x->wake_at_ms = wake_at_ms;
+    x->timed_out = false;
+    x->parked_prev = NULL;
+    x->parked_next = p->first;
+    if (p->first)
+        p->first->parked_prev = x;
+    p->first = x;
+    if (what == PARKED_FOR_CLOCK)
+        atomic_fetch_add(&p->clock_waiters, 1);
+    pthread_mutex_unlock(&p->lock);
+    deadlines_hurry(&x->http->deadlines, wake_at_ms);
+    return true;
+}
+
+static void resume(struct parking *p, struct exchange *x)
+{
+    if (x->parked_prev)
+        x->parked_prev->parked_next = x->parked_next;
+    else
+        p->first = x->parked_next;
+    if (x->parked_next)
+        x->parked_next->parked_prev = x->parked_prev;
+    if (x->parked_for == PARKED_FOR_CLOCK)
+        atomic_fetch_sub(&p->clock_waiters, 1);
+    x->parked_for = PARKED_NOT;
+    MHD_resume_connection(x->connection);
+}
+
+bool parking_resume(struct exchange *x, void (*fill)(struct exchange *x, void *result), void *result)
+{
+    struct parking *p = &x->http->parking;
+    pthread_mutex_lock(&p->lock);
+    bool parked = x->parked_for != PARKED_NOT;
+    if (parked) {
+        if (fill)
+            fill(x, result);
+        resume(p, x);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return parked;
+}
+
+void parking_clock_rose(struct parking *p, const struct clock *clock)
+{
+    pthread_mutex_lock(&p->lock);
+    for (struct exchange *x = p->first, *next; x; x = next) {
+        next = x->parked_next;
+        if (x->parked_for == PARKED_FOR_CLOCK && clock_covers(clock, &x->token.after))
+            resume(p, x);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+uint64_t parking_expire(struct parking *p, uint64_t now_ms)
+{
+    uint64_t earliest = UINT64_MAX;
+    pthread_mutex_lock(&p->lock);
+    for (struct exchange *x = p->first, *next; x; x = next) {
+        next = x->parked_next;
+        if (x->wake_at_ms <= now_ms) {
+            x->timed_out = true;
+            resume(p, x);
+        } else if (x->wake_at_ms < earliest) {
+            earliest = x->wake_at_ms;
+        }
+    }
+    pthread_mutex_unlock(&p->lock);
+    return earliest;
+}
+
+void parking_close(struct parking *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->closed = true;
+    pthread_mutex_unlock(&p->lock);
+    parking_expire(p, UINT64_MAX);
+}

@@ -1,0 +1,45 @@
+/* Exchanges whose connection is suspended, and who may resume them: exactly one
+ * of the answer they wait for, the timer, and the end of the server. The lock
+ * decides; an exchange that is not parked any more is left alone. */
+#ifndef YZMA_HTTP_PARKING_H
+#define YZMA_HTTP_PARKING_H
+
+#include "clock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct exchange;
+
+enum parked_for { PARKED_NOT, PARKED_FOR_CLOCK, PARKED_FOR_WRITE, PARKED_FOR_NODE };
+
+struct parking {
+    pthread_mutex_t lock;
+    struct exchange *first;
+    bool closed;
+    atomic_size_t clock_waiters;
+};
+
+void parking_init(struct parking *p);
+void parking_done(struct parking *p);
+
+/* Suspends the connection; to be called by its worker, before whatever may
+ * resume it is asked for. At wake_at_ms it is resumed with timed_out set. False,
+ * and nothing happened, when the server is ending. */
+bool parking_park(struct exchange *x, enum parked_for what, uint64_t wake_at_ms);
+
+/* Resumes x if it is still parked, after `fill` (may be NULL) has handed it the
+ * result; false when it is not, and the result is the caller's to drop. */
+bool parking_resume(struct exchange *x, void (*fill)(struct exchange *x, void *result), void *result);
+
+/* Resumes those that wait for a clock that this one covers. */
+void parking_clock_rose(struct parking *p, const struct clock *clock);
+
+/* Resumes those whose time has come; the earliest time of the others, or
+ * UINT64_MAX. */
+uint64_t parking_expire(struct parking *p, uint64_t now_ms);
+
+/* Resumes all as if their time had come, and lets nobody in any more. */
+void parking_close(struct parking *p);
+
+#endif

@@ -1,0 +1,195 @@
+/* The daemon around it all: start, stop, connections, counters. */
+#include "exchange.h"
+
+#include "check.h"
+#include "listener.h"
+#include "mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long parked requests get to be answered with 503 at the end. */
+enum { LAST_ANSWERS_MS = 300 };
+
+static void copy_options(struct http *http, const struct http_options *options)
+{
+    http->options = *options;
+    if (!http->options.threads) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        http->options.threads = cores > 0 ? (unsigned)cores : 1;
+    }
+    char **origins = mem_new(options->allowed_origin_count * sizeof *origins);
+    for (size_t i = 0; i < options->allowed_origin_count; i++)
+        origins[i] = mem_text(options->allowed_origins[i]);
+    http->options.allowed_origins = (const char *const *)origins;
+    http->options.bind = NULL; /* see address */
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http *http = cls;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        deadlines_remove(&http->deadlines, *context);
+        *context = NULL;
+        return;
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+                                                                   MHD_CONNECTION_INFO_CONNECTION_FD);
+    count(http, COUNT_CONNECTIONS);
+    *context = deadlines_add(&http->deadlines, info->connect_fd,
+                             deadlines_now_ms() + http->options.request_timeout_ms);
+}
+
+/* The library's own complaints are about single connections: debug. */
+static void on_library_log(void *cls, const char *format, va_list args)
+{
+    const struct http *http = cls;
+    char text[256], line[320];
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    snprintf(line, sizeof line, "event=http_library text=\"%s\"", text);
+    http->backend.log(http->backend.ctx, NOTICE_DEBUG, line);
+}
+
+static struct MHD_Daemon *start_daemon(struct http *http, int fd)
+{
+    struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)http->options.threads, NULL},
+                                    {MHD_OPTION_END, 0, NULL}};
+    if (http->options.threads == 1)
+        pool[0].option = MHD_OPTION_END; /* the daemon's own thread is the one worker */
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
+        NULL, exchange_on_call, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, http->options.connections_max,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_uri, http,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        http, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+}
+
+static char *real_address(const char *bind, uint16_t port)
+{
+    char text[320];
+    const char *colon = strrchr(bind, ':');
+    snprintf(text, sizeof text, "%.*s:%u", (int)(colon - bind), bind, port);
+    return mem_text(text);
+}
+
+static void free_all(struct http *http)
+{
+    for (size_t i = 0; i < http->options.allowed_origin_count; i++)
+        free((char *)http->options.allowed_origins[i]);
+    free((char **)http->options.allowed_origins);
+    free(http->address);
+    parking_done(&http->parking);
+    free(http);
+}
+
+enum err http_start(const struct http_options *options, const struct http_backend *backend, struct http **ret,
+                    struct buf *why)
+{
+    struct listener listener;
+    enum err err = listener_open(options->bind, &listener, why);
+    if (err != OK)
+        return err;
+    struct http *http = mem_new(sizeof *http);
+    copy_options(http, options);
+    http->backend = *backend;
+    http->port = listener.port;
+    http->address = real_address(options->bind, listener.port);
+    parking_init(&http->parking);
+    deadlines_start(&http->deadlines, http);
+    http->daemon = start_daemon(http, listener.fd);
+    if (http->daemon) {
+        *ret = http;
+        return OK;
+    }
+    buf_put_format(why, "cannot serve on %s: the HTTP library does not start", http->address);
+    close(listener.fd);
+    deadlines_stop(&http->deadlines);
+    deadlines_done(&http->deadlines);
+    free_all(http);
+    return ERR_IO;
+}
+
+const char *http_address(const struct http *http)
+{
+    return http->address;
+}
+
+uint16_t http_port(const struct http *http)
+{
+    return http->port;
+}
+
+void http_quiesce(struct http *http)
+{
+    if (atomic_exchange(&http->quiesced, true))
+        return;
+    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
+}
+
+/* Until nothing is in flight, or the time is up. */
+static void drain(struct http *http, uint64_t at_most_ms)
+{
+    /* Nothing special about this value; it only happens once. */
+    const struct timespec step = {.tv_nsec = 2000000};
+    uint64_t end_ms = deadlines_now_ms() + at_most_ms;
+    while (atomic_load(&http->in_flight) > 0 && deadlines_now_ms() < end_ms)
+        nanosleep(&step, NULL);
+}
+
+void http_stop(struct http *http, uint64_t deadline_ms)
+{
+    /* The library aborts when it is stopped with a suspended connection, and
+     * drops answers on their way: so first all answers, then it. */
+    http_quiesce(http);
+    drain(http, deadline_ms);
+    parking_close(&http->parking);
+    drain(http, LAST_ANSWERS_MS);
+    deadlines_cut_all(&http->deadlines);
+    MHD_stop_daemon(http->daemon);
+    deadlines_stop(&http->deadlines);
+    deadlines_done(&http->deadlines);
+    http->daemon = NULL;
+}
+
+void http_free(struct http *http)
+{
+    if (!http)
+        return;
+    CHECK(!http->daemon);
+    CHECK(atomic_load(&http->exchanges) == 0); /* the backend still owes a done() */
+    free_all(http);
+}
+
+void http_counters(const struct http *http, void (*each)(void *each_ctx, const char *name, uint64_t value),
+                   void *each_ctx)
+{
+    static const char *const names[COUNTERS] = {
+        [COUNT_REQUESTS] = "api_requests",
+        [COUNT_2XX] = "api_answers_2xx",
+        [COUNT_4XX] = "api_answers_4xx",
+        [COUNT_5XX] = "api_answers_5xx",
+        [COUNT_CONNECTIONS] = "api_connections",
+        [COUNT_BODIES_REFUSED] = "api_bodies_refused",
+        [COUNT_ORIGINS_REFUSED] = "api_origins_refused",
+        [COUNT_TIMEOUTS] = "api_timeouts",
+        [COUNT_WAITS] = "api_waits",
+        [COUNT_WAITS_EXPIRED] = "api_waits_expired",
+        [COUNT_WRITES_UNCONFIRMED] = "api_writes_unconfirmed",
+        [COUNT_TOKENS_LEFT_OUT] = "api_tokens_left_out",
+        [COUNT_DAMAGED_READS] = "api_damaged_reads",
+        [COUNT_SLOW] = "api_slow_requests",
+    };
+    for (size_t i = 0; i < COUNTERS; i++)
+        each(each_ctx, names[i], atomic_load_explicit(&http->counters[i], memory_order_relaxed));
+    each(each_ctx, "api_in_flight", atomic_load(&http->in_flight));
+    each(each_ctx, "api_body_bytes", atomic_load(&http->body_bytes));
+}
