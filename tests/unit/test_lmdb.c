@@ -40,6 +40,7 @@ static int make_place(void **state)
 static int remove_place(void **state)
 {
     struct place *place = *state;
+    umount(place->folder); /* where a test put a small disk on it */
     unlink(place->path);
     unlink(place->lock_path);
     int rc = rmdir(place->folder);
@@ -431,6 +432,14 @@ static void readers_see_whole_commits(void **state)
 
 /* ---- a full disk --------------------------------------------------------- */
 
+static void put_on_small_disk(const struct place *place)
+{
+    if (mount("none", place->folder, "tmpfs", 0, "size=12m") == 0)
+        return;
+    print_message("skipped: no permission to mount a small tmpfs\n");
+    skip();
+}
+
 static struct bytes numbered(char out[32], unsigned n)
 {
     return bytes_of(out, (size_t)snprintf(out, 32, "key%06u", n));
@@ -475,22 +484,15 @@ static void fill_and_empty(const char *path)
 static void a_full_disk_can_be_emptied(void **state)
 {
     struct place *place = *state;
-    if (mount("none", place->folder, "tmpfs", 0, "size=12m") != 0) {
-        print_message("skipped: no permission to mount a small tmpfs\n");
-        skip();
-    }
+    put_on_small_disk(place);
     fill_and_empty(place->path);
-    umount(place->folder);
 }
 
 /* Room that somebody else gives back is found without a restart. */
 static void a_full_disk_recovers_by_itself(void **state)
 {
     struct place *place = *state;
-    if (mount("none", place->folder, "tmpfs", 0, "size=12m") != 0) {
-        print_message("skipped: no permission to mount a small tmpfs\n");
-        skip();
-    }
+    put_on_small_disk(place);
     struct engine *engine = must_open(place->path);
     char other[96], key[32];
     snprintf(other, sizeof other, "%s/other", place->folder);
@@ -505,7 +507,6 @@ static void a_full_disk_recovers_by_itself(void **state)
     unlink(other);
     assert_int_equal(put_one(engine, numbered(key, n), bytes, false), OK);
     engine->ops->close(engine);
-    umount(place->folder);
 }
 
 /* A put larger than what is left is refused before anything is written; a small
@@ -513,17 +514,13 @@ static void a_full_disk_recovers_by_itself(void **state)
 static void a_large_put_leaves_room_for_small_ones(void **state)
 {
     struct place *place = *state;
-    if (mount("none", place->folder, "tmpfs", 0, "size=12m") != 0) {
-        print_message("skipped: no permission to mount a small tmpfs\n");
-        skip();
-    }
+    put_on_small_disk(place);
     struct engine *engine = must_open(place->path);
     uint8_t *large = calloc(1, 16 << 20);
     assert_int_equal(put_one(engine, bytes_str("a"), bytes_of(large, 16 << 20), false), ERR_FULL);
     assert_int_equal(put_one(engine, bytes_str("a"), bytes_of(large, 3000), false), OK);
     free(large);
     engine->ops->close(engine);
-    umount(place->folder);
 }
 
 /* Server.MaxStoreBytes is a full disk of its own. */

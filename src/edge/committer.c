@@ -1,0 +1,291 @@
+#include "committer.h"
+
+#include "check.h"
+#include "mem.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Works in order, linked by their own `next`. */
+struct work_queue {
+    struct store_work *first, **end;
+};
+
+struct committer {
+    struct store *store;
+    struct committer_options options;
+    pthread_t thread;
+    bool joined;
+
+    pthread_mutex_t lock; /* guards what follows; held for a few instructions only */
+    pthread_cond_t wake;
+    struct work_queue submitted;
+    bool idle, stopping;
+    struct committer_counters counters;
+};
+
+static void queue_init(struct work_queue *queue)
+{
+    *queue = (struct work_queue){.end = &queue->first};
+}
+
+static void queue_push(struct work_queue *queue, struct store_work *work)
+{
+    work->next = NULL;
+    *queue->end = work;
+    queue->end = &work->next;
+}
+
+/* Moves all of `from` to the end of `to`. */
+static void queue_move(struct work_queue *to, struct work_queue *from)
+{
+    if (!from->first)
+        return;
+    *to->end = from->first;
+    to->end = from->end;
+    queue_init(from);
+}
+
+/* A group is a run of works from the front of a queue. */
+struct group {
+    struct store_work *first;
+    size_t works, bytes;
+};
+
+/* Takes what fits one transaction; the first work always does. */
+static struct group group_take(struct work_queue *queue)
+{
+    struct group group = {.first = queue->first};
+    size_t records_sum = 0;
+    struct store_work *last = NULL;
+    for (struct store_work *work = queue->first; work; work = work->next) {
+        size_t records, bytes;
+        store_work_cost(work, &records, &bytes);
+        bool fits = records <= TXN_RECORDS_MAX - records_sum && bytes <= TXN_BYTES_MAX - group.bytes;
+        if (last && !fits)
+            break;
+        records_sum += records;
+        group.bytes += bytes;
+        group.works++;
+        last = work;
+        if (!fits)
+            break;
+    }
+    queue->first = last->next;
+    if (!queue->first)
+        queue_init(queue);
+    last->next = NULL;
+    return group;
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ---- one group ----------------------------------------------------------- */
+
+/* One transaction over the list; on an error nothing of it happened. */
+static enum err run(struct committer *c, struct store_work *list)
+{
+    struct store_txn *txn;
+    enum err err = store_begin(c->store, c->options.wall_ms(), &txn);
+    if (err != OK)
+        return err;
+    for (struct store_work *work = list; work && err == OK; work = work->next) {
+        work->err = OK;
+        err = store_do(txn, work);
+    }
+    if (err != OK) {
+        store_undo(txn);
+        return err;
+    }
+    return store_commit(txn);
+}
+
+/* Refusals leave the store as it was, except of a peer's rows: those before the
+ * bad one are applied. */
+static bool may_have_changed(const struct store_work *work)
+{
+    if (work->kind == WORK_WRITE)
+        return work->err == OK && work->write.dot.counter != 0;
+    return work->err == OK || work->kind == WORK_ROWS || work->kind == WORK_AHEAD;
+}
+
+static void count_commit(struct committer *c, size_t works, uint64_t us)
+{
+    struct committer_counters *n = &c->counters;
+    pthread_mutex_lock(&c->lock);
+    n->groups++;
+    n->commit_us_sum += us;
+    if (n->commit_us_max < us)
+        n->commit_us_max = us;
+    if (n->group_works_max < works)
+        n->group_works_max = works;
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Runs a list as one transaction and tells of it. */
+static enum err run_and_tell(struct committer *c, struct store_work *list, size_t works)
+{
+    uint64_t start = now_us();
+    enum err err = run(c, list);
+    if (err != OK)
+        return err;
+    count_commit(c, works, now_us() - start);
+    bool changed = false;
+    for (const struct store_work *work = list; work && !changed; work = work->next)
+        changed = may_have_changed(work);
+    if (changed && c->options.on_commit)
+        c->options.on_commit(c->options.ctx);
+    return OK;
+}
+
+static void run_alone(struct committer *c, struct store_work *work)
+{
+    bool stopped = c->counters.stopped_by_io; /* only this thread writes it */
+    enum err err = stopped ? ERR_IO : run_and_tell(c, work, 1);
+    if (err == OK)
+        return;
+    work->err = err;
+    pthread_mutex_lock(&c->lock);
+    c->counters.works_failed++;
+    c->counters.stopped_by_io = stopped || err == ERR_IO;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void run_group(struct committer *c, struct group group)
+{
+    if (group.works > 1 && !c->counters.stopped_by_io) {
+        if (run_and_tell(c, group.first, group.works) == OK)
+            goto done;
+        pthread_mutex_lock(&c->lock);
+        c->counters.groups_failed++;
+        pthread_mutex_unlock(&c->lock);
+    }
+    for (struct store_work *work = group.first; work;) {
+        struct store_work *next = work->next;
+        work->next = NULL; /* run() goes on to the end of the list */
+        run_alone(c, work);
+        work->next = next;
+        work = next;
+    }
+done:
+    pthread_mutex_lock(&c->lock);
+    c->counters.works += group.works;
+    c->counters.queued_works -= group.works;
+    c->counters.queued_bytes -= group.bytes;
+    pthread_mutex_unlock(&c->lock);
+    for (struct store_work *work = group.first; work;) {
+        struct store_work *next = work->next; /* done may free the work */
+        work->next = NULL;
+        work->done(work);
+        work = next;
+    }
+}
+
+/* ---- the thread ---------------------------------------------------------- */
+
+/* Moves what was submitted to `queue`, and waits for it when there is nothing to
+ * do. False when there is nothing and never will be. */
+static bool take_submitted(struct committer *c, struct work_queue *queue)
+{
+    pthread_mutex_lock(&c->lock);
+    while (!queue->first && !c->submitted.first && !c->stopping) {
+        c->idle = true;
+        pthread_cond_wait(&c->wake, &c->lock);
+    }
+    c->idle = false;
+    queue_move(queue, &c->submitted);
+    pthread_mutex_unlock(&c->lock);
+    return queue->first != NULL;
+}
+
+static void *committer_main(void *arg)
+{
+    struct committer *c = arg;
+    struct work_queue queue;
+    queue_init(&queue);
+    while (take_submitted(c, &queue))
+        run_group(c, group_take(&queue));
+    return NULL;
+}
+
+struct committer *committer_new(struct store *store, const struct committer_options *options)
+{
+    CHECK(options->works_max > 0 && options->wall_ms);
+    struct committer *c = mem_new(sizeof *c);
+    c->store = store;
+    c->options = *options;
+    queue_init(&c->submitted);
+    CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
+    CHECK(pthread_cond_init(&c->wake, NULL) == 0);
+    /* Signals are the main thread's. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    CHECK(pthread_create(&c->thread, NULL, committer_main, c) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return c;
+}
+
+enum err committer_submit(struct committer *c, struct store_work *work)
+{
+    CHECK(work->done);
+    size_t records, bytes;
+    store_work_cost(work, &records, &bytes);
+    enum err err = OK;
+    bool wake = false;
+    struct committer_counters *n = &c->counters;
+    pthread_mutex_lock(&c->lock);
+    bool fits = n->queued_works < c->options.works_max && n->queued_bytes < c->options.bytes_max &&
+                bytes <= c->options.bytes_max - n->queued_bytes;
+    if (c->stopping) {
+        err = ERR_CLOSED;
+    } else if (n->queued_works > 0 && !fits) {
+        err = ERR_BUSY;
+        n->refused_busy++;
+    } else {
+        queue_push(&c->submitted, work);
+        n->queued_works++;
+        n->queued_bytes += bytes;
+        wake = c->idle;
+        c->idle = false; /* one signal is enough */
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (wake)
+        pthread_cond_signal(&c->wake);
+    return err;
+}
+
+void committer_stop(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stopping = true;
+    pthread_mutex_unlock(&c->lock);
+    pthread_cond_signal(&c->wake);
+    if (!c->joined)
+        CHECK(pthread_join(c->thread, NULL) == 0);
+    c->joined = true;
+}
+
+void committer_free(struct committer *c)
+{
+    if (!c)
+        return;
+    committer_stop(c);
+    pthread_cond_destroy(&c->wake);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+void committer_counters(struct committer *c, struct committer_counters *ret)
+{
+    pthread_mutex_lock(&c->lock);
+    *ret = c->counters;
+    pthread_mutex_unlock(&c->lock);
+}

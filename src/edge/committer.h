@@ -1,0 +1,54 @@
+/* The committer: the one thread that changes the store.
+ *
+ * Any thread submits works; the committer takes what has queued, does it in order
+ * in one transaction, and commits: group commit (Gray and Reuter 1993, 9.4.7). While
+ * one group syncs the next one forms, so the load sets the size of the groups, and
+ * a lone write waits for nothing. Local writes and peers' rows share groups.
+ *
+ * A group that fails is undone and its works are tried again one by one, so that
+ * each gets its own answer: on a full disk a delete still goes through where the
+ * large put beside it does not. A work that alone meets ERR_IO ends writing: that
+ * one and all later ones get ERR_IO, until the store is opened again. */
+#ifndef YZMA_EDGE_COMMITTER_H
+#define YZMA_EDGE_COMMITTER_H
+
+#include "store.h"
+
+struct committer;
+
+struct committer_options {
+    size_t works_max; /* submitted and not yet done */
+    size_t bytes_max; /* of those, as store_work_cost counts; one work always fits */
+    uint64_t (*wall_ms)(void);
+    /* After each commit that may have changed something, from the committer's
+     * thread and before the works' done: wakes who sends news to peers. */
+    void (*on_commit)(void *ctx);
+    void *ctx;
+};
+
+struct committer_counters {
+    uint64_t groups, works; /* committed; tried and done with, whatever came of it */
+    uint64_t group_works_max;
+    uint64_t groups_failed; /* undone, and tried work by work */
+    uint64_t works_failed;  /* which the engine could not take */
+    uint64_t refused_busy;
+    uint64_t commit_us_sum, commit_us_max; /* of successful groups, begin to durable */
+    size_t queued_works, queued_bytes;     /* now */
+    bool stopped_by_io;                    /* writing has ended */
+};
+
+/* The store stays the caller's, and open until committer_free. */
+struct committer *committer_new(struct store *store, const struct committer_options *options);
+
+/* Any thread. OK: work->done will be called once, from the committer's thread, in
+ * order of submission, with the result in work->err. ERR_BUSY (a limit is reached)
+ * or ERR_CLOSED (stopping): nothing was taken. */
+enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;
+
+/* Finishes what was submitted, then ends the thread; may be called again. */
+void committer_stop(struct committer *committer);
+void committer_free(struct committer *committer); /* stops first; takes NULL */
+
+void committer_counters(struct committer *committer, struct committer_counters *ret);
+
+#endif

@@ -1,0 +1,554 @@
+/* edge/committer: how works become groups, and what each is told. The store is
+ * played by this file: a transaction collects the works' tickets, a commit makes
+ * them durable, and a test can hold a commit back or let it fail. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "committer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { SEEN_MAX = 20000 };
+
+/* ---- the played store ---------------------------------------------------- */
+
+struct store {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool hold;         /* commits wait while it is set */
+    bool held;         /* one does */
+    size_t bytes_free; /* a transaction that puts more is ERR_FULL */
+    size_t begins, commits;
+    size_t fail_from, fail_to;  /* these commits, counted from 1, fail with ERR_IO */
+    uint64_t durable[SEEN_MAX]; /* tickets, in order */
+    size_t durable_count;
+    uint64_t done[SEEN_MAX];
+    size_t done_count;
+    size_t wakes; /* calls of on_commit */
+    bool done_too_early;
+};
+
+struct store_txn {
+    struct store *store;
+    uint64_t tickets[SEEN_MAX];
+    size_t count, put_bytes;
+} the_txn;
+
+enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **ret)
+{
+    assert_int_equal(wall_ms, 1234);
+    the_txn.store = store;
+    the_txn.count = the_txn.put_bytes = 0;
+    store->begins++;
+    *ret = &the_txn;
+    return OK;
+}
+
+/* A ticket of 0 is refused; a remove takes no room. */
+enum err store_do(struct store_txn *txn, struct store_work *work)
+{
+    if (work->ticket == 0) {
+        work->err = ERR_BEHIND;
+        return OK;
+    }
+    if (!work->write.remove)
+        txn->put_bytes += work->write.value.len;
+    work->write.dot.counter = work->write.add ? 0 : work->ticket;
+    txn->tickets[txn->count++] = work->ticket;
+    return txn->put_bytes > txn->store->bytes_free ? ERR_FULL : OK;
+}
+
+enum err store_commit(struct store_txn *txn)
+{
+    struct store *store = txn->store;
+    enum err err = OK;
+    pthread_mutex_lock(&store->lock);
+    store->held = true;
+    pthread_cond_broadcast(&store->changed);
+    while (store->hold)
+        pthread_cond_wait(&store->changed, &store->lock);
+    store->held = false;
+    store->commits++;
+    if (store->commits >= store->fail_from && store->commits <= store->fail_to) {
+        err = ERR_IO;
+    } else {
+        for (size_t i = 0; i < txn->count; i++)
+            store->durable[store->durable_count++] = txn->tickets[i];
+    }
+    pthread_mutex_unlock(&store->lock);
+    return err;
+}
+
+void store_undo(struct store_txn *txn)
+{
+}
+
+/* Tickets above 1,000,000 say their number of records behind it. */
+void store_work_cost(const struct store_work *work, size_t *ret_records, size_t *ret_bytes)
+{
+    *ret_records = work->ticket > 1000000 ? work->ticket - 1000000 : 1;
+    *ret_bytes = work->write.value.len;
+}
+
+/* ---- helpers ------------------------------------------------------------- */
+
+static uint64_t wall_ms(void)
+{
+    return 1234;
+}
+
+static void count_wake(void *ctx)
+{
+    struct store *store = ctx;
+    pthread_mutex_lock(&store->lock);
+    store->wakes++;
+    pthread_mutex_unlock(&store->lock);
+}
+
+static void note_done(struct store_work *work)
+{
+    struct store *store = work->ctx;
+    pthread_mutex_lock(&store->lock);
+    bool durable = false;
+    for (size_t i = 0; i < store->durable_count && !durable; i++)
+        durable = store->durable[i] == work->ticket;
+    store->done_too_early |= work->err == OK && !durable;
+    store->done[store->done_count++] = work->ticket;
+    pthread_cond_broadcast(&store->changed);
+    pthread_mutex_unlock(&store->lock);
+}
+
+struct desk {
+    struct store store;
+    struct committer *committer;
+};
+
+static struct desk *desk_with(size_t works_max, size_t bytes_max)
+{
+    struct desk *desk = calloc(1, sizeof *desk);
+    assert_non_null(desk);
+    pthread_mutex_init(&desk->store.lock, NULL);
+    pthread_cond_init(&desk->store.changed, NULL);
+    desk->store.bytes_free = SIZE_MAX;
+    const struct committer_options options = {
+        .works_max = works_max,
+        .bytes_max = bytes_max,
+        .wall_ms = wall_ms,
+        .on_commit = count_wake,
+        .ctx = &desk->store,
+    };
+    desk->committer = committer_new(&desk->store, &options);
+    return desk;
+}
+
+static struct desk *desk(void)
+{
+    return desk_with(SEEN_MAX, SIZE_MAX);
+}
+
+static void desk_free(struct desk *desk)
+{
+    committer_free(desk->committer);
+    assert_false(desk->store.done_too_early);
+    pthread_cond_destroy(&desk->store.changed);
+    pthread_mutex_destroy(&desk->store.lock);
+    free(desk);
+}
+
+static struct store_work put(uint64_t ticket, size_t bytes)
+{
+    return (struct store_work){.kind = WORK_WRITE, .ticket = ticket, .write.value.len = bytes};
+}
+
+static struct store_work removal(uint64_t ticket)
+{
+    return (struct store_work){.kind = WORK_WRITE, .ticket = ticket, .write.remove = true};
+}
+
+static enum err submit(struct desk *desk, struct store_work *work)
+{
+    work->done = note_done;
+    work->ctx = &desk->store;
+    return committer_submit(desk->committer, work);
+}
+
+/* Submits a first work and lets its commit hang, so that what is submitted next
+ * queues behind it. */
+static void hold_with(struct desk *desk, struct store_work *first)
+{
+    struct store *store = &desk->store;
+    store->hold = true;
+    assert_int_equal(submit(desk, first), OK);
+    pthread_mutex_lock(&store->lock);
+    while (!store->held)
+        pthread_cond_wait(&store->changed, &store->lock);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static void release(struct desk *desk)
+{
+    pthread_mutex_lock(&desk->store.lock);
+    desk->store.hold = false;
+    pthread_cond_broadcast(&desk->store.changed);
+    pthread_mutex_unlock(&desk->store.lock);
+}
+
+static void wait_done(struct desk *desk, size_t count)
+{
+    pthread_mutex_lock(&desk->store.lock);
+    while (desk->store.done_count < count)
+        pthread_cond_wait(&desk->store.changed, &desk->store.lock);
+    pthread_mutex_unlock(&desk->store.lock);
+}
+
+static struct committer_counters counters(struct desk *desk)
+{
+    struct committer_counters n;
+    committer_counters(desk->committer, &n);
+    return n;
+}
+
+/* ---- groups -------------------------------------------------------------- */
+
+/* A lone work waits for no other. */
+static void a_lone_work_is_committed_at_once(void **state)
+{
+    struct desk *d = desk();
+    struct store_work work = put(1, 10);
+
+    assert_int_equal(submit(d, &work), OK);
+    wait_done(d, 1);
+
+    assert_int_equal(work.err, OK);
+    assert_int_equal(d->store.durable_count, 1);
+    assert_int_equal(counters(d).groups, 1);
+    assert_int_equal(counters(d).queued_works, 0);
+    desk_free(d);
+}
+
+/* What arrives during a commit shares the next one, in order. */
+static void works_that_wait_share_a_commit(void **state)
+{
+    struct desk *d = desk();
+    struct store_work works[51];
+    for (uint64_t i = 0; i < 51; i++)
+        works[i] = put(i + 1, 10);
+
+    hold_with(d, &works[0]);
+    for (int i = 1; i < 51; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+    release(d);
+    wait_done(d, 51);
+
+    for (uint64_t i = 0; i < 51; i++) {
+        assert_int_equal(d->store.durable[i], i + 1);
+        assert_int_equal(d->store.done[i], i + 1);
+    }
+    assert_int_equal(counters(d).groups, 2);
+    assert_int_equal(counters(d).works, 51);
+    assert_int_equal(counters(d).group_works_max, 50);
+    assert_int_equal(d->store.wakes, 2);
+    desk_free(d);
+}
+
+/* A group holds what one transaction may: three of 30 MiB are two groups, and so
+ * are 10,001 records; a work above the bound goes alone. */
+static void a_group_is_bounded(void **state)
+{
+    struct desk *d = desk();
+    struct store_work first = put(1, 0);
+    struct store_work large[] = {put(2, 30 << 20), put(3, 30 << 20), put(4, 30 << 20)};
+    struct store_work many[] = {put(1005000, 0), put(1005000, 0), put(5, 0), put(1020000, 0), put(6, 0)};
+
+    hold_with(d, &first);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(submit(d, &large[i]), OK);
+    release(d);
+    wait_done(d, 4);
+    assert_int_equal(counters(d).groups, 1 + 2);
+
+    first = put(1, 0);
+    hold_with(d, &first);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(submit(d, &many[i]), OK);
+    release(d);
+    wait_done(d, 10);
+    assert_int_equal(counters(d).groups, 3 + 1 + 4); /* (5000, 5000), (1), (20000), (1) */
+    desk_free(d);
+}
+
+/* A refusal is an answer to one work: the others go on. */
+static void a_refusal_is_one_works_own(void **state)
+{
+    struct desk *d = desk();
+    struct store_work works[] = {put(1, 0), put(2, 0), put(0, 0), put(3, 0)};
+
+    hold_with(d, &works[0]);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+    release(d);
+    wait_done(d, 4);
+
+    assert_int_equal(works[1].err, OK);
+    assert_int_equal(works[2].err, ERR_BEHIND);
+    assert_int_equal(works[3].err, OK);
+    assert_int_equal(counters(d).groups_failed, 0);
+    assert_int_equal(d->store.durable_count, 3);
+    desk_free(d);
+}
+
+/* Where nothing changed nobody is woken. */
+static void no_change_wakes_nobody(void **state)
+{
+    struct desk *d = desk();
+    struct store_work nothing = put(1, 0), refused = put(0, 0), change = put(2, 0);
+    nothing.write.add = true; /* the played store gives it no dot */
+
+    assert_int_equal(submit(d, &nothing), OK);
+    assert_int_equal(submit(d, &refused), OK);
+    wait_done(d, 2);
+    assert_int_equal(d->store.wakes, 0);
+
+    assert_int_equal(submit(d, &change), OK);
+    wait_done(d, 3);
+    assert_int_equal(d->store.wakes, 1);
+    desk_free(d);
+}
+
+/* ---- failures ------------------------------------------------------------ */
+
+/* On a full disk each work of the group gets its own answer. */
+static void a_full_disk_still_takes_deletes(void **state)
+{
+    struct desk *d = desk();
+    d->store.bytes_free = 100;
+    struct store_work works[] = {put(1, 0), removal(2), put(3, 5000), removal(4), put(5, 90)};
+
+    hold_with(d, &works[0]);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+    release(d);
+    wait_done(d, 5);
+
+    assert_int_equal(works[1].err, OK);
+    assert_int_equal(works[2].err, ERR_FULL);
+    assert_int_equal(works[3].err, OK);
+    assert_int_equal(works[4].err, OK);
+    assert_int_equal(counters(d).groups_failed, 1);
+    assert_int_equal(counters(d).works_failed, 1);
+    assert_false(counters(d).stopped_by_io);
+    assert_int_equal(d->store.done_count, 5);
+    desk_free(d);
+}
+
+/* A group whose commit failed is tried again, work by work. */
+static void a_group_survives_one_failed_commit(void **state)
+{
+    struct desk *d = desk();
+    d->store.fail_from = d->store.fail_to = 2;
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0)};
+
+    hold_with(d, &works[0]);
+    assert_int_equal(submit(d, &works[1]), OK);
+    assert_int_equal(submit(d, &works[2]), OK);
+    release(d);
+    wait_done(d, 3);
+
+    assert_int_equal(works[1].err, OK);
+    assert_int_equal(works[2].err, OK);
+    assert_int_equal(counters(d).groups_failed, 1);
+    assert_false(counters(d).stopped_by_io);
+    assert_int_equal(d->store.durable_count, 3);
+    desk_free(d);
+}
+
+/* But only once: the first work that fails alone is the last that is tried. */
+static void a_group_is_not_tried_for_ever(void **state)
+{
+    struct desk *d = desk();
+    d->store.fail_from = 2, d->store.fail_to = SIZE_MAX;
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0)};
+
+    hold_with(d, &works[0]);
+    assert_int_equal(submit(d, &works[1]), OK);
+    assert_int_equal(submit(d, &works[2]), OK);
+    release(d);
+    wait_done(d, 3);
+
+    assert_int_equal(works[0].err, OK);
+    assert_int_equal(works[1].err, ERR_IO);
+    assert_int_equal(works[2].err, ERR_IO);
+    assert_int_equal(d->store.begins, 3);
+    desk_free(d);
+}
+
+/* After a failed commit nothing is written any more, and the store is not asked. */
+static void an_io_error_ends_writing(void **state)
+{
+    struct desk *d = desk();
+    d->store.fail_from = d->store.fail_to = 1;
+    struct store_work failed = put(1, 0), later = put(2, 0);
+
+    assert_int_equal(submit(d, &failed), OK);
+    wait_done(d, 1);
+    assert_int_equal(failed.err, ERR_IO);
+    assert_true(counters(d).stopped_by_io);
+
+    assert_int_equal(submit(d, &later), OK);
+    wait_done(d, 2);
+    assert_int_equal(later.err, ERR_IO);
+    assert_int_equal(d->store.begins, 1);
+    assert_int_equal(d->store.durable_count, 0);
+    desk_free(d);
+}
+
+/* ---- limits -------------------------------------------------------------- */
+
+/* Beyond the limits a work is refused at once, and taken again when there is room. */
+static void a_full_queue_refuses(void **state)
+{
+    struct desk *d = desk_with(3, 1000);
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0), put(4, 0)};
+
+    hold_with(d, &works[0]);
+    assert_int_equal(submit(d, &works[1]), OK);
+    assert_int_equal(submit(d, &works[2]), OK);
+    assert_int_equal(submit(d, &works[3]), ERR_BUSY);
+    release(d);
+    wait_done(d, 3);
+
+    assert_int_equal(submit(d, &works[3]), OK);
+    wait_done(d, 4);
+    assert_int_equal(counters(d).refused_busy, 1);
+    desk_free(d);
+}
+
+/* Bytes count too; a work above the limit is taken when it is the only one. */
+static void bytes_are_limited_but_one_work_fits(void **state)
+{
+    struct desk *d = desk_with(100, 1000);
+    struct store_work huge = put(1, 5000), small = put(2, 1);
+
+    hold_with(d, &huge);
+    assert_int_equal(submit(d, &small), ERR_BUSY);
+    release(d);
+    wait_done(d, 1);
+    assert_int_equal(huge.err, OK);
+
+    hold_with(d, &small);
+    struct store_work just = put(3, 999), over = put(4, 1);
+    assert_int_equal(submit(d, &just), OK);
+    assert_int_equal(submit(d, &over), ERR_BUSY);
+    release(d);
+    wait_done(d, 3);
+    desk_free(d);
+}
+
+/* Stopping finishes what was submitted and takes nothing more. */
+static void stopping_finishes_the_queue(void **state)
+{
+    struct desk *d = desk();
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0)}, late = put(4, 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+
+    committer_stop(d->committer);
+
+    assert_int_equal(d->store.done_count, 3);
+    assert_int_equal(submit(d, &late), ERR_CLOSED);
+    desk_free(d);
+}
+
+/* ---- threads ------------------------------------------------------------- */
+
+struct submitter {
+    pthread_t thread;
+    struct desk *desk;
+    uint64_t first_ticket;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    bool is_done;
+    size_t ok;
+};
+
+static void tell_submitter(struct store_work *work)
+{
+    struct submitter *s = work->ctx;
+    pthread_mutex_lock(&s->lock);
+    s->is_done = true;
+    s->ok += work->err == OK;
+    pthread_cond_signal(&s->done);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Each work waits for the one before, as a connection does. */
+static void *submit_in_turn(void *arg)
+{
+    struct submitter *s = arg;
+    for (uint64_t i = 0; i < 500; i++) {
+        struct store_work work = put(s->first_ticket + i, 1);
+        work.done = tell_submitter;
+        work.ctx = s;
+        s->is_done = false;
+        if (committer_submit(s->desk->committer, &work) != OK)
+            return NULL;
+        pthread_mutex_lock(&s->lock);
+        while (!s->is_done)
+            pthread_cond_wait(&s->done, &s->lock);
+        pthread_mutex_unlock(&s->lock);
+    }
+    return NULL;
+}
+
+/* Works of many threads are each done once, those of one thread in order. */
+static void many_threads_share_the_committer(void **state)
+{
+    struct desk *d = desk();
+    struct submitter submitters[8];
+    for (size_t i = 0; i < 8; i++) {
+        submitters[i] = (struct submitter){.desk = d, .first_ticket = 1 + i * 1000};
+        pthread_mutex_init(&submitters[i].lock, NULL);
+        pthread_cond_init(&submitters[i].done, NULL);
+        assert_int_equal(pthread_create(&submitters[i].thread, NULL, submit_in_turn, &submitters[i]), 0);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        pthread_join(submitters[i].thread, NULL);
+        assert_int_equal(submitters[i].ok, 500);
+        pthread_cond_destroy(&submitters[i].done);
+        pthread_mutex_destroy(&submitters[i].lock);
+    }
+    committer_stop(d->committer);
+    assert_int_equal(d->store.durable_count, 4000);
+    uint64_t last[8] = {0};
+    for (size_t i = 0; i < 4000; i++) {
+        uint64_t ticket = d->store.durable[i], *before = &last[ticket / 1000];
+        assert_true(ticket > *before);
+        *before = ticket;
+    }
+    assert_int_equal(counters(d).works, 4000);
+    desk_free(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lone_work_is_committed_at_once),
+        cmocka_unit_test(works_that_wait_share_a_commit),
+        cmocka_unit_test(a_group_is_bounded),
+        cmocka_unit_test(a_refusal_is_one_works_own),
+        cmocka_unit_test(no_change_wakes_nobody),
+        cmocka_unit_test(a_full_disk_still_takes_deletes),
+        cmocka_unit_test(a_group_survives_one_failed_commit),
+        cmocka_unit_test(a_group_is_not_tried_for_ever),
+        cmocka_unit_test(an_io_error_ends_writing),
+        cmocka_unit_test(a_full_queue_refuses),
+        cmocka_unit_test(bytes_are_limited_but_one_work_fits),
+        cmocka_unit_test(stopping_finishes_the_queue),
+        cmocka_unit_test(many_threads_share_the_committer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
