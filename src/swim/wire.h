@@ -46,13 +46,7 @@ enum wire_type {
     WIRE_LABEL = 244,
 };
 
-enum {
-    WIRE_NAME_MAX = 255,
-    WIRE_META_MAX = 512,
-    WIRE_VSN_LEN = 6, /* pmin pmax pcur dmin dmax dcur */
-};
-
-enum wire_state { WIRE_STATE_ALIVE, WIRE_STATE_SUSPECT, WIRE_STATE_DEAD, WIRE_STATE_LEFT };
+enum { WIRE_VSN_LEN = 6 }; /* pmin pmax pcur dmin dmax dcur */
 
 struct wire_ping {
     struct bytes node; /* who is meant: an empty name means whoever reads it */
@@ -112,7 +106,7 @@ struct wire_node { /* an entry of push/pull */
     struct bytes addr, meta, name, vsn;
     uint32_t incarnation;
     uint16_t port;
-    uint8_t state; /* enum wire_state, or what a peer made of it */
+    uint8_t state; /* enum member_state (swim.h), or what a peer made of it */
 };
 
 struct wire_message {

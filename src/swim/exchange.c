@@ -1,0 +1,386 @@
+/* Streams. One side connects, sends one message, and gets at most one back:
+ *
+ *   push/pull   answered with our own, then merged; or an err message
+ *   ping        answered with an ack, if it is for us
+ *   user        read to its end and ignored: data never rides gossip here
+ *
+ * What comes is buffered until the message is whole, within bounds for one stream
+ * and for all; every stream has a deadline. */
+#include "swim_state.h"
+
+#include "check.h"
+#include "mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct stream {
+    uint64_t id;
+    enum stream_role role;
+    struct addr peer;
+    struct timer timer;
+    struct buf in;
+    bool unpacked;   /* `in` is what a compress message held */
+    bool discards;   /* all that still comes */
+    uint32_t seq;    /* PING */
+    uint64_t ticket; /* JOIN */
+    struct push_pull_reader reader;
+    struct stream *next, *previous;
+};
+
+/* --- the list --- */
+
+static struct stream *find(const struct swim *s, uint64_t id)
+{
+    struct stream *stream = s->streams;
+    while (stream && stream->id != id)
+        stream = stream->next;
+    return stream;
+}
+
+static struct stream *add(struct swim *s, uint64_t id, enum stream_role role, const struct addr *peer,
+                          uint64_t lifetime_ms)
+{
+    struct stream *stream = mem_new(sizeof *stream);
+    *stream = (struct stream){
+        .id = id, .role = role, .peer = *peer, .timer.kind = TIMER_STREAM, .next = s->streams};
+    buf_init(&stream->in, SWIM_STREAM_MAX);
+    if (stream->next)
+        stream->next->previous = stream;
+    s->streams = stream;
+    s->stream_count++;
+    timers_set(&s->timers, &stream->timer, s->now + lifetime_ms);
+    return stream;
+}
+
+static void drop(struct swim *s, struct stream *stream)
+{
+    timers_cancel(&s->timers, &stream->timer);
+    s->stream_bytes -= stream->in.len;
+    buf_done(&stream->in);
+    if (stream->next)
+        stream->next->previous = stream->previous;
+    if (stream->previous)
+        stream->previous->next = stream->next;
+    else
+        s->streams = stream->next;
+    s->stream_count--;
+    free(stream);
+}
+
+void swim_streams_done(struct swim *s)
+{
+    while (s->streams)
+        drop(s, s->streams);
+}
+
+/* Ends a stream; a join learns how it went. */
+static void finish(struct swim *s, struct stream *stream, enum err err, struct bytes text, size_t others)
+{
+    effects_stream_close(s->out, stream->id);
+    enum stream_role role = stream->role;
+    uint64_t ticket = stream->ticket;
+    struct addr peer = stream->peer;
+    if (role == ROLE_JOIN)
+        swim_tell_join(s, ticket, err, text, others);
+    drop(s, stream);
+    if (role == ROLE_HEAL && err == OK)
+        swim_heal_exchanged(s, &peer);
+}
+
+static void fail(struct swim *s, struct stream *stream, enum err err)
+{
+    finish(s, stream, err, bytes_str(err_text(err)), 0);
+}
+
+/* --- opening --- */
+
+bool swim_stream_open(struct swim *s, enum stream_role role, const struct addr *to, uint64_t ticket,
+                      uint64_t *ret_stream)
+{
+    if (s->stream_count >= 2 * SWIM_EXCHANGES_MAX) { /* as many as may be accepted, and again */
+        swim_count_one(s, COUNT_STREAMS_REFUSED);
+        return false;
+    }
+    struct addr where = addr_unmapped(*to);
+    struct stream *stream = add(s, s->new_stream(s->ctx), role, &where, s->profile->tcp_timeout_ms);
+    stream->ticket = ticket;
+    struct effect *effect = effects_add(s->out, EFFECT_STREAM_OPEN);
+    effect->stream = stream->id;
+    effect->stream_kind = STREAM_GOSSIP;
+    effect->to = where;
+    if (ret_stream)
+        *ret_stream = stream->id;
+    return true;
+}
+
+void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq, uint64_t lifetime_ms)
+{
+    uint64_t id;
+    if (!swim_stream_open(s, ROLE_PING, &to->addr, 0, &id))
+        return;
+    struct stream *stream = find(s, id);
+    stream->seq = seq;
+    timers_set(&s->timers, &stream->timer, s->now + lifetime_ms);
+    s->probe.stream = id;
+    s->probe.has_stream = true;
+}
+
+void swim_stream_abandon(struct swim *s, uint64_t id)
+{
+    struct stream *stream = find(s, id);
+    if (stream)
+        fail(s, stream, ERR_CLOSED);
+}
+
+static bool is_push_pull_target(const void *ctx, const struct member *member)
+{
+    return member->state == MEMBER_ALIVE;
+}
+
+void swim_push_pull_tick(struct swim *s)
+{
+    struct member *target;
+    timers_set(&s->timers, &s->push_pull_timer, s->now + push_pull_interval_ms(s->profile, s->members.count));
+    if (!s->leaving && members_pick(&s->members, false, is_push_pull_target, NULL, 1, &target) == 1)
+        swim_stream_open(s, ROLE_SYNC, &target->addr, 0, NULL);
+}
+
+/* --- sending --- */
+
+static void send_message(struct swim *s, struct stream *stream, const struct wire_message *message)
+{
+    struct buf b;
+    buf_init(&b, SWIM_STREAM_MAX);
+    wire_put(&b, message);
+    effects_stream_send(s->out, stream->id, &b);
+}
+
+static bool send_state(struct swim *s, struct stream *stream, bool join)
+{
+    struct buf b;
+    buf_init(&b, SIZE_MAX); /* bounded by SWIM_MEMBERS_MAX */
+    push_pull_put(s, &b, join);
+    bool written = b.err == OK;
+    if (written)
+        effects_stream_send(s->out, stream->id, &b);
+    buf_done(&b);
+    return written;
+}
+
+static void send_error(struct swim *s, struct stream *stream, const char *text)
+{
+    send_message(s, stream, &(struct wire_message){.type = WIRE_ERR, .error.text = bytes_str(text)});
+}
+
+void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    struct stream *stream = find(s, id);
+    if (!stream || stream->role == ROLE_ACCEPTED)
+        return;
+    if (stream->role == ROLE_PING) {
+        if (!s->probe.target)
+            return;
+        struct wire_message ping = swim_ping_of(s, s->probe.target->name, stream->seq);
+        send_message(s, stream, &ping);
+    } else if (!send_state(s, stream, stream->role == ROLE_JOIN)) {
+        fail(s, stream, ERR_NOMEM);
+    }
+}
+
+/* --- receiving --- */
+
+static void on_push_pull(struct swim *s, struct stream *stream)
+{
+    struct bytes message = buf_bytes(&stream->in);
+    size_t others = 0;
+    swim_count_one(s, COUNT_PUSH_PULLS);
+    if (stream->role == ROLE_ACCEPTED) {
+        if (push_pull_is_blocked(s, message, &stream->peer)) {
+            swim_count_one(s, COUNT_BLOCKED);
+            fail(s, stream, ERR_REFUSED);
+            return;
+        }
+        send_state(s, stream, stream->reader.header.join);
+    }
+    enum err err = s->leaving ? OK : push_pull_merge(s, message, &others);
+    struct bytes text = bytes_str(err == ERR_VERSION ? "its members and ours speak incompatible versions"
+                                                     : "");
+    finish(s, stream, err, text, others);
+}
+
+static void on_stream_ping(struct swim *s, struct stream *stream, const struct wire_ping *ping)
+{
+    if (ping->node.len > 0 && !bytes_equal(ping->node, s->members.self->name))
+        swim_count_one(s, COUNT_WRONG_PING);
+    else if (swim_is_blocked(s, ping->source_node, bytes_of(NULL, 0)))
+        swim_count_one(s, COUNT_BLOCKED);
+    else
+        send_message(s, stream, &(struct wire_message){.type = WIRE_ACK, .ack.seq = ping->seq});
+    finish(s, stream, OK, bytes_of(NULL, 0), 0);
+}
+
+static void on_stream_ack(struct swim *s, struct stream *stream, const struct wire_ack *ack)
+{
+    if (ack->seq == stream->seq)
+        swim_probe_stream_answer(s, stream->id);
+    finish(s, stream, OK, bytes_of(NULL, 0), 0);
+}
+
+/* What came cannot be read: the asker is told, as memberlist does. */
+static void on_garbage(struct swim *s, struct stream *stream, enum err err, enum swim_count counter,
+                       const char *text)
+{
+    swim_count_one(s, counter);
+    if (stream->role == ROLE_ACCEPTED)
+        send_error(s, stream, text);
+    fail(s, stream, err);
+}
+
+/* Replaces the input by what it holds packed. ERR_TRUNCATED: not all there yet. */
+static enum err unpack(struct swim *s, struct stream *stream)
+{
+    struct wire_message message;
+    enum err err = wire_decode(buf_bytes(&stream->in), &message);
+    if (err != OK)
+        return err;
+    if (stream->unpacked)
+        return ERR_MALFORMED;
+    struct buf plain;
+    buf_init(&plain, SWIM_STREAM_MAX);
+    err = packet_decompress(&message.compress, &plain);
+    if (err != OK) {
+        buf_done(&plain);
+        return err == ERR_TRUNCATED ? ERR_MALFORMED : err; /* more bytes would not help */
+    }
+    s->stream_bytes = s->stream_bytes - stream->in.len + plain.len;
+    buf_done(&stream->in);
+    stream->in = plain;
+    stream->unpacked = true;
+    return OK;
+}
+
+/* ERR_TRUNCATED when the message is not whole yet; else the stream may be gone. */
+static enum err read_push_pull(struct swim *s, struct stream *stream)
+{
+    enum err err = push_pull_scan(&stream->reader, buf_bytes(&stream->in));
+    if (err != OK)
+        return err;
+    if (stream->in.len - stream->reader.at < stream->reader.header.user_state_len)
+        return ERR_TRUNCATED;
+    on_push_pull(s, stream);
+    return OK;
+}
+
+static enum err read_small(struct swim *s, struct stream *stream)
+{
+    struct wire_message message;
+    enum err err = wire_decode(buf_bytes(&stream->in), &message);
+    if (err != OK)
+        return err;
+    bool accepted = stream->role == ROLE_ACCEPTED;
+    if (message.type == WIRE_PING && accepted) {
+        on_stream_ping(s, stream, &message.ping);
+    } else if (message.type == WIRE_ACK && stream->role == ROLE_PING) {
+        on_stream_ack(s, stream, &message.ack);
+    } else if (message.type == WIRE_ERR && !accepted) {
+        finish(s, stream, ERR_REFUSED, message.error.text, 0);
+    } else if (message.type == WIRE_USER && accepted) {
+        swim_count_one(s, COUNT_USER_MESSAGES);
+        stream->discards = true; /* until the sender closes, or the deadline */
+    } else {
+        swim_count_one(s, COUNT_STREAMS_UNKNOWN);
+        fail(s, stream, ERR_MALFORMED);
+    }
+    return OK;
+}
+
+static enum err read_message(struct swim *s, struct stream *stream)
+{
+    uint8_t type = stream->in.data[0];
+    if (type == WIRE_COMPRESS) {
+        enum err err = unpack(s, stream);
+        if (err != OK)
+            return err;
+        return stream->in.len > 0 ? read_message(s, stream) : ERR_MALFORMED;
+    }
+    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING)
+        return read_push_pull(s, stream);
+    return read_small(s, stream);
+}
+
+static void read_input(struct swim *s, struct stream *stream)
+{
+    uint8_t type = stream->in.data[0];
+    if (type == WIRE_ENCRYPT || type == WIRE_LABEL) {
+        on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_SEALED,
+                   "remote state is encrypted and encryption is not configured");
+        return;
+    }
+    enum err err = read_message(s, stream);
+    if (err == OK || (err == ERR_TRUNCATED && !stream->unpacked)) /* packed, it is all there is */
+        return;
+    if (err == ERR_VERSION)
+        on_garbage(s, stream, err, COUNT_STREAMS_UNKNOWN, "unknown message type");
+    else if (err == ERR_TOO_LARGE)
+        on_garbage(s, stream, err, COUNT_STREAMS_OVERSIZED, "message too large");
+    else
+        on_garbage(s, stream, err, COUNT_STREAMS_MALFORMED, "malformed message");
+}
+
+void swim_stream_accepted(struct swim *s, uint64_t now_ms, uint64_t id, const struct addr *from,
+                          struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    if (s->stream_count >= SWIM_EXCHANGES_MAX) {
+        swim_count_one(s, COUNT_STREAMS_REFUSED);
+        effects_stream_close(out, id);
+        return;
+    }
+    add(s, id, ROLE_ACCEPTED, from, s->profile->tcp_timeout_ms);
+}
+
+void swim_stream_data(struct swim *s, uint64_t now_ms, uint64_t id, struct bytes data, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    struct stream *stream = find(s, id);
+    if (!stream || stream->discards || stream->unpacked || data.len == 0)
+        return;
+    if (s->stream_bytes + data.len > SWIM_STREAMS_BYTES_MAX) {
+        swim_count_one(s, COUNT_STREAMS_OVERSIZED);
+        fail(s, stream, ERR_TOO_LARGE);
+        return;
+    }
+    size_t before = stream->in.len;
+    buf_put_bytes(&stream->in, data);
+    s->stream_bytes += stream->in.len - before;
+    if (stream->in.err != OK) {
+        swim_count_one(s, COUNT_STREAMS_OVERSIZED);
+        fail(s, stream, stream->in.err);
+        return;
+    }
+    read_input(s, stream);
+}
+
+void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    struct stream *stream = find(s, id);
+    if (!stream)
+        return;
+    if (stream->role == ROLE_JOIN)
+        swim_tell_join(s, stream->ticket, ERR_CLOSED, bytes_str("the connection failed or was closed"), 0);
+    drop(s, stream);
+}
+
+void swim_stream_timeout(struct swim *s, struct timer *timer)
+{
+    struct stream *stream = container_of(timer, struct stream, timer);
+    swim_count_one(s, COUNT_STREAMS_TIMEOUT);
+    fail(s, stream, ERR_TIMEOUT);
+}

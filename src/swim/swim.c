@@ -1,0 +1,445 @@
+/* SWIM, as hashicorp/memberlist speaks it: the whole story on a page.
+ *
+ * Every node keeps a table of all members (members.c). It is filled and kept true
+ * by four things that go on at once:
+ *
+ *  1. Probing (probe.c). Once per probe interval one member is pinged; who does not
+ *     answer, neither directly nor through others nor over TCP, is suspected.
+ *  2. Suspicion (suspicion.c). A suspect has some time to contradict. The time is
+ *     long at first and shrinks with every other member that suspects it too. When
+ *     it is over, the member is dead.
+ *  3. Gossip (gossip.c, broadcast.c). News that changes a table is passed on: with
+ *     every ping and ack, and in packets of its own, a logarithmic number of times.
+ *     So all hear of it within a few rounds, whatever is lost.
+ *  4. Push/pull (exchange.c, pushpull.c). Now and then, and at a join, two nodes
+ *     exchange whole tables over TCP: what gossip missed comes this way.
+ *
+ * What is believed stands in rules.c. News is ordered by the incarnation of its
+ * subject, a number that only the subject raises, and it does so to contradict:
+ * "suspect, incarnation 4" is answered by "alive, incarnation 5".
+ *
+ * Lifeguard's three additions are here: the health score that makes a node patient
+ * when it may itself be the slow one (probe.c), suspicions that shrink (suspicion.c),
+ * and telling a suspect at once that it is suspected (gossip.c).
+ *
+ * Where we depart from memberlist, in a way that its members do not mind:
+ *
+ *  - Members at a new address. memberlist refuses an alive message that moves a
+ *    member, until it has been dead for a time that is "for ever" by default. Our
+ *    names hold the replica's id, so that the same name is the same replica: one that
+ *    is down may come back anywhere (rules.c, may_move), and one that has proven itself
+ *    to replication is believed at once (swim_readdress).
+ *  - The own incarnation survives restarts: SWIM_REFUTED tells every rise, the node
+ *    remembers it and starts above it. So a restart is news at once, where
+ *    memberlist's starts again at 1 and must first hear its own obituary.
+ *  - Stale entries do not slow down detection: n in the suspicion formulas counts
+ *    who is alive or suspect. memberlist counts the dead as well, and then waits for
+ *    confirmations that nobody is left to give.
+ *  - Splits heal by themselves (heal.c): dead members are pinged at a low rate, also
+ *    long after they were forgotten. memberlist leaves that to its users.
+ *  - Stale accusations of ourselves are answered with our alive message again
+ *    (rules.c, remind), and incarnation 2^32-1 is believed of nobody: it could never be
+ *    contradicted.
+ *  - News is handled in the order in which it comes; memberlist's queues are last in,
+ *    first out.
+ *
+ * Not here yet: keys and labels. Sealed and labelled packets are recognised,
+ * dropped and counted (packet.c, exchange.c).
+ *
+ * No function here knows a clock, a socket or a random source: time comes with every
+ * event, effects go out through a list, and randomness flows from the seed. */
+#include "swim_state.h"
+
+#include "check.h"
+#include "mem.h"
+
+#include <stdlib.h>
+
+static const uint8_t default_vsn[WIRE_VSN_LEN] = {1, 5, 2, 0, 0, 0};
+
+const char *member_state_text(enum member_state state)
+{
+    static const char *const texts[] = {"alive", "suspect", "dead", "left"};
+    return texts[state];
+}
+
+/* --- making and freeing --- */
+
+static void start_timers(struct swim *s, uint64_t now)
+{
+    const struct swim_profile *p = s->profile;
+    s->gossip_phase = (now + rng_below(&s->rng, p->gossip_interval_ms)) % p->gossip_interval_ms;
+    s->gossip_timer.kind = TIMER_GOSSIP;
+    s->probe_tick_timer.kind = TIMER_PROBE_TICK;
+    s->push_pull_timer.kind = TIMER_PUSH_PULL;
+    s->heal_timer.kind = TIMER_HEAL;
+    timers_set(&s->timers, &s->probe_tick_timer,
+               now + p->probe_interval_ms + rng_below(&s->rng, p->probe_interval_ms));
+    timers_set(&s->timers, &s->push_pull_timer,
+               now + p->push_pull_interval_ms + rng_below(&s->rng, p->push_pull_interval_ms));
+}
+
+struct swim *swim_new(const struct swim_config *config, uint64_t now_ms)
+{
+    CHECK(config->name.len > 0 && config->name.len <= SWIM_NAME_MAX);
+    CHECK(config->meta.len <= SWIM_META_MAX);
+    CHECK(config->self.len == 4 || config->self.len == 16);
+    CHECK(config->new_stream != NULL);
+    struct swim *s = mem_new(sizeof *s);
+    s->profile = config->profile ? config->profile : &swim_profile_lan;
+    CHECK(s->profile->indirect_checks <= SWIM_CHECKS_MAX && s->profile->gossip_nodes <= SWIM_CHECKS_MAX);
+    s->addr = config->self;
+    s->compress = !config->no_compression;
+    s->ctx = config->ctx;
+    s->blocked = config->blocked;
+    s->new_stream = config->new_stream;
+    s->now = now_ms;
+    rng_init(&s->rng, config->seed);
+    s->next_seq = (uint32_t)rng_next(&s->rng); /* answers to a former life do not fit */
+    members_init(&s->members, &s->rng, config->name, now_ms);
+    start_timers(s, now_ms);
+
+    static const uint8_t no_vsn[WIRE_VSN_LEN];
+    struct member *self = s->members.self;
+    bool given = memcmp(config->vsn, no_vsn, sizeof no_vsn) != 0;
+    memcpy(self->vsn, given ? config->vsn : default_vsn, sizeof self->vsn);
+    self->addr = config->self;
+    self->incarnation = config->incarnation ? config->incarnation : 1;
+    member_set_meta(self,
+                    bytes_of(config->meta.len ? (const void *)config->meta.data : "", config->meta.len));
+    swim_announce(s, self);
+    return s;
+}
+
+static void remove_broadcasts(struct swim *s, const struct member_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        broadcast_remove(&s->broadcasts, &list->list[i]->broadcast);
+}
+
+void swim_free(struct swim *s)
+{
+    if (!s)
+        return;
+    swim_streams_done(s);
+    swim_relays_done(s);
+    swim_lost_done(s);
+    remove_broadcasts(s, &s->members.live);
+    remove_broadcasts(s, &s->members.gone);
+    broadcast_remove(&s->broadcasts, &s->members.self->broadcast);
+    broadcasts_done(&s->broadcasts);
+    members_done(&s->members);
+    timers_done(&s->timers);
+    for (struct swim_event event; swim_next_event(s, &event);)
+        swim_event_done(&event);
+    free(s->events);
+    free(s);
+}
+
+/* --- time --- */
+
+uint64_t swim_deadline(const struct swim *s)
+{
+    return timers_deadline(&s->timers);
+}
+
+static void run_timer(struct swim *s, struct timer *timer)
+{
+    timers_cancel(&s->timers, timer);
+    switch ((enum swim_timer)timer->kind) {
+    case TIMER_GOSSIP:
+        swim_gossip(s);
+        break;
+    case TIMER_PROBE_TICK:
+        swim_probe_tick(s);
+        break;
+    case TIMER_PROBE:
+        swim_probe_timeout(s);
+        break;
+    case TIMER_PUSH_PULL:
+        swim_push_pull_tick(s);
+        break;
+    case TIMER_HEAL:
+        swim_heal_tick(s);
+        break;
+    case TIMER_SUSPICION:
+        swim_suspicion_expired(s, container_of(timer, struct member, suspicion.timer));
+        break;
+    case TIMER_RELAY:
+        swim_relay_timeout(s, container_of(timer, struct relay, timer));
+        break;
+    case TIMER_STREAM:
+        swim_stream_timeout(s, timer);
+        break;
+    }
+}
+
+void swim_tick(struct swim *s, uint64_t now_ms, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    for (struct timer *timer; (timer = timers_first(&s->timers)) != NULL && timer->at <= now_ms;)
+        run_timer(s, timer);
+}
+
+/* --- what the node asks for --- */
+
+/* Back from a leave: a member again, with news that overrides the goodbye. */
+static void come_back(struct swim *s)
+{
+    struct member *self = s->members.self;
+    s->leaving = false;
+    members_set_state(&s->members, self, MEMBER_ALIVE, s->now);
+    swim_raise_incarnation(s, self->incarnation);
+    swim_tell(s, SWIM_REFUTED, self, bytes_of(NULL, 0));
+}
+
+void swim_join(struct swim *s, uint64_t now_ms, uint64_t ticket, const struct addr *to, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    if (s->leaving)
+        come_back(s);
+    if (addr_equal(to, &s->addr))
+        swim_tell_join(s, ticket, ERR_REFUSED, bytes_str("that is this node itself"), 0);
+    else if (!swim_stream_open(s, ROLE_JOIN, to, ticket, NULL))
+        swim_tell_join(s, ticket, ERR_TOO_LARGE, bytes_str("too many connections at once"), 0);
+}
+
+void swim_leave(struct swim *s, uint64_t now_ms, struct effects *out)
+{
+    struct member *self = s->members.self;
+    s->now = now_ms;
+    s->out = out;
+    if (s->leaving)
+        return;
+    s->leaving = true;
+    swim_news_dead(s, &(struct wire_accusation){
+                          .from = self->name, .node = self->name, .incarnation = self->incarnation});
+}
+
+bool swim_left_done(const struct swim *s)
+{
+    return s->leaving && (s->members.live.count == 0 || !broadcast_is_queued(&s->members.self->broadcast));
+}
+
+void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct effects *out)
+{
+    struct member *self = s->members.self;
+    CHECK(meta.len <= SWIM_META_MAX);
+    s->now = now_ms;
+    s->out = out;
+    if (bytes_equal(meta, self->meta))
+        return;
+    member_set_meta(self, bytes_of(meta.len ? (const void *)meta.data : "", meta.len));
+    if (s->leaving)
+        return;
+    swim_raise_incarnation(s, self->incarnation);
+    swim_tell(s, SWIM_REFUTED, self, bytes_of(NULL, 0));
+}
+
+void swim_readdress(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr,
+                    struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    struct member *member = members_find(&s->members, name);
+    if (!member || member == s->members.self || addr_equal(&member->addr, addr) || s->leaving)
+        return;
+    bool was_gone = member->state == MEMBER_DEAD || member->state == MEMBER_LEFT;
+    timers_cancel(&s->timers, &member->suspicion.timer);
+    member->addr = *addr;
+    members_set_state(&s->members, member, MEMBER_ALIVE, s->now);
+    swim_announce(s, member);
+    swim_lost_remove(s, name);
+    swim_tell(s, was_gone ? SWIM_JOINED : SWIM_UPDATED, member, bytes_of(NULL, 0));
+    swim_stream_open(s, ROLE_SYNC, addr, 0, NULL); /* for its incarnation, and all else it knows */
+}
+
+/* --- what the node is told --- */
+
+static struct bytes place_bytes(uint8_t **at, struct bytes bytes)
+{
+    struct bytes placed = bytes_of(*at, bytes.len);
+    if (bytes.len)
+        memcpy(*at, bytes.data, bytes.len);
+    *at += bytes.len;
+    return placed;
+}
+
+/* Copies what the event points to into one block of its own. */
+static void queue_event(struct swim *s, struct swim_event event, struct bytes text)
+{
+    uint8_t *at = mem_new(event.name.len + event.meta.len + event.by.len + text.len + 1);
+    event.memory = at;
+    event.name = place_bytes(&at, event.name);
+    event.meta = place_bytes(&at, event.meta);
+    event.by = place_bytes(&at, event.by);
+    event.text = (const char *)place_bytes(&at, text).data; /* the block ends with a NUL */
+    if (s->events_first + s->events_count == s->events_room) {
+        s->events_room = s->events_room ? s->events_room * 2 : 16;
+        s->events = mem_grow(s->events, s->events_room * sizeof *s->events);
+    }
+    s->events[s->events_first + s->events_count++] = event;
+}
+
+void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by)
+{
+    queue_event(s,
+                (struct swim_event){.kind = kind,
+                                    .name = member->name,
+                                    .meta = member->meta,
+                                    .by = by,
+                                    .addr = member->addr,
+                                    .incarnation = member->incarnation},
+                bytes_of(NULL, 0));
+}
+
+void swim_tell_conflict(struct swim *s, const struct wire_alive *claim, const struct addr *addr)
+{
+    queue_event(s,
+                (struct swim_event){.kind = SWIM_CONFLICT,
+                                    .name = claim->node,
+                                    .meta = claim->meta,
+                                    .addr = *addr,
+                                    .incarnation = claim->incarnation},
+                bytes_of(NULL, 0));
+}
+
+void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes text, size_t count)
+{
+    queue_event(s, (struct swim_event){.kind = SWIM_JOIN_DONE, .ticket = ticket, .err = err, .count = count},
+                text);
+}
+
+bool swim_next_event(struct swim *s, struct swim_event *ret_event)
+{
+    if (s->events_count == 0)
+        return false;
+    *ret_event = s->events[s->events_first++];
+    if (--s->events_count == 0)
+        s->events_first = 0;
+    return true;
+}
+
+void swim_event_done(struct swim_event *event)
+{
+    free(event->memory);
+    *event = (struct swim_event){0};
+}
+
+/* --- what the node may look at --- */
+
+size_t swim_count(const struct swim *s)
+{
+    return s->members.count;
+}
+
+static struct swim_member view_of(const struct swim *s, const struct member *member)
+{
+    struct swim_member view = {.name = member->name,
+                               .meta = member->meta,
+                               .addr = member->addr,
+                               .state = member->state,
+                               .incarnation = member->incarnation,
+                               .since_ms = member->since,
+                               .self = member == s->members.self,
+                               .rtt_known = member->rtt_known,
+                               .rtt_ms = member->rtt_ms};
+    memcpy(view.vsn, member->vsn, sizeof view.vsn);
+    return view;
+}
+
+struct swim_member swim_at(const struct swim *s, size_t at)
+{
+    return view_of(s, members_at(&s->members, at));
+}
+
+bool swim_find(const struct swim *s, struct bytes name, struct swim_member *ret_member)
+{
+    const struct member *member = members_find(&s->members, name);
+    if (!member)
+        return false;
+    *ret_member = view_of(s, member);
+    return true;
+}
+
+uint32_t swim_incarnation(const struct swim *s)
+{
+    return s->members.self->incarnation;
+}
+
+unsigned swim_health(const struct swim *s)
+{
+    return s->health;
+}
+
+void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx)
+{
+    static const char *const names[COUNT_MAX] = {
+        [COUNT_PACKETS_IN] = "swim_packets_in",
+        [COUNT_PACKETS_OUT] = "swim_packets_out",
+        [COUNT_LABELLED] = "swim_packets_labelled",
+        [COUNT_ENCRYPTED] = "swim_packets_encrypted",
+        [COUNT_BAD_CRC] = "swim_packets_bad_crc",
+        [COUNT_TRUNCATED_COMPOUND] = "swim_compounds_truncated",
+        [COUNT_BAD_COMPRESSION] = "swim_compressions_bad",
+        [COUNT_TOO_DEEP] = "swim_packets_too_deep",
+        [COUNT_OVERSIZED] = "swim_packets_oversized",
+        [COUNT_MALFORMED] = "swim_messages_malformed",
+        [COUNT_UNKNOWN_TYPE] = "swim_messages_unknown_type",
+        [COUNT_USER_MESSAGES] = "swim_user_messages_ignored",
+        [COUNT_BAD_NAME] = "swim_news_bad_name",
+        [COUNT_BAD_ADDRESS] = "swim_news_bad_address",
+        [COUNT_BAD_META] = "swim_news_bad_meta",
+        [COUNT_BAD_VERSION] = "swim_news_bad_version",
+        [COUNT_BAD_INCARNATION] = "swim_news_bad_incarnation",
+        [COUNT_BLOCKED] = "swim_blocked",
+        [COUNT_TABLE_FULL] = "swim_members_refused",
+        [COUNT_CONFLICTS] = "swim_conflicts",
+        [COUNT_REFUTATIONS] = "swim_refutations",
+        [COUNT_WRONG_PING] = "swim_pings_for_others",
+        [COUNT_RELAYS_REFUSED] = "swim_relays_refused",
+        [COUNT_PROBES] = "swim_probes",
+        [COUNT_PROBES_FAILED] = "swim_probes_failed",
+        [COUNT_TCP_SAVED] = "swim_probes_saved_by_tcp",
+        [COUNT_STREAMS_REFUSED] = "swim_streams_refused",
+        [COUNT_STREAMS_MALFORMED] = "swim_streams_malformed",
+        [COUNT_STREAMS_SEALED] = "swim_streams_encrypted_or_labelled",
+        [COUNT_STREAMS_UNKNOWN] = "swim_streams_unknown_type",
+        [COUNT_STREAMS_TIMEOUT] = "swim_streams_timed_out",
+        [COUNT_STREAMS_OVERSIZED] = "swim_streams_oversized",
+        [COUNT_INCOMPATIBLE] = "swim_exchanges_incompatible",
+        [COUNT_PUSH_PULLS] = "swim_exchanges",
+    };
+    for (size_t i = 0; i < COUNT_MAX; i++)
+        each(ctx, names[i], s->counters[i]);
+}
+
+/* --- shared by the parts --- */
+
+void swim_count_one(struct swim *s, enum swim_count counter)
+{
+    s->counters[counter]++;
+}
+
+void swim_health_add(struct swim *s, int delta)
+{
+    int health = (int)s->health + delta, max = (int)s->profile->awareness_max - 1;
+    s->health = (unsigned)(health < 0 ? 0 : health > max ? max : health);
+}
+
+bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta)
+{
+    return s->blocked && s->blocked(s->ctx, name, meta);
+}
+
+uint32_t swim_new_seq(struct swim *s)
+{
+    return s->next_seq++;
+}
+
+size_t swim_live_count(const struct swim *s)
+{
+    return s->members.live.count + 1;
+}

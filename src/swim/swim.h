@@ -1,0 +1,141 @@
+/* Membership: who is in the cluster, at which address, and alive. SWIM with
+ * Lifeguard, on the wire of hashicorp/memberlist. The protocol is told at the head
+ * of swim.c.
+ *
+ * Pure: the world hands in the time and one event and carries out the effects that
+ * are appended; what the node wants to know is then waiting in a queue:
+ *
+ *   swim_datagram(s, now, &from, packet, &effects);
+ *   while (swim_next_event(s, &event)) { ...; swim_event_done(&event); }
+ *
+ * The time is in milliseconds of a clock that never goes back. */
+#ifndef YZMA_SWIM_SWIM_H
+#define YZMA_SWIM_SWIM_H
+
+#include "effect.h"
+#include "profile.h"
+
+enum {
+    SWIM_NAME_MAX = 255,
+    SWIM_META_MAX = 512,
+    SWIM_MEMBERS_MAX = 10000, /* beyond: news of further ones is refused and counted */
+};
+
+/* Numbered as on the wire. */
+enum member_state { MEMBER_ALIVE, MEMBER_SUSPECT, MEMBER_DEAD, MEMBER_LEFT };
+const char *member_state_text(enum member_state state); /* "alive", "suspect", "dead", "left" */
+
+struct swim_config {
+    struct bytes name;                  /* 1 to SWIM_NAME_MAX bytes; copied */
+    struct bytes meta;                  /* up to SWIM_META_MAX; copied */
+    struct addr self;                   /* where others reach us, UDP and TCP */
+    uint8_t vsn[6];                     /* pmin pmax pcur dmin dmax dcur; all zero means 1,5,2,0,0,0 */
+    const struct swim_profile *profile; /* NULL: lan */
+    uint32_t incarnation;               /* to start with; 0 means 1. After a restart, above the last one */
+    uint64_t seed;                      /* of all random choices */
+    bool no_compression;                /* of what is sent; what comes is always understood */
+    void *ctx;                          /* for the two functions */
+    /* True for a member to have nothing to do with. meta is empty where only the
+     * name is known (a ping). May be NULL. */
+    bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
+    /* A name for a stream that is about to be opened (effect.h). */
+    uint64_t (*new_stream)(void *ctx);
+};
+
+struct swim;
+
+struct swim *swim_new(const struct swim_config *config, uint64_t now_ms);
+void swim_free(struct swim *s);
+
+/* When swim_tick must be called, at the latest; UINT64_MAX: never. */
+uint64_t swim_deadline(const struct swim *s);
+
+void swim_tick(struct swim *s, uint64_t now_ms, struct effects *out);
+void swim_datagram(struct swim *s, uint64_t now_ms, const struct addr *from, struct bytes packet,
+                   struct effects *out);
+
+/* Streams: those accepted at the gossip port, and those opened by us, which are
+ * known by their names. Events about other streams are ignored. */
+void swim_stream_accepted(struct swim *s, uint64_t now_ms, uint64_t stream, const struct addr *from,
+                          struct effects *out);
+void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t stream, struct effects *out);
+void swim_stream_data(struct swim *s, uint64_t now_ms, uint64_t stream, struct bytes data,
+                      struct effects *out);
+/* The other side closed, or it failed, or it could not be opened. */
+void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t stream, struct effects *out);
+
+/* Exchanges all that is known with the node at an address; ends in SWIM_JOIN_DONE
+ * with this ticket, after the profile's tcp_timeout at the latest. After
+ * swim_leave it makes this node a member again. */
+void swim_join(struct swim *s, uint64_t now_ms, uint64_t ticket, const struct addr *to, struct effects *out);
+
+/* Says goodbye: the others list us as left, and nobody is alarmed. This node goes
+ * on answering, so that the goodbye spreads, until it is freed. */
+void swim_leave(struct swim *s, uint64_t now_ms, struct effects *out);
+/* After swim_leave: the goodbye was sent as often as it should be, or nobody is
+ * there to hear it. */
+bool swim_left_done(const struct swim *s);
+
+/* New meta for this node, up to SWIM_META_MAX bytes: raises the incarnation. */
+void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct effects *out);
+
+/* A member has proven to be at this address (replication's hello): it is alive
+ * there, whatever gossip said. An unknown name is ignored: the address can be joined. */
+void swim_readdress(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr,
+                    struct effects *out);
+
+enum swim_event_kind {
+    SWIM_JOINED,    /* name, meta, addr, incarnation: a member became alive, new or back again */
+    SWIM_UPDATED,   /* the same: its meta or address changed */
+    SWIM_SUSPECTED, /* name, by, incarnation */
+    SWIM_CLEARED,   /* name, incarnation: suspected no longer */
+    SWIM_DEAD,      /* name, by, incarnation */
+    SWIM_LEFT,      /* name, incarnation */
+    SWIM_REAPED,    /* name: dead or left for long, now forgotten */
+    SWIM_JOIN_DONE, /* ticket, err, text when it failed, count: other members in the answer */
+    SWIM_REFUTED,   /* incarnation: our own rose, and must be remembered over restarts; by: whom we
+                       contradict, empty when the rise was our own wish */
+    SWIM_CONFLICT,  /* name, meta, addr, incarnation: someone claims a living member's name there */
+};
+
+/* Owns what its pointers point to. */
+struct swim_event {
+    enum swim_event_kind kind;
+    struct bytes name, meta, by;
+    struct addr addr;
+    uint32_t incarnation;
+    uint64_t ticket;
+    enum err err;
+    const char *text; /* "" when there is none */
+    size_t count;
+    void *memory;
+};
+
+/* Must be emptied after every call above: the queue grows until then. */
+bool swim_next_event(struct swim *s, struct swim_event *ret_event);
+void swim_event_done(struct swim_event *event);
+
+/* A look at one member; the bytes are borrowed until the next call above. */
+struct swim_member {
+    struct bytes name, meta;
+    struct addr addr;
+    enum member_state state;
+    uint32_t incarnation;
+    uint64_t since_ms; /* of the state */
+    uint8_t vsn[6];
+    bool self, rtt_known;
+    uint32_t rtt_ms; /* of the last direct probe that was answered */
+};
+
+/* The members in no order, this node first; at from 0 to swim_count - 1. */
+size_t swim_count(const struct swim *s);
+struct swim_member swim_at(const struct swim *s, size_t at);
+bool swim_find(const struct swim *s, struct bytes name, struct swim_member *ret_member);
+
+uint32_t swim_incarnation(const struct swim *s);
+unsigned swim_health(const struct swim *s); /* Lifeguard's score: 0 is healthy */
+/* Everything dropped, refused or odd is one of these; the names are constants. */
+void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value),
+                   void *ctx);
+
+#endif
