@@ -153,7 +153,9 @@ struct write_work {
     size_t versions; /* held now under the key */
 };
 /* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_CONFLICT
- * (versions_max reached), ERR_WALKING (the key is hidden), ERR_DAMAGED. */
+ * (versions_max reached), ERR_WALKING (the key is hidden and not held here),
+ * ERR_DAMAGED; ERR_MALFORMED and ERR_TOO_LARGE for keys, types and values beyond
+ * their limits. */
 
 struct work_entry {
     struct dot dot; /* of the row; unused in WORK_WALK_PIECE */
@@ -169,7 +171,7 @@ struct rows_work {
     struct replica_id origin; /* WORK_ROWS: whose */
     uint64_t from, to;        /* WORK_ROWS: these are its rows in (from, to], each counter once */
     /* WORK_WALK_*: */
-    uint64_t serial;        /* of the walk; another: ERR_REFUSED */
+    uint64_t serial; /* of the walk; another: ERR_REFUSED. A result of WALK_START */
     uint8_t after[KEY_MAX]; /* WALK_PIECE: must be where the walk stands, else ERR_REFUSED */
     size_t after_len;
     uint8_t through[KEY_MAX]; /* the last key of the piece; unused when last */
@@ -182,8 +184,14 @@ struct rows_work {
  * counter missing, a record that does not decode or does not include its row),
  * ERR_DAMAGED (a record of ours). Rows before the bad one are applied and the
  * clock stands at the last of them. Rows at or below the clock are skipped.
+ * A record that knows operations of ours above our own clock: ERR_REFUSED, as
+ * this store needs a new id before it may hear of them.
  * WORK_WALK_PIECE may stop early at a transaction's limit: the walk's `after`
- * then stands before `through`, and the caller asks again from there. */
+ * then stands before `through`, and the caller asks again from there. So it does
+ * after an error in mid-piece.
+ * WORK_WALK_*: a source whose clock does not cover those of the pieces before:
+ * ERR_REFUSED. Rows are wanted in the order of row_scan, from any source that
+ * covers; work->row_after of the first is {0}. */
 
 struct note {
     char name[NOTE_NAME_MAX];
@@ -199,7 +207,9 @@ struct store_work {
         struct rows_work rows; /* WORK_ROWS, WORK_AHEAD, WORK_WALK_* */
         struct {
             struct clock floor; /* owned: the target; cut to the own clock */
-            bool more;          /* result: a transaction's limit was reached before it */
+            /* Result: a transaction's limit was reached before it. (The floor
+             * itself, as target, removes what the end of a walk left.) */
+            bool more;
         } prune;
         struct {
             struct note *list; /* owned */

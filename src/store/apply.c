@@ -1,0 +1,129 @@
+/* What peers send as rows: each row's operation is applied by merging the record
+ * that it is about, and the clock rises with it. */
+#include "txn.h"
+
+#include "weaken.h"
+
+/* Operations of ours that we do not know: this store is an older state of
+ * itself, and would give their dots out again. It needs a new id first. */
+static bool knows_more_of_us(const struct store_txn *txn, const struct record *record)
+{
+    const struct replica_id *own = txn_own_id(txn);
+    uint64_t counter = clock_get(&txn->state.clock, own);
+    if (clock_get(&record->context, own) > counter)
+        return true;
+    for (size_t i = 0; i < record->count; i++)
+        if (replica_id_equal(&record->versions[i].dot.replica, own) &&
+            record->versions[i].dot.counter > counter)
+            return true;
+    return false;
+}
+
+/* The stamp of each version that came with this merge. */
+static void adopt_stamps(struct store_txn *txn)
+{
+    for (size_t i = 0; i < txn->merged.count; i++) {
+        const struct version *version = &txn->merged.versions[i];
+        if (record_find(&txn->local, &version->dot) >= 0)
+            continue;
+        if (!stamp_adopt(&txn->state.stamp, txn->wall_ms, txn->store->skew_max_ms, version->stamp))
+            txn->store->stamps_ahead++;
+    }
+}
+
+enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
+                      const struct clock *also_covers, const struct row *row)
+{
+    static const struct clock nothing;
+    record_clear(&txn->remote);
+    if (encoded.len) {
+        enum err err = record_decode(key, encoded, &txn->remote);
+        if (err != OK)
+            return ERR_MALFORMED;
+    }
+    if (row && !clock_covers_dot(&txn->remote.context, &row->dot))
+        return ERR_MALFORMED;
+    if (knows_more_of_us(txn, &txn->remote))
+        return ERR_REFUSED;
+    enum err err = txn_load(txn, key);
+    if (err != OK)
+        return err;
+    record_merge(&txn->local, WEAKENED(CLOCK) ? &nothing : &txn->state.clock, &txn->remote, also_covers,
+                 &txn->merged);
+    if (WEAKENED(FILL_STORED) && also_covers)
+        clock_join(&txn->merged.context, also_covers);
+    struct stamp_clock before = txn->state.stamp;
+    adopt_stamps(txn);
+    err = txn_store(txn, key, &txn->merged, row);
+    if (err != OK)
+        txn->state.stamp = before;
+    else
+        txn->store->records_merged += encoded.len > 0;
+    return err;
+}
+
+/* A row whose record came with an entry before: ours includes it by now. */
+static enum err apply_row(struct store_txn *txn, const struct row *row)
+{
+    enum err err = txn_load(txn, row->key);
+    if (err != OK)
+        return err;
+    return clock_covers_dot(&txn->local.context, &row->dot) ? txn_put_row(txn, row) : ERR_MALFORMED;
+}
+
+static enum err apply_entry(struct store_txn *txn, const struct work_entry *entry, bool new)
+{
+    if (!key_valid(entry->key) || !row_kind_valid(entry->kind) || entry->dot.counter == 0)
+        return ERR_MALFORMED;
+    struct row row = {.dot = entry->dot, .kind = entry->kind, .key = entry->key};
+    if (entry->record.len)
+        return apply_record(txn, entry->key, entry->record, NULL, new ? &row : NULL);
+    return new ? apply_row(txn, &row) : OK;
+}
+
+static bool walking(const struct store_txn *txn)
+{
+    return txn->state.walk.phase != WALK_NONE && !WEAKENED(WALK_APPLIES);
+}
+
+enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
+{
+    if (walking(txn))
+        return ERR_WALKING;
+    if (replica_id_equal(&work->origin, txn_own_id(txn)))
+        return ERR_REFUSED;
+    if (work->to < work->from)
+        return ERR_MALFORMED;
+    uint64_t have = clock_get(&txn->state.clock, &work->origin);
+    if (have < work->from)
+        return ERR_BEHIND;
+    if (have >= work->to)
+        return OK;
+    for (size_t i = 0; i < work->count; i++) {
+        const struct work_entry *entry = &work->entries[i];
+        if (!replica_id_equal(&entry->dot.replica, &work->origin) || i >= work->to - work->from ||
+            entry->dot.counter != work->from + 1 + i)
+            return ERR_MALFORMED;
+        /* A row that we have may bring the record for one that we have not. */
+        bool new = entry->dot.counter > have;
+        enum err err = apply_entry(txn, entry, new);
+        if (err != OK)
+            return err;
+        if (new)
+            clock_raise(&txn->state.clock, &entry->dot);
+    }
+    return work->count == work->to - work->from ? OK : ERR_MALFORMED;
+}
+
+enum err apply_ahead(struct store_txn *txn, const struct rows_work *work)
+{
+    if (walking(txn))
+        return ERR_WALKING;
+    for (size_t i = 0; i < work->count; i++) {
+        const struct work_entry *entry = &work->entries[i];
+        enum err err = apply_entry(txn, entry, !clock_covers_dot(&txn->state.clock, &entry->dot));
+        if (err != OK)
+            return err;
+    }
+    return OK;
+}

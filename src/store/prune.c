@@ -1,0 +1,92 @@
+/* Pruning: rows go from the old end, and the floor rises as far as they went,
+ * never above the clock. Each row that goes is a chance to let go of its key: a
+ * record without versions whose whole context lies at or below the floor tells
+ * nothing that the floor does not, and is deleted. (A record with versions drops
+ * its context when it is next written.)
+ *
+ * Each context entry above the floor has its row, so the last of them to go
+ * finds the record. */
+#include "txn.h"
+
+#include "check.h"
+
+static enum err let_go(struct store_txn *txn, struct bytes key)
+{
+    enum err err = txn_load(txn, key);
+    if (err == ERR_DAMAGED && txn->failed == OK)
+        return OK; /* left as it is, and counted */
+    if (err != OK || record_is_empty(&txn->local) || txn->local.count ||
+        !clock_covers(&txn->state.floor, &txn->local.context))
+        return err;
+    return txn_del(txn, TABLE_RECORDS, key);
+}
+
+static enum err remove_row(struct store_txn *txn, const struct dot *dot, struct bytes lent_key,
+                           struct bytes lent_value)
+{
+    uint8_t room[KEY_MAX];
+    struct row row;
+    enum err err = row_decode(lent_key, lent_value, &row);
+    size_t len = err == OK ? row.key.len : 0;
+    if (err == OK)
+        memcpy(room, row.key.data, len);
+    else
+        txn->store->records_damaged++; /* a row that tells nothing can only go */
+    uint8_t key[ROW_KEY_SIZE];
+    err = txn_del(txn, TABLE_ROWS, row_key(dot, key));
+    if (err != OK)
+        return err;
+    txn->store->rows_pruned++;
+    clock_raise(&txn->state.floor, dot);
+    return len ? let_go(txn, bytes_of(room, len)) : OK;
+}
+
+/* All rows of one replica up to `to`; *left counts down. */
+static enum err prune_replica(struct store_txn *txn, const struct dot *to, size_t *left, bool *ret_more)
+{
+    for (;;) {
+        struct dot first = {.replica = to->replica}, dot;
+        uint8_t from[ROW_KEY_SIZE];
+        struct bytes key, value;
+        enum err err = txn_seek(txn, TABLE_ROWS, row_key(&first, from), &key, &value);
+        if (err != OK && err != ERR_NOT_FOUND)
+            return err;
+        if (err == OK && row_key_decode(key, &dot) != OK)
+            return ERR_DAMAGED;
+        if (err == ERR_NOT_FOUND || !replica_id_equal(&dot.replica, &to->replica) ||
+            dot.counter > to->counter) {
+            clock_raise(&txn->state.floor, to);
+            return OK;
+        }
+        if (*left == 0) {
+            *ret_more = true;
+            return OK;
+        }
+        (*left)--;
+        err = remove_row(txn, &dot, key, value);
+        if (err != OK)
+            return err;
+    }
+}
+
+enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more)
+{
+    const struct state *state = &txn->state;
+    size_t left = PRUNE_ROWS_MAX;
+    bool more = false;
+    enum err err = OK;
+    for (size_t i = 0; i < state->clock.count && err == OK && !more; i++) {
+        struct dot to = state->clock.entries[i];
+        uint64_t wanted = clock_get(target, &to.replica), floor = clock_get(&state->floor, &to.replica);
+        /* At or below the floor rows are dead: what a walk's end left of them goes too. */
+        if (wanted < floor)
+            wanted = floor;
+        if (to.counter > wanted)
+            to.counter = wanted;
+        if (to.counter)
+            err = prune_replica(txn, &to, &left, &more);
+    }
+    if (err == OK)
+        *ret_more = more;
+    return err;
+}

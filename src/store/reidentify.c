@@ -1,0 +1,190 @@
+/* A new replica id, taken when others know a history of the old one that is not
+ * ours: a dot that means two operations is silent and permanent damage.
+ *
+ * Up to the fork both histories are the same, and the old id stays what it is:
+ * one more foreign replica. Our operations above it are put again: every version
+ * of theirs gets a dot of the new id, and where an operation left no version (a
+ * delete, or a put that was replaced), the key gets one delete of the new id, so
+ * that its record travels. Contexts are cut to the last operation of the old id
+ * on their key at or below the fork: first the keys with a row there are visited,
+ * from the fork down, so that each is cut to exactly its last one; then the keys
+ * of the rows above the fork that are left. All of it is one transaction, which
+ * may be large: it happens once after a restore. */
+#include "txn.h"
+
+#include "check.h"
+
+struct fork {
+    struct replica_id old;
+    uint64_t at;
+};
+
+static bool above(const struct fork *fork, const struct dot *dot)
+{
+    return dot->counter > fork->at && replica_id_equal(&dot->replica, &fork->old);
+}
+
+static bool touched(const struct fork *fork, const struct record *record)
+{
+    if (clock_get(&record->context, &fork->old) > fork->at)
+        return true;
+    for (size_t i = 0; i < record->count; i++)
+        if (above(fork, &record->versions[i].dot))
+            return true;
+    return false;
+}
+
+static struct dot next_dot(const struct store_txn *txn)
+{
+    const struct replica_id *own = txn_own_id(txn);
+    return (struct dot){.replica = *own, .counter = clock_get(&txn->state.clock, own) + 1};
+}
+
+/* Puts the operations above the fork on one key again; its context says cut for
+ * the old id after. Nothing to do where none is above. */
+static enum err put_again(struct store_txn *txn, const struct fork *fork, struct bytes key, uint64_t cut)
+{
+    enum err err = txn_load(txn, key);
+    if (err != OK || !touched(fork, &txn->local))
+        return err;
+    struct record *record = &txn->merged;
+    record_clear(record);
+    clock_copy(&record->context, &txn->local.context);
+    clock_set(&record->context, &fork->old, cut);
+
+    struct row last = {.kind = ROW_DELETE, .key = key};
+    uint64_t first = next_dot(txn).counter;
+    for (size_t i = 0; i < txn->local.count && err == OK; i++) {
+        struct version version = txn->local.versions[i];
+        if (above(fork, &version.dot)) {
+            version.dot = next_dot(txn);
+            clock_raise(&txn->state.clock, &version.dot);
+            last.kind = ROW_PUT;
+        }
+        record_add(record, &version);
+    }
+    if (last.kind == ROW_DELETE) {
+        last.dot = next_dot(txn);
+        clock_raise(&txn->state.clock, &last.dot);
+    } else {
+        last.dot = (struct dot){.replica = *txn_own_id(txn),
+                                .counter = clock_get(&txn->state.clock, txn_own_id(txn))};
+    }
+    clock_raise(&record->context, &last.dot);
+    err = txn_store(txn, key, record, &last);
+    /* A row for each dot: counters have no gaps. */
+    for (uint64_t n = first; n < last.dot.counter && err == OK; n++) {
+        struct row row = {.dot = {.replica = *txn_own_id(txn), .counter = n}, .kind = last.kind, .key = key};
+        err = txn_put_row(txn, &row);
+    }
+    return err;
+}
+
+/* A row of the old id, its key copied. */
+static enum err copy_row(struct bytes lent_key, struct bytes lent_value, uint8_t room[KEY_MAX],
+                         struct row *ret)
+{
+    enum err err = row_decode(lent_key, lent_value, ret);
+    if (err != OK)
+        return err;
+    memcpy(room, ret->key.data, ret->key.len);
+    ret->key = bytes_of(room, ret->key.len);
+    return OK;
+}
+
+/* From the fork down to the floor: cut each touched key to its last operation. */
+static enum err visit_below(struct store_txn *txn, const struct fork *fork)
+{
+    struct row row = {.dot = {.replica = fork->old, .counter = fork->at}};
+    bool at_fork = dot_after(&row.dot);
+    for (;;) {
+        uint8_t below[ROW_KEY_SIZE], room[KEY_MAX];
+        struct bytes key, value;
+        enum err err = at_fork ? txn_row_before(txn, row_key(&row.dot, below), &key, &value) : ERR_NOT_FOUND;
+        if (err == OK)
+            err = copy_row(key, value, room, &row);
+        if (err == ERR_NOT_FOUND || (err == OK && !replica_id_equal(&row.dot.replica, &fork->old)))
+            return OK;
+        if (err == OK)
+            err = put_again(txn, fork, row.key, row.dot.counter);
+        if (err != OK)
+            return err;
+    }
+}
+
+/* The rows above the fork: their keys, then the rows themselves go. */
+static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut)
+{
+    struct dot from = {.replica = fork->old, .counter = fork->at};
+    while (dot_after(&from)) {
+        uint8_t at[ROW_KEY_SIZE], room[KEY_MAX];
+        struct bytes key, value;
+        struct row row;
+        enum err err = txn_seek(txn, TABLE_ROWS, row_key(&from, at), &key, &value);
+        if (err == OK)
+            err = copy_row(key, value, room, &row);
+        if (err == ERR_NOT_FOUND || (err == OK && !replica_id_equal(&row.dot.replica, &fork->old)))
+            return OK;
+        if (err == OK)
+            err = put_again(txn, fork, row.key, cut);
+        if (err == OK)
+            err = txn_del(txn, TABLE_ROWS, row_key(&row.dot, at));
+        if (err != OK)
+            return err;
+        from = row.dot;
+    }
+    return OK;
+}
+
+/* Where rows above the fork are pruned already, only the records tell. */
+static enum err visit_all(struct store_txn *txn, const struct fork *fork)
+{
+    uint8_t room[KEY_MAX + 1] = {0};
+    size_t len = 0;
+    for (;;) {
+        struct bytes key, value;
+        enum err err = txn_seek(txn, TABLE_RECORDS, bytes_of(room, len), &key, &value);
+        if (err == ERR_NOT_FOUND)
+            return OK;
+        if (err == OK && !key_valid(key))
+            err = ERR_DAMAGED;
+        if (err != OK)
+            return err;
+        memcpy(room, key.data, key.len);
+        len = key.len;
+        err = put_again(txn, fork, bytes_of(room, len), fork->at);
+        if (err != OK)
+            return err;
+        room[len++] = 0; /* the first key above */
+    }
+}
+
+/* All that can be refused comes before the first change; a damaged row or record
+ * met on the way fails the whole transaction, as half of it must not stay. */
+enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
+                       const struct replica_id *new_id, uint64_t fork_at, uint64_t start_random)
+{
+    struct state *state = &txn->state;
+    struct fork fork = {.old = *old_id, .at = fork_at};
+    if (!replica_id_equal(old_id, txn_own_id(txn)) || replica_id_is_zero(new_id) ||
+        replica_id_equal(old_id, new_id) || clock_get(&state->clock, new_id))
+        return ERR_REFUSED;
+    uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
+    if (fork.at > counter)
+        fork.at = counter;
+    identity_renew(&state->identity, new_id, start_random);
+    if (floor > fork.at)
+        clock_set(&state->floor, old_id, fork.at);
+    clock_set(&state->clock, old_id, fork.at);
+    if (fork.at == counter)
+        return OK;
+
+    enum err err = visit_below(txn, &fork);
+    if (err == OK)
+        err = visit_above(txn, &fork, floor < fork.at ? floor : fork.at);
+    if (err == OK && floor > fork.at)
+        err = visit_all(txn, &fork);
+    if (err != OK && txn->failed == OK)
+        txn->failed = err;
+    return err;
+}

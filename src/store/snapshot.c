@@ -1,0 +1,231 @@
+/* Reading: each snapshot is one read transaction of the engine, and everything
+ * comes from it, so that records, rows, clock and walk are of one moment. */
+#include "check.h"
+#include "mem.h"
+#include "txn.h"
+
+#include <stdlib.h>
+
+struct snapshot {
+    struct store *store;
+    struct engine *engine;
+    struct engine_txn *txn;
+};
+
+enum err snapshot_open(struct store *store, struct snapshot **ret)
+{
+    struct engine_txn *txn;
+    enum err err = store->engine->ops->read_begin(store->engine, &txn);
+    if (err != OK)
+        return err;
+    struct snapshot *snapshot = mem_new(sizeof *snapshot);
+    *snapshot = (struct snapshot){.store = store, .engine = store->engine, .txn = txn};
+    *ret = snapshot;
+    return OK;
+}
+
+void snapshot_close(struct snapshot *snapshot)
+{
+    if (!snapshot)
+        return;
+    snapshot->engine->ops->end(snapshot->txn);
+    free(snapshot);
+}
+
+enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct record *ret)
+{
+    record_clear(ret);
+    struct bytes bytes;
+    enum err err = snapshot->engine->ops->get(snapshot->txn, TABLE_RECORDS, key, &bytes);
+    if (err != OK)
+        return err;
+    if (record_decode(key, bytes, ret) == OK)
+        return OK;
+    snapshot->store->records_damaged++;
+    return ERR_DAMAGED;
+}
+
+enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor)
+{
+    return clocks_load(snapshot->engine, snapshot->txn, ret_clock, ret_floor);
+}
+
+enum err snapshot_identity(struct snapshot *snapshot, struct identity *ret)
+{
+    return identity_load(snapshot->engine, snapshot->txn, ret);
+}
+
+enum err snapshot_walk(struct snapshot *snapshot, struct walk_state *ret)
+{
+    return walk_load(snapshot->engine, snapshot->txn, ret);
+}
+
+uint64_t snapshot_key_count(struct snapshot *snapshot)
+{
+    struct engine_usage usage;
+    snapshot->engine->ops->usage(snapshot->engine, &usage);
+    return usage.entries[TABLE_RECORDS];
+}
+
+/* ---- scans ------------------------------------------------------------------ */
+
+/* A cursor that has not been moved yet knows where to begin. */
+struct scan {
+    struct engine *engine;
+    struct engine_cursor *cursor;
+    bool started;
+    struct buf from;
+};
+
+static enum err scan_start(struct snapshot *snapshot, enum table table, struct bytes from, struct scan **ret)
+{
+    struct engine_cursor *cursor;
+    enum err err = snapshot->engine->ops->cursor_open(snapshot->txn, table, &cursor);
+    if (err != OK)
+        return err;
+    struct scan *scan = mem_new(sizeof *scan);
+    *scan = (struct scan){.engine = snapshot->engine, .cursor = cursor};
+    buf_init(&scan->from, KEY_MAX + 1);
+    buf_put_bytes(&scan->from, from);
+    if (scan->from.err != OK) { /* longer than any key */
+        err = scan->from.err;
+        scan_close(scan);
+        return err;
+    }
+    *ret = scan;
+    return OK;
+}
+
+enum err scan_open(struct snapshot *snapshot, struct bytes from, struct scan **ret)
+{
+    return scan_start(snapshot, TABLE_RECORDS, from, ret);
+}
+
+enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_record)
+{
+    const struct engine_ops *ops = scan->engine->ops;
+    bool first = !scan->started;
+    scan->started = true;
+    return first ? ops->cursor_seek(scan->cursor, buf_bytes(&scan->from), ret_key, ret_record)
+                 : ops->cursor_next(scan->cursor, ret_key, ret_record);
+}
+
+void scan_close(struct scan *scan)
+{
+    if (!scan)
+        return;
+    scan->engine->ops->cursor_close(scan->cursor);
+    buf_done(&scan->from);
+    free(scan);
+}
+
+struct row_scan {
+    struct scan *scan; /* NULL when `after` was the last dot of all */
+};
+
+enum err row_scan_open(struct snapshot *snapshot, const struct dot *after, struct row_scan **ret)
+{
+    struct dot from = *after;
+    struct scan *scan = NULL;
+    if (dot_after(&from)) {
+        uint8_t key[ROW_KEY_SIZE];
+        enum err err = scan_start(snapshot, TABLE_ROWS, row_key(&from, key), &scan);
+        if (err != OK)
+            return err;
+    }
+    struct row_scan *rows = mem_new(sizeof *rows);
+    rows->scan = scan;
+    *ret = rows;
+    return OK;
+}
+
+enum err row_scan_next(struct row_scan *scan, struct row *ret)
+{
+    struct bytes key, value;
+    enum err err = scan->scan ? scan_next(scan->scan, &key, &value) : ERR_NOT_FOUND;
+    return err == OK ? row_decode(key, value, ret) : err;
+}
+
+void row_scan_close(struct row_scan *scan)
+{
+    if (!scan)
+        return;
+    scan_close(scan->scan);
+    free(scan);
+}
+
+/* Replica by replica: what the clock covers is jumped over, not read. */
+enum err snapshot_rows_ahead(struct snapshot *snapshot, size_t max,
+                             void (*each)(void *ctx, const struct row *row), void *ctx)
+{
+    const struct engine_ops *ops = snapshot->engine->ops;
+    struct clock clock = {0};
+    struct engine_cursor *cursor = NULL;
+    enum err err = snapshot_clock(snapshot, &clock, NULL);
+    if (err == OK)
+        err = ops->cursor_open(snapshot->txn, TABLE_ROWS, &cursor);
+    struct dot from = {0};
+    for (bool more = true; err == OK && more && max > 0;) {
+        uint8_t at[ROW_KEY_SIZE];
+        struct bytes key, value;
+        struct row row;
+        err = ops->cursor_seek(cursor, row_key(&from, at), &key, &value);
+        if (err == OK)
+            err = row_decode(key, value, &row);
+        if (err != OK)
+            break;
+        from = row.dot;
+        if (clock_covers_dot(&clock, &row.dot)) {
+            from.counter = clock_get(&clock, &row.dot.replica);
+        } else {
+            each(ctx, &row);
+            max--;
+        }
+        more = dot_after(&from);
+    }
+    if (cursor)
+        ops->cursor_close(cursor);
+    clock_done(&clock);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* ---- notes ------------------------------------------------------------------- */
+
+static enum err note_key(const char *name, struct buf *key)
+{
+    buf_init(key, sizeof META_NOTE_PREFIX + NOTE_NAME_MAX);
+    buf_put_text(key, META_NOTE_PREFIX);
+    buf_put_text(key, name);
+    return key->err == ERR_TOO_LARGE ? ERR_NOT_FOUND : key->err;
+}
+
+enum err snapshot_note(struct snapshot *snapshot, const char *name, struct bytes *ret)
+{
+    struct buf key;
+    enum err err = note_key(name, &key);
+    if (err == OK)
+        err = snapshot->engine->ops->get(snapshot->txn, TABLE_META, buf_bytes(&key), ret);
+    buf_done(&key);
+    return err;
+}
+
+enum err snapshot_notes(struct snapshot *snapshot, const char *prefix,
+                        void (*each)(void *ctx, struct bytes name, struct bytes value), void *ctx)
+{
+    struct buf from;
+    struct scan *scan = NULL;
+    enum err err = note_key(prefix, &from);
+    if (err == OK)
+        err = scan_start(snapshot, TABLE_META, buf_bytes(&from), &scan);
+    while (err == OK) {
+        struct bytes key, value;
+        err = scan_next(scan, &key, &value);
+        if (err != OK || !bytes_starts_with(key, buf_bytes(&from)))
+            break;
+        size_t skip = sizeof META_NOTE_PREFIX - 1;
+        each(ctx, bytes_of(key.data + skip, key.len - skip), value);
+    }
+    scan_close(scan);
+    buf_done(&from);
+    return err == ERR_NOT_FOUND ? OK : err;
+}

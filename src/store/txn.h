@@ -1,0 +1,101 @@
+/* Inside the store: what the files that do work share. A transaction is the
+ * engine's, a working copy of the state (made the store's when the commit has
+ * succeeded), and scratch memory that is used again from one piece to the next.
+ *
+ * Two kinds of errors meet here. A refusal (bad input, a rule, a damaged record)
+ * is the work's alone. A failure of the engine ends the transaction: the txn_*
+ * calls note it in txn->failed, and everything returns at once. */
+#ifndef YZMA_STORE_TXN_H
+#define YZMA_STORE_TXN_H
+
+#include "keys.h"
+#include "state.h"
+
+#include <stdatomic.h>
+
+/* Bytes of one encoded record: its versions together. */
+enum { RECORD_BYTES_MAX = 1 << 30 };
+
+struct store {
+    struct engine *engine;
+    uint64_t skew_max_ms;
+    size_t versions_max;
+    struct state state; /* as committed */
+    struct store_txn *txn;
+    /* Counted by the writer, read by anybody. */
+    _Atomic uint64_t stamps_ahead, records_merged, records_damaged, rows_pruned;
+};
+
+struct store_txn {
+    struct store *store;
+    struct engine_txn *engine_txn;
+    struct engine_cursor *records, *rows; /* opened when first needed */
+    struct state state;
+    uint64_t wall_ms;
+    enum err failed;                       /* the engine's: the transaction can only be undone */
+    size_t records_touched, bytes_written; /* for the limits of long work */
+    struct buf scratch;                    /* the record being written */
+    struct record local, remote, merged;
+    struct bytes local_bytes; /* what local was decoded from; valid until the next write */
+};
+
+static inline const struct replica_id *txn_own_id(const struct store_txn *txn)
+{
+    return &txn->state.identity.id;
+}
+
+/* ERR_NOT_FOUND, or the engine failed. */
+enum err txn_get(struct store_txn *txn, enum table table, struct bytes key, struct bytes *ret) MUST_USE;
+enum err txn_put(struct store_txn *txn, enum table table, struct bytes key, struct bytes value) MUST_USE;
+enum err txn_del(struct store_txn *txn, enum table table, struct bytes key) MUST_USE;
+/* The first record or row at or above from. ERR_NOT_FOUND. */
+enum err txn_seek(struct store_txn *txn, enum table table, struct bytes from, struct bytes *ret_key,
+                  struct bytes *ret_value) MUST_USE;
+/* The last row below. ERR_NOT_FOUND. */
+enum err txn_row_before(struct store_txn *txn, struct bytes below, struct bytes *ret_key,
+                        struct bytes *ret_value) MUST_USE;
+
+/* Loads the record under key into txn->local; empty where there is none.
+ * ERR_DAMAGED (counted) when it does not decode. */
+enum err txn_load(struct store_txn *txn, struct bytes key) MUST_USE;
+
+/* Writes `record` in the place of txn->local, which was loaded for this key:
+ *   - the context goes, whole, when all of it is at or below the floor; a record
+ *     without versions and context is deleted;
+ *   - `row`, unless NULL, is written;
+ *   - so is a row for each context entry above the clock: an operation found
+ *     early, in a record, is offered to those who lack it, as its own replica may
+ *     be gone (at or below the clock each has its row already). Its kind is a
+ *     guess from the record at hand (a put when that version is there), until
+ *     the row itself comes from a peer.
+ * ERR_TOO_LARGE and nothing is written. What local, remote and record borrow is
+ * gone after. */
+enum err txn_store(struct store_txn *txn, struct bytes key, struct record *record,
+                   const struct row *row) MUST_USE;
+
+enum err txn_put_row(struct store_txn *txn, const struct row *row) MUST_USE;
+
+/* A long work stops here: a transaction's limit, counted since it began it. */
+bool txn_is_full(const struct store_txn *txn, size_t records_before, size_t bytes_before);
+
+/* The kinds of work, a file each: see store.h. */
+enum err write_do(struct store_txn *txn, struct write_work *work) MUST_USE;
+enum err apply_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+enum err apply_ahead(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+enum err walk_start(struct store_txn *txn, struct rows_work *work) MUST_USE;
+enum err walk_piece(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+enum err walk_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+enum err walk_stop(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) MUST_USE;
+enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
+                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random) MUST_USE;
+enum { PRUNE_ROWS_MAX = 1000 }; /* rows removed in one go: each may touch a record anywhere */
+enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more) MUST_USE;
+
+/* Merges an encoded record of a peer (empty: none) into ours under key, and
+ * writes row, unless NULL. ERR_MALFORMED, ERR_REFUSED (it knows operations of
+ * ours that we do not), ERR_DAMAGED, ERR_TOO_LARGE: nothing is changed. */
+enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
+                      const struct clock *also_covers, const struct row *row) MUST_USE;
+
+#endif

@@ -1,0 +1,94 @@
+/* A client's put or delete: one operation with one dot, decided against the
+ * newest state. It removes what its writer has seen (the token's versions;
+ * without a token, all that this node holds), and nothing else. */
+#include "txn.h"
+
+#include "weaken.h"
+
+static bool replaces(const struct write_work *work, const struct dot *held)
+{
+    if (work->add)
+        return false;
+    if (!work->token)
+        return true;
+    return WEAKENED(ANY_KEY) ? clock_covers_dot(&work->token->after, held) : token_saw(work->token, held);
+}
+
+static enum err check(const struct store_txn *txn, const struct write_work *work)
+{
+    if (work->key.len == 0)
+        return ERR_MALFORMED;
+    if (!key_valid(work->key) || work->type.len > CONTENT_TYPE_MAX || work->value.len > VALUE_MAX)
+        return ERR_TOO_LARGE;
+    if (!work->token)
+        return OK;
+    if (work->token->key_hash != token_key_hash(work->key) && !WEAKENED(ANY_KEY))
+        return ERR_WRONGKEY;
+    if (!clock_covers(&txn->state.clock, &work->token->after) && !WEAKENED(HELD))
+        return ERR_BEHIND;
+    return OK;
+}
+
+/* What stays is in txn->merged after; returns how many versions went. */
+static size_t replace(struct store_txn *txn, const struct write_work *work)
+{
+    size_t removed = 0;
+    record_clear(&txn->merged);
+    clock_copy(&txn->merged.context, &txn->local.context);
+    for (size_t i = 0; i < txn->local.count; i++) {
+        const struct version *version = &txn->local.versions[i];
+        if (replaces(work, &version->dot)) {
+            clock_raise(&txn->merged.context, &version->dot);
+            removed++;
+        } else {
+            record_add(&txn->merged, version);
+        }
+    }
+    return removed;
+}
+
+enum err write_do(struct store_txn *txn, struct write_work *work)
+{
+    enum err err = check(txn, work);
+    if (err == OK)
+        err = txn_load(txn, work->key);
+    if (err != OK)
+        return err;
+    /* What a walk has not reached yet is not known to be absent. */
+    if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
+        return ERR_WALKING;
+
+    size_t removed = replace(txn, work);
+    if (work->remove && removed == 0) {
+        work->dot = (struct dot){.replica = *txn_own_id(txn)};
+        work->stamp = 0;
+        work->versions = txn->local.count;
+        return OK;
+    }
+    struct stamp_clock stamps = txn->state.stamp;
+    struct version version = {
+        .dot = {.replica = *txn_own_id(txn), .counter = clock_get(&txn->state.clock, txn_own_id(txn)) + 1},
+        .stamp = stamp_next(&stamps, txn->wall_ms, txn->store->skew_max_ms, record_last_stamp(&txn->local)),
+        .expires_ms = work->expires_ms,
+        .type = work->type,
+        .value = work->value,
+    };
+    if (!work->remove) {
+        if (txn->merged.count >= txn->store->versions_max)
+            return ERR_CONFLICT;
+        record_add(&txn->merged, &version);
+    }
+    clock_raise(&txn->merged.context, &version.dot);
+    size_t versions = txn->merged.count;
+
+    struct row row = {.dot = version.dot, .kind = work->remove ? ROW_DELETE : ROW_PUT, .key = work->key};
+    err = txn_store(txn, work->key, &txn->merged, &row);
+    if (err != OK)
+        return err;
+    clock_raise(&txn->state.clock, &version.dot);
+    txn->state.stamp = stamps;
+    work->dot = version.dot;
+    work->stamp = version.stamp;
+    work->versions = versions;
+    return OK;
+}
