@@ -4,6 +4,7 @@
 #include "check.h"
 #include "listener.h"
 #include "mem.h"
+#include "notice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,14 +46,20 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 }
 
 /* The library's own complaints are about single connections: debug. */
-static void on_library_log(void *cls, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list args)
 {
     const struct http *http = cls;
-    char text[256], line[320];
+    char text[256];
     vsnprintf(text, sizeof text, format, args);
     text[strcspn(text, "\n")] = '\0';
-    snprintf(line, sizeof line, "event=http_library text=\"%s\"", text);
-    http->backend.log(http->backend.ctx, NOTICE_DEBUG, line);
+    struct buf line;
+    buf_init(&line, NOTICE_LINE_MAX);
+    buf_put_text(&line, "event=http_library text=");
+    notice_value(&line, bytes_str(text));
+    buf_put_u8(&line, '\0');
+    if (line.err == OK)
+        http->backend.log(http->backend.ctx, NOTICE_DEBUG, (const char *)line.data);
+    buf_done(&line);
 }
 
 static struct MHD_Daemon *start_daemon(struct http *http, int fd)
