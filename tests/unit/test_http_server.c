@@ -633,12 +633,12 @@ static void a_value_of_16_mib_goes_both_ways(void **state)
     close(fd);
 }
 
-static void start_small(void)
+static void start_small(uint64_t timeout_ms)
 {
     struct http_options options = usual;
     options.value_max = 1000;
     options.bodies_max = 1500;
-    options.request_timeout_ms = 400;
+    options.request_timeout_ms = timeout_ms;
     options.slow_request_ms = 1;
     start_with(&options);
 }
@@ -646,7 +646,7 @@ static void start_small(void)
 /* By its Content-Length a large body is refused unread, and the connection ends. */
 static void a_large_body_is_refused_at_once(void **state)
 {
-    start_small();
+    start_small(30000);
     int fd = connect_to();
     send_text(fd, "PUT /keys/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
     assert_error(receive(fd), 413, "MaxValueBytes");
@@ -669,7 +669,7 @@ static void send_chunks(int fd, size_t chunks)
  * connection that goes on; beyond that the connection ends. */
 static void a_large_chunked_body_is_drained(void **state)
 {
-    start_small();
+    start_small(30000);
     int fd = connect_to();
     send_chunks(fd, 4);
     send_text(fd, "0\r\n\r\n");
@@ -684,7 +684,7 @@ static void a_large_chunked_body_is_drained(void **state)
 /* The bodies in flight share a budget; what does not fit gets 503. */
 static void bodies_share_a_budget(void **state)
 {
-    start_small();
+    start_small(30000);
     fake_store_hold(world.store, true);
     int first = connect_to(), second = connect_to();
     send_text(first, "PUT /keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n");
@@ -712,11 +712,11 @@ static void bodies_share_a_budget(void **state)
 /* A byte now and then does not keep a request alive; others are served meanwhile. */
 static void a_slow_request_is_cut_off(void **state)
 {
-    start_small();
+    start_small(400);
+    uint64_t before = now_ms(), sent = before;
     int slow = connect_to(), half = connect_to(), other = connect_to();
     send_text(slow, "PUT /keys/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 900\r\n\r\n");
     send_text(half, "GET /ke");
-    uint64_t before = now_ms(), sent = before;
     size_t served = 0;
     char c;
     while (recv(slow, &c, 1, MSG_DONTWAIT) < 0) {
@@ -742,7 +742,7 @@ static void a_slow_request_is_cut_off(void **state)
  * harms nobody. */
 static void a_write_that_hangs_is_answered(void **state)
 {
-    start_small();
+    start_small(400);
     fake_store_hold(world.store, true);
     int fd = connect_to();
     assert_error(call(fd, "PUT", "/keys/k", "", "1"), 503, "may still get there");
