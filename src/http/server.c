@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -106,6 +107,7 @@ enum err http_start(const struct http_options *options, const struct http_backen
     struct http *http = mem_new(sizeof *http);
     copy_options(http, options);
     http->backend = *backend;
+    http->listen_fd = listener.fd;
     http->port = listener.port;
     http->address = real_address(options->bind, listener.port);
     parking_init(&http->parking);
@@ -137,9 +139,10 @@ void http_quiesce(struct http *http)
 {
     if (atomic_exchange(&http->quiesced, true))
         return;
-    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
+    MHD_quiesce_daemon(http->daemon);
+    /* Refuses new connections at once. Only http_stop closes it: a worker that
+     * has yet to take it out of its epoll set aborts on a closed descriptor. */
+    shutdown(http->listen_fd, SHUT_RDWR);
 }
 
 /* Until nothing is in flight, or the time is up. */
@@ -162,6 +165,7 @@ void http_stop(struct http *http, uint64_t deadline_ms)
     drain(http, LAST_ANSWERS_MS);
     deadlines_cut_all(&http->deadlines);
     MHD_stop_daemon(http->daemon);
+    close(http->listen_fd);
     deadlines_stop(&http->deadlines);
     deadlines_done(&http->deadlines);
     http->daemon = NULL;
