@@ -62,6 +62,10 @@ void snapshot_close(struct snapshot *snapshot);
  * the empty record) or ERR_DAMAGED. ret must be initialised. */
 enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct record *ret) MUST_USE;
 
+/* The record's encoded bytes as they are stored, not verified: record_decode
+ * does. ERR_NOT_FOUND. */
+enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret) MUST_USE;
+
 /* Either may be NULL. The results must be initialised. */
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor) MUST_USE;
 

@@ -1,0 +1,311 @@
+#include "chunk.h"
+
+#include "check.h"
+#include "crc.h"
+#include "mem.h"
+
+#include <stdlib.h>
+
+/* ---- which keys a chunk has brought already ------------------------------------ */
+
+struct key_set {
+    struct bytes *slots; /* borrowed from the snapshot; a zero length is free */
+    size_t room, count;
+};
+
+static void key_set_init(struct key_set *set)
+{
+    *set = (struct key_set){.room = 64};
+    set->slots = mem_new(set->room * sizeof *set->slots);
+}
+
+static void key_set_done(struct key_set *set)
+{
+    free(set->slots);
+}
+
+static struct bytes *key_set_slot(const struct key_set *set, struct bytes key)
+{
+    size_t i = crc32c(0, key) & (set->room - 1);
+    while (set->slots[i].len && !bytes_equal(set->slots[i], key))
+        i = (i + 1) & (set->room - 1);
+    return &set->slots[i];
+}
+
+/* True when the key was not in it yet. */
+static bool key_set_add(struct key_set *set, struct bytes key)
+{
+    struct bytes *slot = key_set_slot(set, key);
+    if (slot->len)
+        return false;
+    *slot = key;
+    if (++set->count * 2 > set->room) {
+        struct key_set larger = {.room = set->room * 2, .count = set->count};
+        larger.slots = mem_new(larger.room * sizeof *larger.slots);
+        for (size_t i = 0; i < set->room; i++)
+            if (set->slots[i].len)
+                *key_set_slot(&larger, set->slots[i]) = set->slots[i];
+        free(set->slots);
+        *set = larger;
+    }
+    return true;
+}
+
+/* ---- entries --------------------------------------------------------------------- */
+
+/* One frame in the making: entries are counted, and the count put in its place. */
+struct chunk {
+    struct buf *out;
+    size_t begun, count_at;
+    size_t entries, record_bytes;
+    const struct chunk_limits *limits;
+    struct snapshot *snapshot;
+    struct record scratch;
+    struct key_set keys;
+    enum err err;
+};
+
+static void chunk_init(struct chunk *c, struct snapshot *snapshot, const struct chunk_limits *limits,
+                       struct buf *out, enum frame_type type)
+{
+    *c = (struct chunk){.out = out, .begun = frame_begin(out, type), .limits = limits, .snapshot = snapshot};
+    key_set_init(&c->keys);
+}
+
+static void chunk_count_here(struct chunk *c)
+{
+    c->count_at = c->out->len;
+    buf_put_u32(c->out, 0);
+}
+
+static bool chunk_full(const struct chunk *c)
+{
+    return c->entries >= c->limits->entries || c->record_bytes >= c->limits->bytes;
+}
+
+/* Verifies before it copies: what is damaged here must not travel. */
+static void chunk_put_record(struct chunk *c, struct bytes key, struct bytes record)
+{
+    enum err err = record_decode(key, record, &c->scratch);
+    if (err != OK) {
+        c->err = ERR_DAMAGED;
+        return;
+    }
+    buf_put_blob(c->out, record);
+    c->record_bytes += record.len;
+}
+
+/* The present record of the row's key, unless an entry before brought it. */
+static void chunk_put_record_of(struct chunk *c, struct bytes key)
+{
+    if (!key_set_add(&c->keys, key)) {
+        buf_put_blob(c->out, bytes_of(NULL, 0));
+        return;
+    }
+    struct bytes record;
+    enum err err = snapshot_record_bytes(c->snapshot, key, &record);
+    if (err == OK)
+        chunk_put_record(c, key, record);
+    else /* a row above the floor whose record is not there */
+        c->err = err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+}
+
+static enum err chunk_finish(struct chunk *c)
+{
+    record_done(&c->scratch);
+    key_set_done(&c->keys);
+    if (c->err == OK)
+        c->err = c->out->err;
+    if (c->err != OK)
+        return c->err;
+    buf_patch_u32(c->out, c->count_at, (uint32_t)c->entries);
+    frame_end(c->out, c->begun);
+    return OK;
+}
+
+static void put_dot(struct buf *out, const struct dot *dot)
+{
+    replica_id_encode(&dot->replica, out);
+    buf_put_varint(out, dot->counter);
+}
+
+/* ---- delta -------------------------------------------------------------------------- */
+
+enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from, uint64_t through,
+                    const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to)
+{
+    CHECK(from < through);
+    struct chunk c;
+    struct row_scan *scan;
+    uint64_t last = from;
+    enum err err = row_scan_open(snapshot, &(struct dot){*origin, from}, &scan);
+    if (err != OK)
+        return err;
+    chunk_init(&c, snapshot, limits, out, FRAME_ROWS);
+    replica_id_encode(origin, out);
+    buf_put_varint(out, from);
+    chunk_count_here(&c);
+    while (c.err == OK && last < through && !chunk_full(&c)) {
+        struct row row;
+        err = row_scan_next(scan, &row);
+        /* the clock says that it is there: every counter above the floor has its row */
+        if (err == ERR_NOT_FOUND || (err == OK && (!replica_id_equal(&row.dot.replica, origin) ||
+                                                   row.dot.counter != last + 1)))
+            err = ERR_DAMAGED;
+        if (err != OK) {
+            c.err = err;
+            break;
+        }
+        buf_put_varint(out, row.dot.counter - last);
+        buf_put_u8(out, (uint8_t)row.kind);
+        buf_put_blob(out, row.key);
+        chunk_put_record_of(&c, row.key);
+        last = row.dot.counter;
+        c.entries++;
+    }
+    row_scan_close(scan);
+    buf_put_varint(out, last);
+    err = chunk_finish(&c);
+    if (err == OK)
+        *ret_to = last;
+    return err;
+}
+
+struct ahead {
+    struct chunk *chunk;
+    uint64_t digest;
+};
+
+static void put_ahead(void *ctx, const struct row *row)
+{
+    struct ahead *ahead = ctx;
+    struct chunk *c = ahead->chunk;
+    if (c->err != OK || chunk_full(c))
+        return;
+    put_dot(c->out, &row->dot);
+    buf_put_u8(c->out, (uint8_t)row->kind);
+    buf_put_blob(c->out, row->key);
+    chunk_put_record_of(c, row->key);
+    c->entries++;
+    uint32_t hash = crc32c((uint32_t)row->dot.counter, bytes_of(row->dot.replica.b, REPLICA_ID_SIZE));
+    ahead->digest = ahead->digest * 0x100000001b3u + hash + 1; /* FNV-like: order matters, 0 stays "none" */
+}
+
+enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limits, struct buf *out,
+                     uint64_t *ret_digest)
+{
+    struct chunk c;
+    struct ahead ahead = {.chunk = &c};
+    size_t before = out->len;
+    chunk_init(&c, snapshot, limits, out, FRAME_AHEAD);
+    chunk_count_here(&c);
+    enum err err = snapshot_rows_ahead(snapshot, limits->entries, put_ahead, &ahead);
+    if (c.err == OK)
+        c.err = err;
+    err = chunk_finish(&c);
+    if (err == OK && c.entries == 0)
+        out->len = before;
+    if (err == OK)
+        *ret_digest = ahead.digest;
+    return err;
+}
+
+/* ---- walk --------------------------------------------------------------------------- */
+
+static void put_snapshot_clocks(struct chunk *c)
+{
+    struct clock clock = {0}, floor = {0};
+    enum err err = snapshot_clock(c->snapshot, &clock, &floor);
+    if (err == OK) {
+        clock_encode(&clock, c->out);
+        clock_encode(&floor, c->out);
+    } else {
+        c->err = err;
+    }
+    clock_done(&clock);
+    clock_done(&floor);
+}
+
+static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
+                           struct buf *out)
+{
+    struct chunk c;
+    struct scan *scan;
+    uint8_t through[KEY_MAX];
+    size_t through_len = 0;
+    bool last = false;
+    enum err err = scan_open(snapshot, ask->after, &scan);
+    if (err != OK)
+        return err;
+    chunk_init(&c, snapshot, limits, out, FRAME_WALK_PIECE);
+    buf_put_varint(out, ask->serial);
+    buf_put_blob(out, ask->after);
+    buf_put_varint(out, snapshot_key_count(snapshot));
+    put_snapshot_clocks(&c);
+    chunk_count_here(&c);
+    while (c.err == OK && !chunk_full(&c)) {
+        struct bytes key, record;
+        err = scan_next(scan, &key, &record);
+        if (err == ERR_NOT_FOUND) {
+            last = true;
+            break;
+        }
+        if (err != OK) {
+            c.err = err;
+            break;
+        }
+        if (bytes_equal(key, ask->after))
+            continue; /* the scan begins at it; the piece after it */
+        CHECK(key.len <= sizeof through);
+        buf_put_blob(out, key);
+        chunk_put_record(&c, key, record);
+        memcpy(through, key.data, through_len = key.len);
+        c.entries++;
+    }
+    scan_close(scan);
+    buf_put_blob(out, bytes_of(through, through_len));
+    buf_put_u8(out, last);
+    return chunk_finish(&c);
+}
+
+static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
+                          struct buf *out)
+{
+    struct chunk c;
+    struct row_scan *scan;
+    bool last = false;
+    enum err err = row_scan_open(snapshot, &ask->row_after, &scan);
+    if (err != OK)
+        return err;
+    chunk_init(&c, snapshot, limits, out, FRAME_WALK_ROWS);
+    buf_put_varint(out, ask->serial);
+    put_dot(out, &ask->row_after);
+    put_snapshot_clocks(&c);
+    chunk_count_here(&c);
+    while (c.err == OK && !chunk_full(&c)) {
+        struct row row;
+        err = row_scan_next(scan, &row);
+        if (err == ERR_NOT_FOUND) {
+            last = true;
+            break;
+        }
+        if (err != OK) {
+            c.err = err;
+            break;
+        }
+        put_dot(out, &row.dot);
+        buf_put_u8(out, (uint8_t)row.kind);
+        buf_put_blob(out, row.key);
+        c.entries++;
+    }
+    row_scan_close(scan);
+    buf_put_u8(out, last);
+    return chunk_finish(&c);
+}
+
+enum err chunk_walk(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
+                    struct buf *out)
+{
+    return ask->phase == WALK_RECORDS ? walk_piece(snapshot, ask, limits, out)
+                                      : walk_rows(snapshot, ask, limits, out);
+}

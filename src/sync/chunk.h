@@ -1,0 +1,33 @@
+/* Reading what a peer lacks out of the store, as frames.
+ *
+ * Every chunk is read from one short snapshot, which the caller opens, uses for
+ * its checks (is the peer's clock at or above our floor *here*?) and closes
+ * before it waits for anything. A chunk holds at least one value, and no more
+ * than the limits otherwise. A record or row that cannot be read ends the chunk
+ * with ERR_DAMAGED and nothing is written: a source never skips. */
+#ifndef YZMA_SYNC_CHUNK_H
+#define YZMA_SYNC_CHUNK_H
+
+#include "frames.h"
+
+struct chunk_limits {
+    size_t entries;
+    size_t bytes; /* of records */
+};
+
+/* ROWS of origin in (from, through], through being at or below the snapshot's
+ * clock and from below it. *ret_to is the last counter in the frame. */
+enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from, uint64_t through,
+                    const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to) MUST_USE;
+
+/* AHEAD: rows above the snapshot's clock. Writes nothing when there are none.
+ * *ret_digest tells one set of such rows from another; 0 when there are none. */
+enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limits, struct buf *out,
+                     uint64_t *ret_digest) MUST_USE;
+
+/* The answer to a WALK_ASK whose `last` the snapshot's clock covers: a
+ * WALK_PIECE or WALK_ROWS frame. */
+enum err chunk_walk(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
+                    struct buf *out) MUST_USE;
+
+#endif

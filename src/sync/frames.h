@@ -1,0 +1,159 @@
+/* The frames of replication, as bytes.
+ *
+ * A frame:
+ *   offset  size  what
+ *   0       4     length of the body
+ *   4       1     type
+ *   5       1     flags, 0 (bit 0 will say: body compressed)
+ *   6       2     0
+ *   8       4     CRC-32C of bytes 4 to 7 and the body
+ *   12      ..    body
+ *
+ * Numbers are big-endian or varints (buf.h); "blob" is a varint length and its
+ * bytes; clocks, dots and start lists are as crdt writes them. The bodies:
+ *
+ *   1 HELLO         "YZMA", u16 lowest and u16 highest protocol understood,
+ *                   blob cluster label, 16 bytes replica id, blob member name,
+ *                   blob ingress, u8 length and bytes and u16 port of the gossip address,
+ *                   starts, clock, floor, u8 flags (see below), varint n and
+ *                   n x 16 bytes: ids that this store had before, newest last
+ *   2 REFUSE        u8 reason, blob text, then for FORK: starts as remembered,
+ *                   varint counter known. The sender closes
+ *   3 CLOCK         clock, floor, u8 flags: what is durable here
+ *   4 HEARTBEAT     nothing
+ *   5 ROWS          16 bytes origin, varint from, u32 n, n entries (varint counter -
+ *                   previous counter, u8 kind, blob key, blob record), varint to
+ *   6 AHEAD         u32 n, n entries (dot, u8 kind, blob key, blob record)
+ *   7 WANT          16 bytes origin, varint from: send its rows above from, and go on
+ *   8 UNWANT        16 bytes origin
+ *   9 WALK_ASK      varint serial, u8 phase, blob after, dot row_after, clock last
+ *   10 WALK_PIECE   varint serial, blob after, varint keys in all, clock, floor, u32 n,
+ *                   n entries (blob key, blob record), blob through, u8 last
+ *   11 WALK_ROWS    varint serial, dot row_after, clock, floor, u32 n,
+ *                   n entries (dot, u8 kind, blob key), u8 last
+ *   12 WALK_REFUSED varint serial, blob text
+ *   13 LEFT         nothing: the sender leaves for good, do not expect it back
+ *
+ * A record blob is empty where an entry before it in the frame brought the same
+ * key. Nothing is allocated on a length's word: bytes are counted as they come. */
+#ifndef YZMA_SYNC_FRAMES_H
+#define YZMA_SYNC_FRAMES_H
+
+#include "addr.h"
+#include "store.h"
+
+enum {
+    SYNC_PROTOCOL = 1,
+    FRAME_HEADER = 12,
+    FRAME_FIRST_MAX = 256 << 10,           /* body before the peer's hello was read */
+    FRAME_MAX = VALUE_MAX + (64 << 20),    /* body: the longest value and a full chunk beside it */
+    FRAME_ENTRIES_MAX = TXN_RECORDS_MAX,
+    MEMBER_NAME_MAX = 255,
+    INGRESS_MAX = 255,
+    PREDECESSORS_MAX = 64, /* of a store's former ids, the newest are told */
+    REFUSE_TEXT_MAX = 255,
+};
+
+enum frame_type {
+    FRAME_HELLO = 1,
+    FRAME_REFUSE,
+    FRAME_CLOCK,
+    FRAME_HEARTBEAT,
+    FRAME_ROWS,
+    FRAME_AHEAD,
+    FRAME_WANT,
+    FRAME_UNWANT,
+    FRAME_WALK_ASK,
+    FRAME_WALK_PIECE,
+    FRAME_WALK_ROWS,
+    FRAME_WALK_REFUSED,
+    FRAME_LEFT,
+    FRAME_TYPES
+};
+
+enum sync_flags {
+    SYNC_WALKING = 1, /* the sender is being filled: it takes no rows and gives none */
+};
+
+enum refuse_reason {
+    REFUSE_PROTOCOL = 1, /* no version in common */
+    REFUSE_LABEL,        /* another cluster */
+    REFUSE_BLOCKED,
+    REFUSE_SELF,      /* the same replica id as the other side's own */
+    REFUSE_FORK,      /* the replica's past is not what is remembered of it: take a new id */
+    REFUSE_TWIN,      /* another live node with this id is connected */
+    REFUSE_DUPLICATE, /* the other connection of this pair stays */
+    REFUSE_LEFT,      /* this node has left its cluster */
+};
+
+struct frame {
+    enum frame_type type;
+    struct bytes body;
+};
+
+/* The next whole frame at the front of input; *ret_size is what it takes of it.
+ * ERR_TRUNCATED: more must come. ERR_MALFORMED, ERR_TOO_LARGE, ERR_CHECKSUM: the
+ * stream cannot be trusted further. */
+enum err frame_read(struct bytes input, size_t body_max, struct frame *ret, size_t *ret_size) MUST_USE;
+
+/* Frames are written between these two; begin returns the offset for end. */
+size_t frame_begin(struct buf *out, enum frame_type type);
+void frame_end(struct buf *out, size_t begun);
+
+struct hello {
+    uint16_t protocol_min, protocol_max;
+    struct replica_id id;
+    char label[MEMBER_NAME_MAX + 1], name[MEMBER_NAME_MAX + 1], ingress[INGRESS_MAX + 1];
+    struct addr gossip;
+    struct starts starts;
+    struct clock clock, floor;
+    uint8_t flags;
+    struct replica_id predecessors[PREDECESSORS_MAX];
+    size_t predecessor_count;
+};
+void hello_done(struct hello *hello);
+void frame_put_hello(struct buf *out, const struct hello *hello);
+/* ret must be initialised; a foreign magic is ERR_MALFORMED. A protocol range
+ * that we do not share is not an error here. */
+enum err frame_get_hello(struct bytes body, struct hello *ret) MUST_USE;
+
+struct refusal {
+    enum refuse_reason reason;
+    char text[REFUSE_TEXT_MAX + 1];
+    struct starts starts; /* REFUSE_FORK */
+    uint64_t counter;     /* REFUSE_FORK */
+};
+void frame_put_refuse(struct buf *out, const struct refusal *refusal);
+enum err frame_get_refuse(struct bytes body, struct refusal *ret) MUST_USE;
+
+void frame_put_clock(struct buf *out, const struct clock *clock, const struct clock *floor, uint8_t flags);
+enum err frame_get_clock(struct bytes body, struct clock *ret_clock, struct clock *ret_floor,
+                         uint8_t *ret_flags) MUST_USE;
+
+void frame_put_empty(struct buf *out, enum frame_type type);
+
+void frame_put_want(struct buf *out, const struct replica_id *origin, uint64_t from);
+enum err frame_get_want(struct bytes body, struct replica_id *ret_origin, uint64_t *ret_from) MUST_USE;
+void frame_put_unwant(struct buf *out, const struct replica_id *origin);
+enum err frame_get_unwant(struct bytes body, struct replica_id *ret_origin) MUST_USE;
+
+struct walk_ask {
+    uint64_t serial;
+    enum walk_phase phase;
+    struct bytes after; /* borrowed from the body */
+    struct dot row_after;
+    struct clock last;
+};
+void frame_put_walk_ask(struct buf *out, const struct walk_ask *ask);
+enum err frame_get_walk_ask(struct bytes body, struct walk_ask *ret) MUST_USE; /* ret->last initialised */
+
+void frame_put_walk_refused(struct buf *out, uint64_t serial, const char *text);
+enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_serial, struct bytes *ret_text) MUST_USE;
+
+/* ROWS, AHEAD, WALK_PIECE and WALK_ROWS are written by chunk.c; read into work
+ * for the store. The work owns a copy of the body. *ret_keys_total only for
+ * WALK_PIECE. Every key is checked (1 to KEY_MAX bytes, no NUL) and every record
+ * decodes; else ERR_MALFORMED, ERR_CHECKSUM. */
+enum err frame_get_rows(const struct frame *frame, struct store_work **ret, uint64_t *ret_keys_total) MUST_USE;
+
+#endif

@@ -1,0 +1,115 @@
+#include "peers.h"
+
+#include "mem.h"
+
+#include <stdlib.h>
+
+/* Of the note: a later layout gets another number and reads this one too. */
+enum { PEER_NOTE_FORMAT = 1 };
+
+static void peer_free(struct peer *peer)
+{
+    clock_done(&peer->clock);
+    clock_done(&peer->floor);
+    free(peer);
+}
+
+void peers_done(struct peers *peers)
+{
+    for (size_t i = 0; i < peers->count; i++)
+        peer_free(peers->list[i]);
+    free(peers->list);
+    *peers = (struct peers){0};
+}
+
+struct peer *peers_find(const struct peers *peers, const struct replica_id *id)
+{
+    for (size_t i = 0; i < peers->count; i++)
+        if (replica_id_equal(&peers->list[i]->id, id))
+            return peers->list[i];
+    return NULL;
+}
+
+struct peer *peers_get(struct peers *peers, const struct replica_id *id)
+{
+    struct peer *peer = peers_find(peers, id);
+    if (peer || peers->count == PEERS_MAX)
+        return peer;
+    if (peers->count == peers->room) {
+        peers->room = peers->room ? peers->room * 2 : 8;
+        peers->list = mem_grow(peers->list, peers->room * sizeof *peers->list);
+    }
+    peer = mem_new(sizeof *peer);
+    peer->id = *id;
+    peers->list[peers->count++] = peer;
+    return peer;
+}
+
+void peer_encode(const struct peer *peer, struct buf *out)
+{
+    buf_put_u8(out, PEER_NOTE_FORMAT);
+    replica_id_encode(&peer->id, out);
+    buf_put_blob(out, bytes_str(peer->name));
+    buf_put_blob(out, bytes_str(peer->ingress));
+    buf_put_u8(out, peer->left);
+    buf_put_u64(out, peer->heard_wall_ms);
+    buf_put_u8(out, peer->has_starts);
+    starts_encode(&peer->starts, out);
+    clock_encode(&peer->clock, out);
+}
+
+static void get_text(struct cursor *in, char *text, size_t size)
+{
+    struct bytes blob = cursor_blob(in);
+    if (blob.len >= size) {
+        cursor_fail(in, ERR_MALFORMED);
+        return;
+    }
+    if (blob.len)
+        memcpy(text, blob.data, blob.len);
+    text[blob.len] = 0;
+}
+
+enum err peer_decode(struct peers *into, struct bytes note)
+{
+    struct peer read = {0};
+    struct cursor in = cursor_of(note);
+    if (cursor_u8(&in) != PEER_NOTE_FORMAT)
+        cursor_fail(&in, ERR_MALFORMED);
+    read.id = replica_id_decode(&in);
+    get_text(&in, read.name, sizeof read.name);
+    get_text(&in, read.ingress, sizeof read.ingress);
+    read.left = cursor_u8(&in) != 0;
+    read.heard_wall_ms = cursor_u64(&in);
+    read.has_starts = cursor_u8(&in) != 0;
+    if (in.err == OK && starts_decode(&in, &read.starts) != OK)
+        cursor_fail(&in, ERR_MALFORMED);
+    if (in.err == OK && clock_decode(&in, &read.clock) != OK)
+        cursor_fail(&in, ERR_MALFORMED);
+    struct peer *peer = cursor_finish(&in) == OK ? peers_get(into, &read.id) : NULL;
+    if (!peer) {
+        clock_done(&read.clock);
+        return ERR_DAMAGED;
+    }
+    clock_done(&peer->clock);
+    clock_done(&peer->floor);
+    *peer = read;
+    return OK;
+}
+
+bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms)
+{
+    if (peer->left)
+        return false;
+    /* a wall clock that was set back makes nobody forgotten */
+    return peer->link || wall_ms < peer->heard_wall_ms || wall_ms - peer->heard_wall_ms <= forget_after_ms;
+}
+
+void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms, uint64_t forget_after_ms,
+                     struct clock *ret)
+{
+    clock_copy(ret, own);
+    for (size_t i = 0; i < peers->count; i++)
+        if (peer_expected(peers->list[i], wall_ms, forget_after_ms))
+            clock_meet(ret, &peers->list[i]->clock);
+}

@@ -1,0 +1,61 @@
+/* The other replicas that this one knows, and what is known of them.
+ *
+ * A peer enters the table when membership tells of it or when it says hello, and
+ * is kept in the store (note "peer/" + UUID): after a restart its last reported
+ * clock still holds the watermark, its start list still proves its identity.
+ *
+ * Expected back are those that did not leave for good and were heard of within
+ * Peering.ForgetAfter. They alone decide what may be forgotten cheaply; what may
+ * be forgotten *safely* does not depend on them (store.h, the floor). */
+#ifndef YZMA_SYNC_PEERS_H
+#define YZMA_SYNC_PEERS_H
+
+#include "frames.h"
+
+enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
+
+#define PEER_NOTE "peer/"
+
+struct link;
+
+struct peer {
+    struct replica_id id;
+    char name[MEMBER_NAME_MAX + 1]; /* full member name */
+    char ingress[INGRESS_MAX + 1];
+    bool member;  /* membership holds it for alive or suspect */
+    bool left;    /* said that it leaves for good, or has taken another id */
+    bool walking; /* is being filled: takes and gives no rows */
+    bool has_starts;
+    struct starts starts;       /* as at its last hello */
+    struct clock clock, floor;  /* as last reported: what it has durably, what it has forgotten */
+    uint64_t heard_wall_ms;     /* when a link or membership last showed it alive */
+    struct link *link;          /* the one that is up, or NULL */
+    unsigned dialing;           /* connections of ours that are not up yet: 0 or 1 */
+    unsigned dial_failures;     /* in a row */
+    uint64_t dial_at_ms;        /* not before */
+    char error[PEER_ERROR_MAX]; /* why the last connection failed or ended; "" after a good one */
+    uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
+};
+
+struct peers {
+    struct peer **list;
+    size_t count, room;
+};
+
+void peers_done(struct peers *peers);
+struct peer *peers_find(const struct peers *peers, const struct replica_id *id);
+/* Finds or adds; NULL when PEERS_MAX is reached. */
+struct peer *peers_get(struct peers *peers, const struct replica_id *id);
+
+/* The note that keeps a peer, and back. Unreadable notes are ERR_DAMAGED. */
+void peer_encode(const struct peer *peer, struct buf *out);
+enum err peer_decode(struct peers *into, struct bytes note) MUST_USE;
+
+bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms);
+
+/* The pointwise minimum of our clock and of those of all peers expected back:
+ * what every one of them is known to have durably. */
+void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms, uint64_t forget_after_ms,
+                     struct clock *ret);
+
+#endif
