@@ -1,0 +1,274 @@
+/* How links come to be: dialling, hellos, refusals.
+ *
+ * Both sides may dial; each sends its hello as soon as the stream stands. Where
+ * two connections of one pair come up, both sides keep the one that the smaller
+ * replica id dialled. A hello that tells of another past than the one remembered
+ * (a start list that does not extend it, or a lower counter) is a copy or an old
+ * state of that replica: it is refused with what is remembered, and takes a new
+ * id. */
+#include "check.h"
+#include "sync_state.h"
+
+#include <stdio.h>
+
+/* ---- dialling ------------------------------------------------------------------- */
+
+void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms)
+{
+    uint64_t delay = DIAL_DELAY_MIN_MS;
+    for (unsigned i = 0; i < peer->dial_failures && delay < DIAL_DELAY_MAX_MS; i++)
+        delay *= 2;
+    if (delay > DIAL_DELAY_MAX_MS)
+        delay = DIAL_DELAY_MAX_MS;
+    peer->dial_failures++;
+    peer->dial_at_ms = now_ms + delay + rng_below(&s->rng, delay / 2 + 1);
+}
+
+static bool wants_link(const struct sync *s, const struct peer *peer)
+{
+    return !s->left && !s->reidentifying && !peer->link && !peer->dialing && !peer->left && peer->ingress[0] &&
+           !s->config.blocked(s->config.ctx, peer->name);
+}
+
+void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = 0; i < s->peers.count; i++) {
+        struct peer *peer = s->peers.list[i];
+        if (!wants_link(s, peer) || time.now_ms < peer->dial_at_ms)
+            continue;
+        struct link *link = sync_link_new(s, s->config.new_stream(s->config.ctx), true, time.now_ms);
+        if (!link)
+            return; /* the table is full; dialled again at a later tick */
+        link->peer = peer;
+        peer->dialing = 1;
+        struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
+        open->stream = link->stream;
+        open->stream_kind = STREAM_SYNC;
+        struct buf target;
+        buf_init(&target, INGRESS_MAX + 1);
+        buf_put(&target, peer->ingress, strlen(peer->ingress) + 1);
+        open->target = (char *)target.data; /* handed over */
+    }
+}
+
+uint64_t greet_deadline(const struct sync *s)
+{
+    uint64_t deadline = UINT64_MAX;
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (wants_link(s, peer) && peer->dial_at_ms < deadline)
+            deadline = peer->dial_at_ms;
+    }
+    return deadline;
+}
+
+/* ---- hello ------------------------------------------------------------------------ */
+
+void greet_opened(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    struct hello hello = {
+        .protocol_min = SYNC_PROTOCOL,
+        .protocol_max = SYNC_PROTOCOL,
+        .id = s->id,
+        .gossip = s->config.gossip,
+        .starts = s->starts,
+        .clock = s->clock, /* borrowed */
+        .floor = s->floor,
+        .flags = sync_walking(s) ? SYNC_WALKING : 0,
+        .predecessor_count = s->predecessor_count,
+    };
+    memcpy(hello.name, s->name, sizeof hello.name);
+    memcpy(hello.label, s->label, sizeof hello.label);
+    memcpy(hello.ingress, s->ingress, sizeof hello.ingress);
+    memcpy(hello.predecessors, s->predecessors, sizeof hello.predecessors);
+    struct buf frame;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    frame_put_hello(&frame, &hello);
+    link_move(link, LINK_HELLO, time.now_ms);
+    clock_copy(&link->reported, &s->clock);
+    clock_copy(&link->reported_floor, &s->floor);
+    link->reported_flags = hello.flags;
+    link->reported_ms = time.now_ms;
+    sync_link_send(s, link, time.now_ms, &frame, out);
+}
+
+static bool refuse(struct sync *s, struct sync_time time, struct link *link, const struct refusal *refusal,
+                   struct effects *out)
+{
+    struct buf frame;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    frame_put_refuse(&frame, refusal);
+    sync_link_send(s, link, time.now_ms, &frame, out);
+    s->count.links_refused++;
+    sync_link_end(s, time, link, refusal->text, out);
+    return false;
+}
+
+static bool refuse_text(struct sync *s, struct sync_time time, struct link *link, enum refuse_reason reason,
+                        const char *text, const struct hello *hello, struct effects *out)
+{
+    struct refusal refusal = {.reason = reason};
+    snprintf(refusal.text, sizeof refusal.text, "%s", text);
+    effects_notice(out, reason == REFUSE_SELF ? NOTICE_ERROR : NOTICE_WARN,
+                   "event=link_refused node=%s reason=\"%s\"", hello->name, text);
+    return refuse(s, time, link, &refusal, out);
+}
+
+/* Its past is not what we remember: it must not use its dots again. */
+static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
+                        const struct peer *peer, struct effects *out)
+{
+    struct refusal refusal = {.reason = REFUSE_FORK};
+    snprintf(refusal.text, sizeof refusal.text, "this replica id has another past here: take a new id");
+    if (peer && peer->has_starts)
+        refusal.starts = peer->starts;
+    refusal.counter = clock_get(&s->clock, &hello->id);
+    s->count.forks_met++;
+    effects_notice(out, NOTICE_WARN,
+                   "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"", hello->name,
+                   (unsigned long long)refusal.counter, (unsigned long long)clock_get(&hello->clock, &hello->id));
+    return refuse(s, time, link, &refusal, out);
+}
+
+/* Of two links of one pair: does the new one stay? */
+static bool newer_stays(const struct sync *s, const struct link *old, const struct link *link,
+                        const struct hello *hello, const struct peer *peer)
+{
+    if (peer->starts.total != hello->starts.total)
+        return true; /* the peer has started anew: the old link is of its former life */
+    if (old->dialed == link->dialed)
+        return true; /* dialled twice by one side: it has given the old one up */
+    bool we_are_smaller = replica_id_compare(&s->id, &hello->id) < 0;
+    return link->dialed == we_are_smaller;
+}
+
+static void take_hello(struct sync *s, struct sync_time time, struct link *link, struct hello *hello,
+                       struct peer *peer, struct effects *out)
+{
+    if (link->dialed && link->peer) {
+        link->peer->dialing = 0;
+        if (link->peer != peer) /* another replica answers at that address now */
+            greet_backoff(s, link->peer, time.now_ms);
+    }
+    for (size_t i = 0; i < s->peers.count; i++) /* an address has one owner: the last to prove it */
+        if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, hello->ingress) == 0)
+            s->peers.list[i]->ingress[0] = 0;
+    link->peer = peer;
+    link->protocol = SYNC_PROTOCOL;
+    link->in.max = FRAME_HEADER + FRAME_MAX;
+    link_move(link, LINK_UP, time.now_ms);
+    memcpy(peer->name, hello->name, sizeof peer->name);
+    memcpy(peer->ingress, hello->ingress, sizeof peer->ingress);
+    peer->left = false;
+    peer->has_starts = true;
+    peer->starts = hello->starts;
+    peer->walking = hello->flags & SYNC_WALKING;
+    peer->heard_wall_ms = time.wall_ms;
+    peer->dial_failures = 0;
+    peer->error[0] = 0;
+    peer->link = link;
+    clock_copy(&peer->clock, &hello->clock);
+    clock_copy(&peer->floor, &hello->floor);
+    clock_copy(&link->sent, &hello->clock);
+    clock_copy(&link->target, &hello->clock);
+    for (size_t i = 0; i < hello->predecessor_count; i++) {
+        struct peer *former = peers_find(&s->peers, &hello->predecessors[i]);
+        if (former && !former->left) { /* nobody waits for an id that was given up */
+            former->left = true;
+            sync_save_peer(s, former, out);
+        }
+    }
+    sync_save_peer(s, peer, out);
+    struct sync_event event = {.kind = SYNC_READDRESS, .addr = hello->gossip};
+    memcpy(event.name, hello->name, sizeof event.name);
+    sync_push_event(s, &event);
+    effects_notice(out, NOTICE_INFO, "event=link_up node=%s dialed_by=%s", peer->name, link->dialed ? "us" : "them");
+}
+
+bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+{
+    struct hello hello = {0};
+    bool up = false;
+    if (frame_get_hello(body, &hello) != OK) {
+        s->count.frames_malformed++;
+        sync_link_end(s, time, link, "malformed hello", out);
+        return false;
+    }
+    if (hello.protocol_min > SYNC_PROTOCOL || hello.protocol_max < SYNC_PROTOCOL) {
+        refuse_text(s, time, link, REFUSE_PROTOCOL, "no replication protocol version in common", &hello, out);
+    } else if (strcmp(hello.label, s->label) != 0) {
+        refuse_text(s, time, link, REFUSE_LABEL, "another cluster label", &hello, out);
+    } else if (s->left) {
+        refuse_text(s, time, link, REFUSE_LEFT, "this node has left its cluster", &hello, out);
+    } else if (s->config.blocked(s->config.ctx, hello.name)) {
+        refuse_text(s, time, link, REFUSE_BLOCKED, "blocked by Peering.Block", &hello, out);
+    } else if (replica_id_equal(&hello.id, &s->id)) {
+        refuse_text(s, time, link, REFUSE_SELF, "this is the receiver's own replica id: a copy of its store, or itself",
+                    &hello, out);
+    } else {
+        struct peer *peer = peers_get(&s->peers, &hello.id);
+        struct link *old = peer ? peer->link : NULL;
+        if (!peer) {
+            refuse_text(s, time, link, REFUSE_PROTOCOL, "too many replicas are known here", &hello, out);
+        } else if ((peer->has_starts && !starts_extend(&hello.starts, &peer->starts)) ||
+                   clock_get(&s->clock, &hello.id) > clock_get(&hello.clock, &hello.id)) {
+            refuse_fork(s, time, link, &hello, peer, out);
+        } else if (old && !newer_stays(s, old, link, &hello, peer)) {
+            struct refusal refusal = {.reason = REFUSE_DUPLICATE, .text = "another connection of this pair stays"};
+            if (link->dialed && link->peer) {
+                link->peer->dialing = 0;
+                link->peer = NULL; /* no failure of that peer's */
+            }
+            refuse(s, time, link, &refusal, out);
+        } else {
+            if (old) {
+                peer->link = NULL;
+                old->peer = NULL;
+                sync_link_end(s, time, old, NULL, out);
+            }
+            take_hello(s, time, link, &hello, peer, out);
+            up = true;
+        }
+    }
+    hello_done(&hello);
+    return up;
+}
+
+/* ---- being refused ------------------------------------------------------------------- */
+
+bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+{
+    struct refusal refusal;
+    if (frame_get_refuse(body, &refusal) != OK) {
+        s->count.frames_malformed++;
+        sync_link_end(s, time, link, "malformed refusal", out);
+        return false;
+    }
+    uint64_t own = clock_get(&s->clock, &s->id);
+    const char *peer_name = link->peer ? link->peer->name : "unknown";
+    if (refusal.reason == REFUSE_FORK) {
+        /* Both may cross with rows that are under way on another link: only a
+         * past that still differs now is one. */
+        if (refusal.counter > own || !starts_extend(&s->starts, &refusal.starts)) {
+            uint64_t fork = starts_fork(&s->starts, &refusal.starts, own);
+            effects_notice(out, NOTICE_ERROR,
+                           "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a new replica id\"",
+                           peer_name, (unsigned long long)own, (unsigned long long)refusal.counter,
+                           (unsigned long long)fork);
+            sync_link_end(s, time, link, refusal.text, out);
+            sync_reidentify(s, fork, out);
+            return false;
+        }
+    } else if (refusal.reason != REFUSE_DUPLICATE) {
+        effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=\"%s\" next=\"tries again\"", peer_name,
+                       refusal.text);
+        if (link->peer && link->peer->dial_failures < 6)
+            link->peer->dial_failures = 6; /* 100 ms doubled six times: asking at once again will not help */
+    }
+    if (refusal.reason == REFUSE_DUPLICATE && link->peer && link->peer->link != link) {
+        link->peer->dialing = 0;
+        link->peer = NULL;
+    }
+    sync_link_end(s, time, link, refusal.reason == REFUSE_DUPLICATE ? NULL : refusal.text, out);
+    return false;
+}

@@ -1,0 +1,237 @@
+/* What comes in on a link that is up, and what the committer made of it. */
+#include "check.h"
+#include "sync_state.h"
+
+#include <stdlib.h>
+
+/* ---- frames ------------------------------------------------------------------------ */
+
+static bool malformed(struct sync *s, struct sync_time time, struct link *link, const char *what,
+                      struct effects *out)
+{
+    s->count.frames_malformed++;
+    effects_notice(out, NOTICE_WARN, "event=frame_malformed node=%s frame=%s next=\"drops the link\"",
+                   link->peer->name, what);
+    sync_link_end(s, time, link, "sent a malformed frame", out);
+    return false;
+}
+
+/* At the committer only so many chunks of a link wait; the rest waits in the
+ * peer's store. */
+static void pause_if_full(struct link *link, struct effects *out)
+{
+    if (link->works >= LINK_WORKS_MAX && !link->paused) {
+        link->paused = true;
+        effects_add(out, EFFECT_STREAM_PAUSE)->stream = link->stream;
+    }
+}
+
+static bool take_rows(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                      struct effects *out)
+{
+    struct store_work *work;
+    enum err err = frame_get_rows(frame, &work, NULL);
+    if (err == ERR_NOMEM) { /* ours, not theirs: they are asked again */
+        if (frame->type == FRAME_ROWS && frame->body.len >= REPLICA_ID_SIZE) {
+            struct cursor in = cursor_of(frame->body);
+            struct replica_id origin = replica_id_decode(&in);
+            relay_retry(s, &origin, &link->peer->id, time.now_ms + RETRY_MS);
+        }
+        return true;
+    }
+    if (err != OK)
+        return malformed(s, time, link, frame->type == FRAME_ROWS ? "rows" : "ahead", out);
+    bool rows = frame->type == FRAME_ROWS;
+    if (sync_walking(s) || s->reidentifying || (rows && replica_id_equal(&work->rows.origin, &s->id))) {
+        s->count.rows_skipped += work->rows.count; /* they are asked for when the walk is over */
+        store_work_free(work);
+        return true;
+    }
+    if (rows) {
+        s->count.rows_received += work->rows.count;
+        link->peer->rows_in += work->rows.count;
+        relay_moved(s, &work->rows.origin, time.now_ms);
+    } else {
+        s->count.ahead_received += work->rows.count;
+    }
+    struct pending pending = {.stream = link->stream, .kind = PENDING_ROWS, .peer = link->peer->id};
+    if (rows)
+        pending.origin = work->rows.origin;
+    link->works++;
+    sync_submit(s, work, pending, out);
+    pause_if_full(link, out);
+    return true;
+}
+
+static bool take_clock(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                       struct effects *out)
+{
+    uint8_t flags;
+    struct peer *peer = link->peer;
+    if (frame_get_clock(frame->body, &peer->clock, &peer->floor, &flags) != OK)
+        return malformed(s, time, link, "clock", out);
+    bool was_walking = peer->walking;
+    peer->walking = flags & SYNC_WALKING;
+    if (was_walking && !peer->walking)
+        clock_copy(&link->sent, &peer->clock); /* what it was sent while it walked it did not take */
+    send_pump(s, time, link, out);
+    return true;
+}
+
+static bool take_want(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                      struct effects *out)
+{
+    struct replica_id origin;
+    uint64_t from;
+    if (frame_get_want(frame->body, &origin, &from) != OK)
+        return malformed(s, time, link, "want", out);
+    if (!replica_id_equal(&origin, &s->id))
+        link_want(link, &origin);
+    clock_set(&link->sent, &origin, from);
+    send_pump(s, time, link, out);
+    return true;
+}
+
+static bool take_unwant(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                        struct effects *out)
+{
+    struct replica_id origin;
+    if (frame_get_unwant(frame->body, &origin) != OK)
+        return malformed(s, time, link, "unwant", out);
+    link_unwant(link, &origin);
+    return true;
+}
+
+static bool take_left(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    struct peer *peer = link->peer;
+    peer->left = true;
+    effects_notice(out, NOTICE_INFO, "event=peer_left node=%s next=\"does not expect it back\"", peer->name);
+    sync_save_peer(s, peer, out);
+    sync_link_end(s, time, link, "left for good", out);
+    return false;
+}
+
+/* False when the link is gone. */
+bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                   struct effects *out)
+{
+    if (link->state != LINK_UP) {
+        if (frame->type == FRAME_HELLO && link->state == LINK_HELLO) {
+            if (!greet_hello(s, time, link, frame->body, out))
+                return false;
+            relay_link_up(s, time, link, out);
+            send_pump(s, time, link, out);
+            return true;
+        }
+        if (frame->type == FRAME_REFUSE)
+            return greet_refused(s, time, link, frame->body, out);
+        s->count.frames_malformed++;
+        sync_link_end(s, time, link, "spoke before its hello", out);
+        return false;
+    }
+    switch (frame->type) {
+    case FRAME_REFUSE:
+        return greet_refused(s, time, link, frame->body, out);
+    case FRAME_CLOCK:
+        return take_clock(s, time, link, frame, out);
+    case FRAME_HEARTBEAT:
+        return true;
+    case FRAME_ROWS:
+    case FRAME_AHEAD:
+        return take_rows(s, time, link, frame, out);
+    case FRAME_WANT:
+        return take_want(s, time, link, frame, out);
+    case FRAME_UNWANT:
+        return take_unwant(s, time, link, frame, out);
+    case FRAME_WALK_ASK:
+        fill_serve(s, time, link, frame->body, out);
+        return true;
+    case FRAME_WALK_PIECE:
+    case FRAME_WALK_ROWS:
+        return fill_piece(s, time, link, frame, out) || malformed(s, time, link, "walk piece", out);
+    case FRAME_WALK_REFUSED:
+        fill_refused(s, time, link, frame->body, out);
+        return true;
+    case FRAME_LEFT:
+        return take_left(s, time, link, out);
+    case FRAME_HELLO:
+    case FRAME_TYPES:
+        break;
+    }
+    return malformed(s, time, link, "second hello", out);
+}
+
+/* ---- what became of it ---------------------------------------------------------------- */
+
+/* The link's place at the committer is free again. */
+static struct link *work_done(struct sync *s, const struct pending *pending, struct effects *out)
+{
+    struct link *link = sync_link_find(s, pending->stream);
+    if (!link)
+        return NULL;
+    CHECK(link->works > 0);
+    link->works--;
+    if (link->paused && link->works < LINK_WORKS_MAX / 2) {
+        link->paused = false;
+        effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
+    }
+    return link;
+}
+
+static void rows_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                        const struct store_work *work, struct effects *out)
+{
+    struct link *link = work_done(s, pending, out);
+    switch (work->err) {
+    case OK:
+        s->progress_ms = time.now_ms;
+        if (work->kind == WORK_ROWS)
+            relay_moved(s, &pending->origin, time.now_ms);
+        return;
+    case ERR_WALKING: /* asked again when the walk is over */
+    case ERR_CLOSED:
+        return;
+    case ERR_MALFORMED:
+    case ERR_CHECKSUM:
+    case ERR_TRUNCATED:
+    case ERR_VERSION:
+        if (link && link->state == LINK_UP)
+            (void)malformed(s, time, link, "rows", out);
+        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + DAMAGE_RETRY_MS);
+        return;
+    case ERR_BEHIND: /* a chunk before it was not taken: from our clock again */
+        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + THINK_MS);
+        return;
+    case ERR_DAMAGED:
+        effects_notice(out, NOTICE_ERROR, "event=record_damaged next=\"rows behind it wait; tries again in 30 s\"");
+        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + DAMAGE_RETRY_MS);
+        return;
+    default: /* no room, no time: the rows are still there at the peer */
+        s->count.store_refused++;
+        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + RETRY_MS);
+        return;
+    }
+}
+
+void receive_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                    const struct store_work *work, struct effects *out)
+{
+    switch (pending->kind) {
+    case PENDING_ROWS:
+        rows_stored(s, time, pending, work, out);
+        break;
+    case PENDING_WALK:
+        fill_stored(s, time, work, out);
+        break;
+    case PENDING_PRUNE:
+        forget_stored(s, time, work, out);
+        break;
+    case PENDING_NOTES:
+        if (work->err != OK)
+            s->count.store_refused++; /* written again with the next change or minute */
+        break;
+    case PENDING_REIDENTIFY:
+        break; /* sync.c */
+    }
+}

@@ -1,0 +1,173 @@
+/* Whose rows come from whom, seen from the receiver.
+ *
+ * A replica's rows come from their own replica. When some peer's clock for it is
+ * above ours and not a byte of it has arrived for 2 s, one peer that is ahead is
+ * asked for them (WANT), and another one if that does not deliver either. */
+#include "mem.h"
+#include "sync_state.h"
+
+static struct origin *find(const struct sync *s, const struct replica_id *id)
+{
+    for (size_t i = 0; i < s->origin_count; i++)
+        if (replica_id_equal(&s->origins[i].id, id))
+            return &s->origins[i];
+    return NULL;
+}
+
+/* Bounded by the replicas that clocks may name (CLOCK_REPLICAS_MAX), and by
+ * what peers send as origins: past the bound the newest shares the last place. */
+struct origin *relay_origin(struct sync *s, const struct replica_id *id)
+{
+    struct origin *origin = find(s, id);
+    if (origin)
+        return origin;
+    if (s->origin_count == 2 * CLOCK_REPLICAS_MAX)
+        s->origin_count--;
+    if (s->origin_count == s->origin_room) {
+        s->origin_room = s->origin_room ? s->origin_room * 2 : 8;
+        s->origins = mem_grow(s->origins, s->origin_room * sizeof *s->origins);
+    }
+    origin = &s->origins[s->origin_count++];
+    *origin = (struct origin){.id = *id};
+    return origin;
+}
+
+void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms)
+{
+    relay_origin(s, id)->moved_ms = now_ms;
+}
+
+void relay_retry(struct sync *s, const struct replica_id *id, const struct replica_id *peer, uint64_t at_ms)
+{
+    if (replica_id_is_zero(id))
+        return; /* rows ahead: offered again with the next set */
+    struct origin *origin = relay_origin(s, id);
+    if (origin->retry_at_ms == 0 || at_ms > origin->retry_at_ms) {
+        origin->retry_at_ms = at_ms;
+        origin->retry_peer = *peer;
+    }
+}
+
+/* The best clock that a peer in reach has for a replica. */
+static uint64_t best_of(const struct sync *s, const struct replica_id *id)
+{
+    uint64_t best = 0;
+    for (size_t i = 0; i < s->link_count; i++) {
+        const struct link *link = s->links[i];
+        uint64_t n = link->state == LINK_UP ? clock_get(&link->peer->clock, id) : 0;
+        if (n > best)
+            best = n;
+    }
+    return best;
+}
+
+bool relay_lacking(const struct sync *s)
+{
+    for (size_t i = 0; i < s->link_count; i++)
+        if (s->links[i]->state == LINK_UP && !clock_covers(&s->clock, &s->links[i]->peer->clock))
+            return true;
+    return false;
+}
+
+static struct link *link_of(const struct sync *s, const struct replica_id *peer_id)
+{
+    struct peer *peer = peers_find(&s->peers, peer_id);
+    return peer && peer->link && peer->link->state == LINK_UP ? peer->link : NULL;
+}
+
+static void end_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
+{
+    struct link *link = origin->relayed ? link_of(s, &origin->relay) : NULL;
+    origin->relayed = false;
+    if (!link)
+        return;
+    struct buf frame;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    frame_put_unwant(&frame, &origin->id);
+    sync_link_send(s, link, time.now_ms, &frame, out);
+}
+
+/* Is a part of a frame under way from the one that should send it? A long value
+ * on a slow line takes more than our patience. */
+static bool bytes_arrive(const struct sync *s, const struct origin *origin, uint64_t now_ms)
+{
+    const struct replica_id *from = origin->relayed ? &origin->relay : &origin->id;
+    const struct link *link = link_of(s, from);
+    return link && (link->works > 0 || link->paused ||
+                    (link->in.len > 0 && now_ms < link->heard_ms + RELAY_PATIENCE_MS));
+}
+
+static bool can_relay(const struct sync *s, const struct link *link, const struct origin *origin, uint64_t now_ms)
+{
+    const struct peer *peer = link->peer;
+    if (link->state != LINK_UP || peer->walking || replica_id_equal(&peer->id, &origin->id))
+        return false;
+    if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
+        return false;
+    return clock_covers(&s->clock, &peer->floor) && clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
+}
+
+static void ask_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
+{
+    struct link *best = NULL;
+    if (origin->relayed) { /* it did not deliver */
+        origin->avoid = origin->relay;
+        origin->avoid_until_ms = time.now_ms + RELAY_AVOID_MS;
+        end_relay(s, time, origin, out);
+    }
+    for (size_t i = 0; i < s->link_count; i++) {
+        struct link *link = s->links[i];
+        if (can_relay(s, link, origin, time.now_ms) &&
+            (!best || clock_get(&link->peer->clock, &origin->id) > clock_get(&best->peer->clock, &origin->id)))
+            best = link;
+    }
+    origin->moved_ms = time.now_ms; /* patience begins anew, also when nobody can */
+    if (!best)
+        return;
+    origin->relayed = true;
+    origin->relay = best->peer->id;
+    s->count.relays_asked++;
+    send_want(s, time, best, &origin->id, out);
+}
+
+static void think_of(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
+{
+    struct link *retry = NULL;
+    if (origin->retry_at_ms && time.now_ms >= origin->retry_at_ms) {
+        origin->retry_at_ms = 0;
+        retry = link_of(s, &origin->retry_peer);
+        if (retry)
+            send_want(s, time, retry, &origin->id, out);
+    }
+    if (replica_id_equal(&origin->id, &s->id) || best_of(s, &origin->id) <= clock_get(&s->clock, &origin->id)) {
+        origin->lacking_since_ms = 0;
+        return;
+    }
+    if (origin->lacking_since_ms == 0)
+        origin->lacking_since_ms = time.now_ms ? time.now_ms : 1;
+    uint64_t since = origin->moved_ms > origin->lacking_since_ms ? origin->moved_ms : origin->lacking_since_ms;
+    if (!retry && time.now_ms >= since + RELAY_PATIENCE_MS && !bytes_arrive(s, origin, time.now_ms))
+        ask_relay(s, time, origin, out);
+}
+
+void relay_think(struct sync *s, struct sync_time time, struct effects *out)
+{
+    if (sync_walking(s))
+        return;
+    for (size_t i = 0; i < s->link_count; i++) /* every replica that a peer's clock names */
+        for (size_t k = 0; s->links[i]->state == LINK_UP && k < s->links[i]->peer->clock.count; k++) {
+            const struct dot *theirs = &s->links[i]->peer->clock.entries[k];
+            if (theirs->counter > clock_get(&s->clock, &theirs->replica))
+                relay_origin(s, &theirs->replica);
+        }
+    for (size_t i = 0; i < s->origin_count; i++)
+        think_of(s, time, &s->origins[i], out);
+}
+
+/* The replica itself is here: its relay has served. */
+void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    struct origin *origin = find(s, &link->peer->id);
+    if (origin)
+        end_relay(s, time, origin, out);
+}

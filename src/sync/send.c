@@ -1,0 +1,159 @@
+/* The one way to send: read from the store what the peer lacks.
+ *
+ * A link remembers per replica how far it was sent. Feeding it means: open a
+ * snapshot, check there that the peer's clock is at or above our floor, read the
+ * next chunk of rows above what was sent, close it, send. It goes on until the
+ * link's queue is full or nothing is left; a drained queue or a commit begins
+ * again. A peer that reads slowly just lags. */
+#include "sync_state.h"
+
+static const struct chunk_limits limits = {.entries = CHUNK_ENTRIES, .bytes = CHUNK_BYTES};
+
+/* Who sends whose rows to whom: everyone its own to all, another's to those that
+ * asked for them. The one place to change for a tree in large clusters. */
+static bool sends(const struct sync *s, const struct link *link, const struct replica_id *origin)
+{
+    return replica_id_equal(origin, &s->id) || link_wants(link, origin);
+}
+
+/* One chunk for the first replica that has something for this peer. Returns
+ * whether one was sent. */
+static bool send_chunk(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    struct snapshot *snapshot;
+    struct clock clock = {0}, floor = {0};
+    struct buf frame;
+    bool sent = false;
+
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return false;
+    buf_init(&frame, FRAME_HEADER + FRAME_MAX);
+    if (snapshot_clock(snapshot, &clock, &floor) != OK)
+        goto out;
+    bool held = !clock_covers(&link->peer->clock, &floor);
+    if (held && !link->held)
+        s->count.floor_held++;
+    link->held = held;
+    for (size_t i = 0; i < clock.count && !held && !sent; i++) {
+        const struct replica_id *origin = &clock.entries[i].replica;
+        uint64_t from = clock_get(&link->sent, origin), theirs = clock_get(&link->peer->clock, origin), to;
+        if (theirs > from)
+            from = theirs; /* came to it another way */
+        if (!sends(s, link, origin) || from >= clock.entries[i].counter)
+            continue;
+        if (from < clock_get(&floor, origin))
+            continue; /* asked from below our floor: its next report says better, or it walks */
+        enum err err = chunk_rows(snapshot, origin, from, clock.entries[i].counter, &limits, &frame, &to);
+        if (err != OK) {
+            s->count.chunks_damaged++;
+            link->damaged_until_ms = time.now_ms + DAMAGE_RETRY_MS;
+            effects_notice(out, NOTICE_ERROR, "event=delta_aborted node=%s reason=\"%s\" next=\"tries again in 30 s\"",
+                           link->peer->name, err_text(err));
+            break;
+        }
+        clock_set(&link->sent, origin, to);
+        s->count.rows_sent += to - from;
+        link->peer->rows_out += to - from;
+        sent = true;
+    }
+out:
+    snapshot_close(snapshot);
+    if (sent)
+        sync_link_send(s, link, time.now_ms, &frame, out);
+    buf_done(&frame);
+    clock_done(&clock);
+    clock_done(&floor);
+    return sent;
+}
+
+/* Cheap test before a snapshot is opened. */
+static bool may_have_something(const struct sync *s, const struct link *link)
+{
+    if (link->held)
+        return true; /* the peer's clock may have risen to our floor */
+    for (size_t i = 0; i < s->clock.count; i++) {
+        const struct dot *own = &s->clock.entries[i];
+        if (sends(s, link, &own->replica) && own->counter > clock_get(&link->sent, &own->replica) &&
+            own->counter > clock_get(&link->peer->clock, &own->replica))
+            return true;
+    }
+    return false;
+}
+
+void send_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    if (link->state != LINK_UP || link->peer->walking || sync_walking(s) || time.now_ms < link->damaged_until_ms)
+        return;
+    while (link->queued < SEND_QUEUE_HIGH && may_have_something(s, link))
+        if (!send_chunk(s, time, link, out))
+            return;
+}
+
+void send_pump_all(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = 0; i < s->link_count; i++)
+        send_pump(s, time, s->links[i], out);
+}
+
+/* Tells the peer what is durable here when that has changed, at most every
+ * REPORT_MS, and something every HEARTBEAT_MS. */
+void send_report(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    uint8_t flags = sync_walking(s) ? SYNC_WALKING : 0;
+    struct buf frame;
+    if (link->state != LINK_UP)
+        return;
+    bool changed = flags != link->reported_flags || !clock_equal(&s->clock, &link->reported) ||
+                   !clock_equal(&s->floor, &link->reported_floor);
+    if (changed && (time.now_ms >= link->reported_ms + REPORT_MS || flags != link->reported_flags)) {
+        buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+        frame_put_clock(&frame, &s->clock, &s->floor, flags);
+        clock_copy(&link->reported, &s->clock);
+        clock_copy(&link->reported_floor, &s->floor);
+        link->reported_flags = flags;
+        link->reported_ms = time.now_ms;
+        sync_link_send(s, link, time.now_ms, &frame, out);
+    } else if (time.now_ms >= link->spoke_ms + HEARTBEAT_MS) {
+        buf_init(&frame, FRAME_HEADER);
+        frame_put_empty(&frame, FRAME_HEARTBEAT);
+        sync_link_send(s, link, time.now_ms, &frame, out);
+    }
+}
+
+void send_want(struct sync *s, struct sync_time time, struct link *link, const struct replica_id *origin,
+               struct effects *out)
+{
+    struct buf frame;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    frame_put_want(&frame, origin, clock_get(&s->clock, origin));
+    sync_link_send(s, link, time.now_ms, &frame, out);
+}
+
+/* Rows above our own clock were found early, in other replicas' records. As a
+ * rule their own replica delivers them in a moment; those that stay, of a replica
+ * that may be gone, are offered to every peer once. */
+void send_ahead(struct sync *s, struct sync_time time, struct effects *out)
+{
+    struct snapshot *snapshot;
+    struct buf frame;
+    uint64_t digest = 0;
+    if (sync_walking(s) || snapshot_open(s->store, &snapshot) != OK)
+        return;
+    buf_init(&frame, FRAME_HEADER + FRAME_MAX);
+    if (chunk_ahead(snapshot, &limits, &frame, &digest) == OK && digest && digest == s->ahead_digest) {
+        for (size_t i = 0; i < s->link_count; i++) {
+            struct link *link = s->links[i];
+            if (link->state != LINK_UP || link->peer->walking || link->ahead_digest == digest ||
+                !clock_covers(&link->peer->clock, &s->floor))
+                continue;
+            link->ahead_digest = digest;
+            struct buf copy;
+            buf_init(&copy, FRAME_HEADER + FRAME_MAX);
+            buf_put_bytes(&copy, buf_bytes(&frame));
+            sync_link_send(s, link, time.now_ms, &copy, out);
+        }
+    }
+    s->ahead_digest = digest;
+    buf_done(&frame);
+    snapshot_close(snapshot);
+}

@@ -1,0 +1,553 @@
+/* The frame of replication: events in, handed to the file whose subject they
+ * are. See sync.h for the idea. */
+#include "check.h"
+#include "mem.h"
+#include "sync_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- making ------------------------------------------------------------------------ */
+
+static void read_peer(void *ctx, struct bytes name, struct bytes value)
+{
+    struct sync *s = ctx;
+    (void)name;
+    if (peer_decode(&s->peers, value) != OK)
+        s->count.notes_damaged++; /* replaced at its next hello */
+}
+
+static enum err read_identity(struct sync *s, struct snapshot *snapshot)
+{
+    struct identity identity = {0};
+    enum err err = snapshot_identity(snapshot, &identity);
+    if (err != OK)
+        return err;
+    s->id = identity.id;
+    s->starts = identity.starts;
+    size_t skip = identity.predecessor_count > PREDECESSORS_MAX ? identity.predecessor_count - PREDECESSORS_MAX : 0;
+    s->predecessor_count = identity.predecessor_count - skip;
+    for (size_t i = 0; i < s->predecessor_count; i++)
+        s->predecessors[i] = identity.predecessors[skip + i];
+    identity_done(&identity);
+    return OK;
+}
+
+/* Our own ids are nobody's peer, and nobody waits for former ones. */
+static void drop_own_ids(struct sync *s)
+{
+    for (size_t i = 0; i < s->peers.count; i++) {
+        struct peer *peer = s->peers.list[i];
+        bool own = replica_id_equal(&peer->id, &s->id);
+        for (size_t k = 0; k < s->predecessor_count; k++)
+            own |= replica_id_equal(&peer->id, &s->predecessors[k]);
+        if (own) {
+            peer->left = true;
+            peer->ingress[0] = 0;
+        }
+    }
+}
+
+enum err sync_look(struct sync *s)
+{
+    struct snapshot *snapshot;
+    enum err err = snapshot_open(s->store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_clock(snapshot, &s->clock, &s->floor);
+    if (err == OK)
+        err = snapshot_walk(snapshot, &s->walk);
+    snapshot_close(snapshot);
+    return err;
+}
+
+enum err sync_new(const struct sync_config *config, struct store *store, uint64_t now_ms, struct sync **ret)
+{
+    struct sync *s = mem_new(sizeof *s);
+    struct snapshot *snapshot;
+    *s = (struct sync){.config = *config, .store = store, .rng = config->rng, .started_ms = now_ms,
+                       .alone_since_ms = now_ms};
+    snprintf(s->name, sizeof s->name, "%s", config->name);
+    snprintf(s->label, sizeof s->label, "%s", config->label);
+    snprintf(s->ingress, sizeof s->ingress, "%s", config->ingress);
+    enum err err = snapshot_open(store, &snapshot);
+    if (err == OK) {
+        err = read_identity(s, snapshot);
+        if (err == OK)
+            err = snapshot_notes(snapshot, PEER_NOTE, read_peer, s);
+        snapshot_close(snapshot);
+    }
+    if (err == OK)
+        err = sync_look(s);
+    if (err != OK) {
+        sync_free(s);
+        return err;
+    }
+    drop_own_ids(s);
+    s->notes_at_ms = now_ms + PEER_NOTE_MS;
+    s->ahead_at_ms = now_ms + AHEAD_MS;
+    *ret = s;
+    return OK;
+}
+
+void sync_free(struct sync *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->link_count; i++)
+        link_free(s->links[i]);
+    free(s->links);
+    peers_done(&s->peers);
+    history_done(&s->history);
+    clock_done(&s->clock);
+    clock_done(&s->floor);
+    walk_state_done(&s->walk);
+    free(s->origins);
+    free(s->pending);
+    free(s->events);
+    free(s);
+}
+
+const struct replica_id *sync_id(const struct sync *s)
+{
+    return &s->id;
+}
+
+void sync_rename(struct sync *s, const char *name)
+{
+    snprintf(s->name, sizeof s->name, "%s", name);
+}
+
+/* ---- work and notes ------------------------------------------------------------------ */
+
+void sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out)
+{
+    pending.ticket = s->config.new_ticket(s->config.ctx);
+    if (s->pending_count == s->pending_room) {
+        s->pending_room = s->pending_room ? s->pending_room * 2 : 8;
+        s->pending = mem_grow(s->pending, s->pending_room * sizeof *s->pending);
+    }
+    s->pending[s->pending_count++] = pending;
+    struct effect *effect = effects_add(out, EFFECT_STORE);
+    effect->ticket = pending.ticket;
+    effect->work = work;
+}
+
+static void put_note(struct note *note, const char *prefix, const struct replica_id *id, size_t size)
+{
+    char uuid[REPLICA_ID_TEXT];
+    snprintf(note->name, sizeof note->name, "%s%s", prefix, replica_id_text(id, uuid));
+    buf_init(&note->value, size);
+}
+
+/* Keeps what is known of a peer, and its member name for readers of versions. */
+void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out)
+{
+    struct store_work *work = store_work_new(WORK_NOTES);
+    struct note *list = mem_new(2 * sizeof *list);
+    put_note(&list[0], PEER_NOTE, &peer->id, FRAME_FIRST_MAX);
+    peer_encode(peer, &list[0].value);
+    put_note(&list[1], "name/", &peer->id, MEMBER_NAME_MAX);
+    buf_put_text(&list[1].value, peer->name);
+    work->notes.list = list;
+    work->notes.count = peer->name[0] ? 2 : 1;
+    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+}
+
+void sync_push_event(struct sync *s, const struct sync_event *event)
+{
+    if (s->event_count == EVENTS_MAX) {
+        memmove(s->events, s->events + 1, (EVENTS_MAX - 1) * sizeof *s->events);
+        s->event_count--;
+    }
+    if (s->event_count == s->event_room) {
+        s->event_room = s->event_room ? s->event_room * 2 : 4;
+        s->events = mem_grow(s->events, s->event_room * sizeof *s->events);
+    }
+    s->events[s->event_count++] = *event;
+}
+
+bool sync_next_event(struct sync *s, struct sync_event *ret)
+{
+    if (s->event_count == 0)
+        return false;
+    *ret = s->events[0];
+    memmove(s->events, s->events + 1, --s->event_count * sizeof *s->events);
+    return true;
+}
+
+/* ---- a new id ------------------------------------------------------------------------- */
+
+void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
+{
+    if (s->reidentifying)
+        return;
+    uint8_t random[REPLICA_ID_SIZE];
+    for (size_t i = 0; i < sizeof random; i++)
+        random[i] = (uint8_t)rng_next(&s->rng);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.old_id = s->id;
+    work->reidentify.new_id = replica_id_of_random(random);
+    work->reidentify.fork = fork;
+    work->reidentify.start_random = rng_next(&s->rng);
+    s->reidentifying = true;
+    sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
+}
+
+static void reidentified(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
+{
+    struct snapshot *snapshot;
+    s->reidentifying = false;
+    if (work->err != OK) { /* met again at the next hello */
+        effects_notice(out, NOTICE_ERROR, "event=reidentify_failed reason=\"%s\" next=\"at the next connection again\"",
+                       err_text(work->err));
+        return;
+    }
+    if (snapshot_open(s->store, &snapshot) == OK) {
+        (void)read_identity(s, snapshot);
+        snapshot_close(snapshot);
+    }
+    (void)sync_look(s);
+    drop_own_ids(s);
+    s->count.reidentified++;
+    while (s->link_count)
+        sync_link_end(s, time, s->links[s->link_count - 1], NULL, out);
+    sync_push_event(s, &(struct sync_event){.kind = SYNC_REIDENTIFIED});
+}
+
+/* ---- membership ------------------------------------------------------------------------- */
+
+void sync_member(struct sync *s, struct sync_time time, const struct replica_id *id, const char *name,
+                 const char *ingress, bool alive, struct effects *out)
+{
+    if (replica_id_equal(id, &s->id))
+        return;
+    bool known = peers_find(&s->peers, id) != NULL;
+    struct peer *peer = known || alive ? peers_get(&s->peers, id) : NULL;
+    if (!peer)
+        return;
+    peer->member = alive;
+    if (!alive)
+        return;
+    peer->heard_wall_ms = time.wall_ms;
+    snprintf(peer->name, sizeof peer->name, "%s", name);
+    if (strcmp(peer->ingress, ingress) != 0 || !peer->link) {
+        snprintf(peer->ingress, sizeof peer->ingress, "%s", ingress);
+        peer->dial_failures = 0; /* news: worth trying at once */
+        if (!peer->dialing)
+            peer->dial_at_ms = time.now_ms;
+    }
+    if (peer->left && !s->left) /* it has come back: its hello says so */
+        peer->left = false;
+    if (!known)
+        sync_save_peer(s, peer, out);
+}
+
+void sync_blocks_changed(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = s->link_count; i-- > 0;) {
+        struct link *link = s->links[i];
+        if (link->peer && s->config.blocked(s->config.ctx, link->peer->name))
+            sync_link_end(s, time, link, "blocked by Peering.Block", out);
+    }
+}
+
+void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
+{
+    s->left = true;
+    while (s->link_count) {
+        struct link *link = s->links[s->link_count - 1];
+        if (link->state == LINK_UP) {
+            struct buf frame;
+            buf_init(&frame, FRAME_HEADER);
+            frame_put_empty(&frame, FRAME_LEFT);
+            sync_link_send(s, link, time.now_ms, &frame, out);
+        }
+        sync_link_end(s, time, link, NULL, out);
+    }
+    if (sync_walking(s) && !s->walk_storing)
+        fill_stop(s, out);
+}
+
+void sync_return(struct sync *s, struct sync_time time)
+{
+    s->left = false;
+    for (size_t i = 0; i < s->peers.count; i++)
+        s->peers.list[i]->dial_at_ms = time.now_ms;
+}
+
+/* ---- streams ----------------------------------------------------------------------------- */
+
+void sync_stream_accepted(struct sync *s, struct sync_time time, uint64_t stream, struct effects *out)
+{
+    size_t unknown = 0;
+    for (size_t i = 0; i < s->link_count; i++)
+        unknown += !s->links[i]->dialed && s->links[i]->state == LINK_HELLO;
+    struct link *link = unknown < LINKS_UNKNOWN_MAX ? sync_link_new(s, stream, false, time.now_ms) : NULL;
+    if (!link) {
+        s->count.links_over_limit++;
+        effects_stream_close(out, stream);
+        return;
+    }
+    greet_opened(s, time, link, out);
+}
+
+bool sync_stream_opened(struct sync *s, struct sync_time time, uint64_t stream, struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    CHECK(link->state == LINK_DIALING);
+    greet_opened(s, time, link, out);
+    return true;
+}
+
+bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data, struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    s->count.bytes_in += data.len;
+    if (link->peer)
+        link->peer->bytes_in += data.len;
+    link->heard_ms = time.now_ms;
+    /* Whole frames are read where they lie; what is left of the input is kept.
+     * The limit on the input is raised when a frame in it has made the link UP. */
+    size_t used = 0;
+    buf_put_bytes(&link->in, data);
+    for (;;) {
+        struct frame frame;
+        size_t size = 0;
+        bool up = link->state == LINK_UP;
+        enum err err = link->in.err;
+        if (err == OK)
+            err = frame_read(bytes_of(link->in.data + used, link->in.len - used), up ? FRAME_MAX : FRAME_FIRST_MAX,
+                             &frame, &size);
+        if (err == ERR_TRUNCATED)
+            break;
+        if (err != OK) {
+            uint64_t *count = err == ERR_CHECKSUM    ? &s->count.frames_checksum
+                              : err == ERR_TOO_LARGE ? &s->count.frames_oversized
+                                                     : &s->count.frames_malformed;
+            (*count)++;
+            sync_link_lost(s, time, link, err == ERR_NOMEM ? "no memory for a frame" : "not a frame", out);
+            effects_stream_close(out, stream);
+            return true;
+        }
+        if (!receive_frame(s, time, link, &frame, out))
+            return true;
+        used += size;
+    }
+    buf_consume(&link->in, used);
+    return true;
+}
+
+bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream, size_t queued, struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    link->queued = queued;
+    if (queued <= SEND_QUEUE_LOW)
+        send_pump(s, time, link, out);
+    return true;
+}
+
+bool sync_stream_closed(struct sync *s, struct sync_time time, uint64_t stream, const char *why, struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    sync_link_lost(s, time, link, why, out);
+    return true;
+}
+
+/* ---- the store -------------------------------------------------------------------------- */
+
+bool sync_stored(struct sync *s, struct sync_time time, uint64_t ticket, const struct store_work *work,
+                 struct effects *out)
+{
+    for (size_t i = 0; i < s->pending_count; i++) {
+        if (s->pending[i].ticket != ticket)
+            continue;
+        struct pending pending = s->pending[i];
+        s->pending[i] = s->pending[--s->pending_count];
+        if (pending.kind == PENDING_REIDENTIFY)
+            reidentified(s, time, work, out);
+        else
+            receive_stored(s, time, &pending, work, out);
+        return true;
+    }
+    return false;
+}
+
+void sync_store_changed(struct sync *s, struct sync_time time, struct effects *out)
+{
+    if (sync_look(s) == OK)
+        send_pump_all(s, time, out);
+}
+
+/* ---- time ---------------------------------------------------------------------------------- */
+
+static void tick_links(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = s->link_count; i-- > 0;) {
+        struct link *link = s->links[i];
+        if (link->state != LINK_UP && time.now_ms >= link->state_ms + HELLO_TIMEOUT_MS) {
+            s->count.hellos_late++;
+            uint64_t stream = link->stream;
+            sync_link_lost(s, time, link, "no hello in time", out);
+            effects_stream_close(out, stream);
+        } else if (link->state == LINK_UP && time.now_ms >= link->heard_ms + SILENCE_MAX_MS && !link->paused) {
+            uint64_t stream = link->stream;
+            sync_link_lost(s, time, link, "silent for 15 s", out);
+            effects_stream_close(out, stream);
+        } else if (link->state == LINK_UP) {
+            if (!link->caught_up && clock_covers(&s->clock, &link->target))
+                link->caught_up = true;
+            link->peer->heard_wall_ms = time.wall_ms;
+            send_report(s, time, link, out);
+            send_pump(s, time, link, out);
+        }
+    }
+}
+
+static void think(struct sync *s, struct sync_time time, struct effects *out)
+{
+    if (!relay_lacking(s))
+        s->lacking_ms = 0;
+    else if (s->lacking_ms == 0)
+        s->lacking_ms = time.now_ms ? time.now_ms : 1;
+    relay_think(s, time, out);
+    fill_think(s, time, out);
+    s->think_at_ms = time.now_ms + THINK_MS;
+}
+
+void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
+{
+    tick_links(s, time, out);
+    if (!s->left)
+        greet_dial_due(s, time, out);
+    if (time.now_ms >= s->think_at_ms)
+        think(s, time, out);
+    if (time.now_ms >= s->ahead_at_ms) {
+        s->ahead_at_ms = time.now_ms + AHEAD_MS;
+        send_ahead(s, time, out);
+    }
+    if (time.now_ms >= s->notes_at_ms) {
+        s->notes_at_ms = time.now_ms + PEER_NOTE_MS;
+        for (size_t i = 0; i < s->peers.count; i++)
+            if (s->peers.list[i]->link)
+                sync_save_peer(s, s->peers.list[i], out);
+    }
+    forget_tick(s, time, out);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t sync_deadline(const struct sync *s)
+{
+    uint64_t next = earlier(s->notes_at_ms, s->left ? UINT64_MAX : greet_deadline(s));
+    bool think_soon = sync_walking(s);
+    for (size_t i = 0; i < s->link_count; i++) {
+        const struct link *link = s->links[i];
+        if (link->state != LINK_UP) {
+            next = earlier(next, link->state_ms + HELLO_TIMEOUT_MS);
+            continue;
+        }
+        if (!link->paused)
+            next = earlier(next, link->heard_ms + SILENCE_MAX_MS);
+        next = earlier(next, link->spoke_ms + HEARTBEAT_MS);
+        if (!clock_equal(&s->clock, &link->reported) || !clock_equal(&s->floor, &link->reported_floor))
+            next = earlier(next, link->reported_ms + REPORT_MS);
+        think_soon |= !clock_covers(&s->clock, &link->peer->clock);
+    }
+    for (size_t i = 0; i < s->origin_count; i++)
+        think_soon |= s->origins[i].retry_at_ms != 0;
+    if (think_soon)
+        next = earlier(next, s->think_at_ms);
+    if (s->link_count)
+        next = earlier(next, s->ahead_at_ms);
+    return earlier(next, s->pruning ? UINT64_MAX : s->prune_at_ms);
+}
+
+/* ---- for operators ---------------------------------------------------------------------------- */
+
+void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness *ret)
+{
+    /* nobody in reach for so long: what there is, is served */
+    enum { ALONE_MS = 5000 };
+    size_t up = 0;
+    *ret = (struct sync_readiness){.ready = true, .reason = "", .peer = "", .keys_done = s->walk.keys_done,
+                                   .keys_total = s->walk_keys_total};
+    for (size_t i = 0; i < s->link_count; i++) {
+        const struct link *link = s->links[i];
+        if (link->state != LINK_UP)
+            continue;
+        up++;
+        if (!link->caught_up && !clock_covers(&s->clock, &link->target)) {
+            ret->ready = false;
+            ret->reason = "catching up with what was missed";
+            ret->peer = link->peer->name;
+        }
+    }
+    if (sync_walking(s)) {
+        struct link *source = sync_link_find(s, s->walk_stream);
+        ret->ready = false;
+        ret->reason = "being filled in key order";
+        ret->peer = source && source->peer ? source->peer->name : "";
+    }
+    if (up == 0 && !s->left) {
+        bool expects = false;
+        for (size_t i = 0; i < s->peers.count; i++)
+            expects |= !s->peers.list[i]->left;
+        bool alone_long = now_ms >= s->alone_since_ms + ALONE_MS;
+        if (alone_long) {
+            ret->ready = true;
+            ret->reason = "";
+        } else if (expects) {
+            ret->ready = false;
+            ret->reason = "looking for peers";
+        }
+    }
+}
+
+void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx)
+{
+    const struct sync_count *c = &s->count;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } list[] = {
+        {"sync_bytes_in", c->bytes_in},
+        {"sync_bytes_out", c->bytes_out},
+        {"sync_rows_in", c->rows_received},
+        {"sync_rows_out", c->rows_sent},
+        {"sync_rows_skipped", c->rows_skipped},
+        {"sync_ahead_in", c->ahead_received},
+        {"sync_frames_malformed", c->frames_malformed},
+        {"sync_frames_checksum", c->frames_checksum},
+        {"sync_frames_oversized", c->frames_oversized},
+        {"sync_links_refused", c->links_refused},
+        {"sync_links_lost", c->links_lost},
+        {"sync_links_over_limit", c->links_over_limit},
+        {"sync_hellos_late", c->hellos_late},
+        {"sync_chunks_damaged", c->chunks_damaged},
+        {"sync_floor_held", c->floor_held},
+        {"sync_relays_asked", c->relays_asked},
+        {"sync_store_refused", c->store_refused},
+        {"sync_notes_damaged", c->notes_damaged},
+        {"sync_forks_met", c->forks_met},
+        {"sync_reidentified", c->reidentified},
+        {"walk_pieces_in", c->pieces_received},
+        {"walk_pieces_out", c->pieces_sent},
+        {"walks_started", c->walks_started},
+        {"walks_finished", c->walks_finished},
+        {"walks_restarted", c->walks_restarted},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        each(ctx, list[i].name, list[i].value);
+}
