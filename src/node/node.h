@@ -57,6 +57,7 @@ struct node_config {
     const struct swim_profile *profile;
     const char *const *join; /* -j and Peering.Join: tried again for ever */
     size_t join_count;
+    bool rejoin;              /* -j was given: joins even where the node had left for good */
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
     uint64_t forget_after_ms, history_ms, history_max_bytes, skew_max_ms;

@@ -131,8 +131,8 @@ static void put_dot(struct buf *out, const struct dot *dot)
 
 /* ---- delta -------------------------------------------------------------------------- */
 
-enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from, uint64_t through,
-                    const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to)
+enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from,
+                    uint64_t through, const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to)
 {
     CHECK(from < through);
     struct chunk c;
@@ -149,8 +149,8 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
         struct row row;
         err = row_scan_next(scan, &row);
         /* the clock says that it is there: every counter above the floor has its row */
-        if (err == ERR_NOT_FOUND || (err == OK && (!replica_id_equal(&row.dot.replica, origin) ||
-                                                   row.dot.counter != last + 1)))
+        if (err == ERR_NOT_FOUND ||
+            (err == OK && (!replica_id_equal(&row.dot.replica, origin) || row.dot.counter != last + 1)))
             err = ERR_DAMAGED;
         if (err != OK) {
             c.err = err;
@@ -226,8 +226,8 @@ static void put_snapshot_clocks(struct chunk *c)
     clock_done(&floor);
 }
 
-static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
-                           struct buf *out)
+static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask,
+                           const struct chunk_limits *limits, struct buf *out)
 {
     struct chunk c;
     struct scan *scan;
@@ -268,8 +268,8 @@ static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask
     return chunk_finish(&c);
 }
 
-static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
-                          struct buf *out)
+static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask,
+                          const struct chunk_limits *limits, struct buf *out)
 {
     struct chunk c;
     struct row_scan *scan;

@@ -17,8 +17,9 @@ struct chunk_limits {
 
 /* ROWS of origin in (from, through], through being at or below the snapshot's
  * clock and from below it. *ret_to is the last counter in the frame. */
-enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from, uint64_t through,
-                    const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to) MUST_USE;
+enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from,
+                    uint64_t through, const struct chunk_limits *limits, struct buf *out,
+                    uint64_t *ret_to) MUST_USE;
 
 /* AHEAD: rows above the snapshot's clock. Writes nothing when there are none.
  * *ret_digest tells one set of such rows from another; 0 when there are none. */

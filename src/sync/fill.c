@@ -56,7 +56,8 @@ static struct link *source_to_begin_with(const struct sync *s, struct sync_time 
             delta_moves = true;
             continue;
         }
-        if (!must_give_way(s, link) && (!best || clock_sum(&link->peer->clock) > clock_sum(&best->peer->clock)))
+        if (!must_give_way(s, link) &&
+            (!best || clock_sum(&link->peer->clock) > clock_sum(&best->peer->clock)))
             best = link;
     }
     if (delta_moves && time.now_ms < s->progress_ms + WALK_PATIENCE_MS)
@@ -104,7 +105,8 @@ static void start(struct sync *s, struct link *link, const char *why, struct eff
     s->walk_storing = true;
     s->count.walks_started++;
     effects_notice(out, NOTICE_INFO, "event=walk_started source=%s reason=\"%s\"", link->peer->name, why);
-    sync_submit(s, work, (struct pending){.kind = PENDING_WALK, .stream = link->stream, .peer = link->peer->id}, out);
+    sync_submit(s, work,
+                (struct pending){.kind = PENDING_WALK, .stream = link->stream, .peer = link->peer->id}, out);
 }
 
 static void ask(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
@@ -141,7 +143,10 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
     if (!sync_walking(s)) {
         struct link *link = s->lacking_ms ? source_to_begin_with(s, time) : NULL;
         if (link)
-            start(s, link, is_blank(&s->clock, &s->id, &link->peer->clock) ? "new here" : "history is gone at the source", out);
+            start(s, link,
+                  is_blank(&s->clock, &s->id, &link->peer->clock) ? "new here"
+                                                                  : "history is gone at the source",
+                  out);
         return;
     }
     if (s->walk_asked_ms)
@@ -156,7 +161,8 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
     if (time.now_ms < s->walk_source_ms + WALK_SOURCE_PATIENCE_MS)
         return;
     if (all_walk_and_we_are_last(s)) { /* each waits for the other: one has to be a source again */
-        effects_notice(out, NOTICE_WARN, "event=walk_stopped reason=\"all peers in reach are being filled too\"");
+        effects_notice(out, NOTICE_WARN,
+                       "event=walk_stopped reason=\"all peers in reach are being filled too\"");
         fill_stop(s, out);
         return;
     }
@@ -201,7 +207,8 @@ bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const 
     return true;
 }
 
-void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out)
 {
     uint64_t serial;
     struct bytes text;
@@ -295,7 +302,8 @@ static void answer(struct sync *s, struct sync_time time, struct link *link, con
     clock_done(&clock);
 }
 
-void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                struct effects *out)
 {
     struct walk_ask ask = {0};
     if (frame_get_walk_ask(body, &ask) != OK) {

@@ -42,7 +42,8 @@ void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
     if (s->pruning || sync_walking(s) || time.now_ms < s->prune_at_ms)
         return;
     struct clock floor = {0};
-    s->prune_at_ms = time.now_ms + (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);
+    s->prune_at_ms = time.now_ms +
+                     (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);
     if (target(s, time, &floor))
         prune_to(s, &floor, out);
     clock_done(&floor);

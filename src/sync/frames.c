@@ -216,7 +216,8 @@ void frame_put_clock(struct buf *out, const struct clock *clock, const struct cl
     frame_end(out, begun);
 }
 
-enum err frame_get_clock(struct bytes body, struct clock *ret_clock, struct clock *ret_floor, uint8_t *ret_flags)
+enum err frame_get_clock(struct bytes body, struct clock *ret_clock, struct clock *ret_floor,
+                         uint8_t *ret_flags)
 {
     struct clock clock = {0}, floor = {0};
     struct cursor in = cursor_of(body);
@@ -371,7 +372,8 @@ static void get_bounded_key(struct cursor *in, uint8_t key[KEY_MAX], size_t *len
 }
 
 /* What stands before the entries, by type. */
-static void get_rows_head(struct cursor *in, enum frame_type type, struct rows_work *rows, uint64_t *keys_total)
+static void get_rows_head(struct cursor *in, enum frame_type type, struct rows_work *rows,
+                          uint64_t *keys_total)
 {
     switch (type) {
     case FRAME_ROWS:

@@ -45,8 +45,8 @@
 enum {
     SYNC_PROTOCOL = 1,
     FRAME_HEADER = 12,
-    FRAME_FIRST_MAX = 256 << 10,           /* body before the peer's hello was read */
-    FRAME_MAX = VALUE_MAX + (64 << 20),    /* body: the longest value and a full chunk beside it */
+    FRAME_FIRST_MAX = 256 << 10,        /* body before the peer's hello was read */
+    FRAME_MAX = VALUE_MAX + (64 << 20), /* body: the longest value and a full chunk beside it */
     FRAME_ENTRIES_MAX = TXN_RECORDS_MAX,
     MEMBER_NAME_MAX = 255,
     INGRESS_MAX = 255,
@@ -154,6 +154,7 @@ enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_serial, struct 
  * for the store. The work owns a copy of the body. *ret_keys_total only for
  * WALK_PIECE. Every key is checked (1 to KEY_MAX bytes, no NUL) and every record
  * decodes; else ERR_MALFORMED, ERR_CHECKSUM. */
-enum err frame_get_rows(const struct frame *frame, struct store_work **ret, uint64_t *ret_keys_total) MUST_USE;
+enum err frame_get_rows(const struct frame *frame, struct store_work **ret,
+                        uint64_t *ret_keys_total) MUST_USE;
 
 #endif

@@ -26,8 +26,8 @@ void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms)
 
 static bool wants_link(const struct sync *s, const struct peer *peer)
 {
-    return !s->left && !s->reidentifying && !peer->link && !peer->dialing && !peer->left && peer->ingress[0] &&
-           !s->config.blocked(s->config.ctx, peer->name);
+    return !s->left && !s->reidentifying && !peer->link && !peer->dialing && !peer->left &&
+           peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
 }
 
 void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
@@ -37,8 +37,10 @@ void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
         if (!wants_link(s, peer) || time.now_ms < peer->dial_at_ms)
             continue;
         struct link *link = sync_link_new(s, s->config.new_stream(s->config.ctx), true, time.now_ms);
-        if (!link)
-            return; /* the table is full; dialled again at a later tick */
+        if (!link) { /* the table is full */
+            peer->dial_at_ms = time.now_ms + DIAL_DELAY_MAX_MS;
+            continue;
+        }
         link->peer = peer;
         peer->dialing = 1;
         struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
@@ -125,8 +127,9 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
     refusal.counter = clock_get(&s->clock, &hello->id);
     s->count.forks_met++;
     effects_notice(out, NOTICE_WARN,
-                   "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"", hello->name,
-                   (unsigned long long)refusal.counter, (unsigned long long)clock_get(&hello->clock, &hello->id));
+                   "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"",
+                   hello->name, (unsigned long long)refusal.counter,
+                   (unsigned long long)clock_get(&hello->clock, &hello->id));
     return refuse(s, time, link, &refusal, out);
 }
 
@@ -182,10 +185,12 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     struct sync_event event = {.kind = SYNC_READDRESS, .addr = hello->gossip};
     memcpy(event.name, hello->name, sizeof event.name);
     sync_push_event(s, &event);
-    effects_notice(out, NOTICE_INFO, "event=link_up node=%s dialed_by=%s", peer->name, link->dialed ? "us" : "them");
+    effects_notice(out, NOTICE_INFO, "event=link_up node=%s dialed_by=%s", peer->name,
+                   link->dialed ? "us" : "them");
 }
 
-bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                 struct effects *out)
 {
     struct hello hello = {0};
     bool up = false;
@@ -203,8 +208,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
     } else if (s->config.blocked(s->config.ctx, hello.name)) {
         refuse_text(s, time, link, REFUSE_BLOCKED, "blocked by Peering.Block", &hello, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
-        refuse_text(s, time, link, REFUSE_SELF, "this is the receiver's own replica id: a copy of its store, or itself",
-                    &hello, out);
+        refuse_text(s, time, link, REFUSE_SELF,
+                    "this is the receiver's own replica id: a copy of its store, or itself", &hello, out);
     } else {
         struct peer *peer = peers_get(&s->peers, &hello.id);
         struct link *old = peer ? peer->link : NULL;
@@ -214,7 +219,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
                    clock_get(&s->clock, &hello.id) > clock_get(&hello.clock, &hello.id)) {
             refuse_fork(s, time, link, &hello, peer, out);
         } else if (old && !newer_stays(s, old, link, &hello, peer)) {
-            struct refusal refusal = {.reason = REFUSE_DUPLICATE, .text = "another connection of this pair stays"};
+            struct refusal refusal = {.reason = REFUSE_DUPLICATE,
+                                      .text = "another connection of this pair stays"};
             if (link->dialed && link->peer) {
                 link->peer->dialing = 0;
                 link->peer = NULL; /* no failure of that peer's */
@@ -236,7 +242,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
 
 /* ---- being refused ------------------------------------------------------------------- */
 
-bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out)
+bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                   struct effects *out)
 {
     struct refusal refusal;
     if (frame_get_refuse(body, &refusal) != OK) {
@@ -252,7 +259,8 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
         if (refusal.counter > own || !starts_extend(&s->starts, &refusal.starts)) {
             uint64_t fork = starts_fork(&s->starts, &refusal.starts, own);
             effects_notice(out, NOTICE_ERROR,
-                           "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a new replica id\"",
+                           "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a "
+                           "new replica id\"",
                            peer_name, (unsigned long long)own, (unsigned long long)refusal.counter,
                            (unsigned long long)fork);
             sync_link_end(s, time, link, refusal.text, out);
@@ -260,8 +268,8 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             return false;
         }
     } else if (refusal.reason != REFUSE_DUPLICATE) {
-        effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=\"%s\" next=\"tries again\"", peer_name,
-                       refusal.text);
+        effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=\"%s\" next=\"tries again\"",
+                       peer_name, refusal.text);
         if (link->peer && link->peer->dial_failures < 6)
             link->peer->dial_failures = 6; /* 100 ms doubled six times: asking at once again will not help */
     }

@@ -112,13 +112,15 @@ static void forget_link(struct sync *s, struct sync_time time, struct link *link
     link_free(link);
 }
 
-void sync_link_end(struct sync *s, struct sync_time time, struct link *link, const char *why, struct effects *out)
+void sync_link_end(struct sync *s, struct sync_time time, struct link *link, const char *why,
+                   struct effects *out)
 {
     effects_stream_close(out, link->stream);
     forget_link(s, time, link, why);
 }
 
-void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why, struct effects *out)
+void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why,
+                    struct effects *out)
 {
     if (link->state == LINK_UP && link->peer->link == link) {
         s->count.links_lost++;
@@ -131,7 +133,8 @@ void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, co
     forget_link(s, time, link, why);
 }
 
-void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames, struct effects *out)
+void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames,
+                    struct effects *out)
 {
     if (frames->err != OK) { /* no memory: the peer's cursor simply lags */
         buf_done(frames);

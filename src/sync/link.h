@@ -20,28 +20,28 @@ enum link_state { LINK_DIALING, LINK_HELLO, LINK_UP, LINK_STATES };
 struct link {
     uint64_t stream;
     enum link_state state;
-    bool dialed;        /* by us */
-    struct peer *peer;  /* DIALING by us: the one meant; UP: the one that said hello; else NULL */
-    struct buf in;      /* bytes of the next frame so far */
-    size_t queued;      /* bytes handed to the world and not known to have left */
-    uint64_t state_ms;  /* when the state was entered */
+    bool dialed;       /* by us */
+    struct peer *peer; /* DIALING by us: the one meant; UP: the one that said hello; else NULL */
+    struct buf in;     /* bytes of the next frame so far */
+    size_t queued;     /* bytes handed to the world and not known to have left */
+    uint64_t state_ms; /* when the state was entered */
     uint64_t heard_ms, spoke_ms;
-    uint64_t protocol;  /* highest in common, once UP */
+    uint64_t protocol; /* highest in common, once UP */
 
     /* sending */
-    struct clock sent;           /* per replica: rows up to here were sent, or the peer had them */
-    struct replica_id *wanted;   /* replicas besides our own whose rows the peer asked for */
+    struct clock sent;         /* per replica: rows up to here were sent, or the peer had them */
+    struct replica_id *wanted; /* replicas besides our own whose rows the peer asked for */
     size_t wanted_count;
-    bool held;                   /* the peer's clock is not at or above our floor: no delta will do */
-    uint64_t damaged_until_ms;   /* a chunk could not be read: not before */
-    uint64_t ahead_digest;       /* the set of rows ahead that was offered last */
-    struct clock reported;       /* our clock, as last reported */
+    bool held;                 /* the peer's clock is not at or above our floor: no delta will do */
+    uint64_t damaged_until_ms; /* a chunk could not be read: not before */
+    uint64_t ahead_digest;     /* the set of rows ahead that was offered last */
+    struct clock reported;     /* our clock, as last reported */
     struct clock reported_floor;
     uint8_t reported_flags;
     uint64_t reported_ms;
 
     /* receiving */
-    unsigned works;      /* chunks of it at the committer */
+    unsigned works; /* chunks of it at the committer */
     bool paused;
     struct clock target; /* the peer's clock at its hello: once ours covers it, we have caught up */
     bool caught_up;

@@ -102,11 +102,12 @@ bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_af
     if (peer->left)
         return false;
     /* a wall clock that was set back makes nobody forgotten */
-    return peer->link || wall_ms < peer->heard_wall_ms || wall_ms - peer->heard_wall_ms <= forget_after_ms;
+    return peer->link || peer->member || wall_ms < peer->heard_wall_ms ||
+           wall_ms - peer->heard_wall_ms <= forget_after_ms;
 }
 
-void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms, uint64_t forget_after_ms,
-                     struct clock *ret)
+void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms,
+                     uint64_t forget_after_ms, struct clock *ret)
 {
     clock_copy(ret, own);
     for (size_t i = 0; i < peers->count; i++)

@@ -55,7 +55,7 @@ bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_af
 
 /* The pointwise minimum of our clock and of those of all peers expected back:
  * what every one of them is known to have durably. */
-void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms, uint64_t forget_after_ms,
-                     struct clock *ret);
+void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms,
+                     uint64_t forget_after_ms, struct clock *ret);
 
 #endif

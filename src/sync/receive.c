@@ -204,7 +204,8 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + THINK_MS);
         return;
     case ERR_DAMAGED:
-        effects_notice(out, NOTICE_ERROR, "event=record_damaged next=\"rows behind it wait; tries again in 30 s\"");
+        effects_notice(out, NOTICE_ERROR,
+                       "event=record_damaged next=\"rows behind it wait; tries again in 30 s\"");
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + DAMAGE_RETRY_MS);
         return;
     default: /* no room, no time: the rows are still there at the peer */

@@ -97,14 +97,16 @@ static bool bytes_arrive(const struct sync *s, const struct origin *origin, uint
                     (link->in.len > 0 && now_ms < link->heard_ms + RELAY_PATIENCE_MS));
 }
 
-static bool can_relay(const struct sync *s, const struct link *link, const struct origin *origin, uint64_t now_ms)
+static bool can_relay(const struct sync *s, const struct link *link, const struct origin *origin,
+                      uint64_t now_ms)
 {
     const struct peer *peer = link->peer;
     if (link->state != LINK_UP || peer->walking || replica_id_equal(&peer->id, &origin->id))
         return false;
     if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
         return false;
-    return clock_covers(&s->clock, &peer->floor) && clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
+    return clock_covers(&s->clock, &peer->floor) &&
+           clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
 }
 
 static void ask_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
@@ -118,7 +120,8 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (can_relay(s, link, origin, time.now_ms) &&
-            (!best || clock_get(&link->peer->clock, &origin->id) > clock_get(&best->peer->clock, &origin->id)))
+            (!best ||
+             clock_get(&link->peer->clock, &origin->id) > clock_get(&best->peer->clock, &origin->id)))
             best = link;
     }
     origin->moved_ms = time.now_ms; /* patience begins anew, also when nobody can */
@@ -139,13 +142,15 @@ static void think_of(struct sync *s, struct sync_time time, struct origin *origi
         if (retry)
             send_want(s, time, retry, &origin->id, out);
     }
-    if (replica_id_equal(&origin->id, &s->id) || best_of(s, &origin->id) <= clock_get(&s->clock, &origin->id)) {
+    if (replica_id_equal(&origin->id, &s->id) ||
+        best_of(s, &origin->id) <= clock_get(&s->clock, &origin->id)) {
         origin->lacking_since_ms = 0;
         return;
     }
     if (origin->lacking_since_ms == 0)
         origin->lacking_since_ms = time.now_ms ? time.now_ms : 1;
-    uint64_t since = origin->moved_ms > origin->lacking_since_ms ? origin->moved_ms : origin->lacking_since_ms;
+    uint64_t since = origin->moved_ms > origin->lacking_since_ms ? origin->moved_ms
+                                                                 : origin->lacking_since_ms;
     if (!retry && time.now_ms >= since + RELAY_PATIENCE_MS && !bytes_arrive(s, origin, time.now_ms))
         ask_relay(s, time, origin, out);
 }

@@ -47,7 +47,8 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
         if (err != OK) {
             s->count.chunks_damaged++;
             link->damaged_until_ms = time.now_ms + DAMAGE_RETRY_MS;
-            effects_notice(out, NOTICE_ERROR, "event=delta_aborted node=%s reason=\"%s\" next=\"tries again in 30 s\"",
+            effects_notice(out, NOTICE_ERROR,
+                           "event=delta_aborted node=%s reason=\"%s\" next=\"tries again in 30 s\"",
                            link->peer->name, err_text(err));
             break;
         }
@@ -82,7 +83,8 @@ static bool may_have_something(const struct sync *s, const struct link *link)
 
 void send_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    if (link->state != LINK_UP || link->peer->walking || sync_walking(s) || time.now_ms < link->damaged_until_ms)
+    if (link->state != LINK_UP || link->peer->walking || sync_walking(s) ||
+        time.now_ms < link->damaged_until_ms)
         return;
     while (link->queued < SEND_QUEUE_HIGH && may_have_something(s, link))
         if (!send_chunk(s, time, link, out))

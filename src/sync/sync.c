@@ -25,7 +25,9 @@ static enum err read_identity(struct sync *s, struct snapshot *snapshot)
         return err;
     s->id = identity.id;
     s->starts = identity.starts;
-    size_t skip = identity.predecessor_count > PREDECESSORS_MAX ? identity.predecessor_count - PREDECESSORS_MAX : 0;
+    size_t skip = identity.predecessor_count > PREDECESSORS_MAX
+                      ? identity.predecessor_count - PREDECESSORS_MAX
+                      : 0;
     s->predecessor_count = identity.predecessor_count - skip;
     for (size_t i = 0; i < s->predecessor_count; i++)
         s->predecessors[i] = identity.predecessors[skip + i];
@@ -65,7 +67,10 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
 {
     struct sync *s = mem_new(sizeof *s);
     struct snapshot *snapshot;
-    *s = (struct sync){.config = *config, .store = store, .rng = config->rng, .started_ms = now_ms,
+    *s = (struct sync){.config = *config,
+                       .store = store,
+                       .rng = config->rng,
+                       .started_ms = now_ms,
                        .alone_since_ms = now_ms};
     snprintf(s->name, sizeof s->name, "%s", config->name);
     snprintf(s->label, sizeof s->label, "%s", config->label);
@@ -194,12 +199,14 @@ void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
     sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
 }
 
-static void reidentified(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
+static void reidentified(struct sync *s, struct sync_time time, const struct store_work *work,
+                         struct effects *out)
 {
     struct snapshot *snapshot;
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
-        effects_notice(out, NOTICE_ERROR, "event=reidentify_failed reason=\"%s\" next=\"at the next connection again\"",
+        effects_notice(out, NOTICE_ERROR,
+                       "event=reidentify_failed reason=\"%s\" next=\"at the next connection again\"",
                        err_text(work->err));
         return;
     }
@@ -302,7 +309,8 @@ bool sync_stream_opened(struct sync *s, struct sync_time time, uint64_t stream, 
     return true;
 }
 
-bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data, struct effects *out)
+bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data,
+                      struct effects *out)
 {
     struct link *link = sync_link_find(s, stream);
     if (!link)
@@ -321,8 +329,8 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
         bool up = link->state == LINK_UP;
         enum err err = link->in.err;
         if (err == OK)
-            err = frame_read(bytes_of(link->in.data + used, link->in.len - used), up ? FRAME_MAX : FRAME_FIRST_MAX,
-                             &frame, &size);
+            err = frame_read(bytes_of(link->in.data + used, link->in.len - used),
+                             up ? FRAME_MAX : FRAME_FIRST_MAX, &frame, &size);
         if (err == ERR_TRUNCATED)
             break;
         if (err != OK) {
@@ -342,7 +350,8 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
     return true;
 }
 
-bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream, size_t queued, struct effects *out)
+bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream, size_t queued,
+                         struct effects *out)
 {
     struct link *link = sync_link_find(s, stream);
     if (!link)
@@ -353,7 +362,8 @@ bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream,
     return true;
 }
 
-bool sync_stream_closed(struct sync *s, struct sync_time time, uint64_t stream, const char *why, struct effects *out)
+bool sync_stream_closed(struct sync *s, struct sync_time time, uint64_t stream, const char *why,
+                        struct effects *out)
 {
     struct link *link = sync_link_find(s, stream);
     if (!link)
@@ -398,7 +408,8 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
             uint64_t stream = link->stream;
             sync_link_lost(s, time, link, "no hello in time", out);
             effects_stream_close(out, stream);
-        } else if (link->state == LINK_UP && time.now_ms >= link->heard_ms + SILENCE_MAX_MS && !link->paused) {
+        } else if (link->state == LINK_UP && time.now_ms >= link->heard_ms + SILENCE_MAX_MS &&
+                   !link->paused) {
             uint64_t stream = link->stream;
             sync_link_lost(s, time, link, "silent for 15 s", out);
             effects_stream_close(out, stream);
@@ -471,7 +482,7 @@ uint64_t sync_deadline(const struct sync *s)
         next = earlier(next, s->think_at_ms);
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
-    return earlier(next, s->pruning ? UINT64_MAX : s->prune_at_ms);
+    return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
 }
 
 /* ---- for operators ---------------------------------------------------------------------------- */
@@ -481,7 +492,10 @@ void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness
     /* nobody in reach for so long: what there is, is served */
     enum { ALONE_MS = 5000 };
     size_t up = 0;
-    *ret = (struct sync_readiness){.ready = true, .reason = "", .peer = "", .keys_done = s->walk.keys_done,
+    *ret = (struct sync_readiness){.ready = true,
+                                   .reason = "",
+                                   .peer = "",
+                                   .keys_done = s->walk.keys_done,
                                    .keys_total = s->walk_keys_total};
     for (size_t i = 0; i < s->link_count; i++) {
         const struct link *link = s->links[i];

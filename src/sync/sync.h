@@ -44,7 +44,8 @@ struct sync;
 
 /* Borrows the store, copies the configuration. Reads the store's clock, identity,
  * walk and peers. */
-enum err sync_new(const struct sync_config *config, struct store *store, uint64_t now_ms, struct sync **ret) MUST_USE;
+enum err sync_new(const struct sync_config *config, struct store *store, uint64_t now_ms,
+                  struct sync **ret) MUST_USE;
 void sync_free(struct sync *sync);
 
 struct sync_time {
@@ -104,7 +105,8 @@ struct sync_readiness {
 };
 void sync_readiness(const struct sync *sync, uint64_t now_ms, struct sync_readiness *ret);
 
-void sync_counters(const struct sync *sync, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx);
+void sync_counters(const struct sync *sync, void (*each)(void *ctx, const char *name, uint64_t value),
+                   void *ctx);
 
 struct json_out;
 /* Writes "Replica", "Clock", "Floor", "Walk" and "Links" as members of an open object. */

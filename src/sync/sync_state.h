@@ -9,25 +9,26 @@
 #include "sync.h"
 
 enum {
-    DIAL_DELAY_MIN_MS = 100,   /* doubles up to the maximum, plus up to a half at random */
+    DIAL_DELAY_MIN_MS = 100, /* doubles up to the maximum, plus up to a half at random */
     DIAL_DELAY_MAX_MS = 10000,
     HELLO_TIMEOUT_MS = 5000,
-    HEARTBEAT_MS = 5000,       /* of silence: then an empty frame */
-    SILENCE_MAX_MS = 15000,    /* then the link is dropped and made again */
-    REPORT_MS = 100,           /* at most so often is a changed clock reported */
-    RELAY_PATIENCE_MS = 2000,  /* without a byte of a replica's rows: ask another peer */
-    RELAY_AVOID_MS = 10000,    /* a relay that did not deliver is not asked again for so long */
-    WALK_PATIENCE_MS = 3000,   /* without progress: peers that could send a delta do not */
-    WALK_SOURCE_PATIENCE_MS = 5000, /* for a source that has seen what the walk has seen, before it starts over */
-    RETRY_MS = 1000,           /* after the store refused for want of room or time */
-    DAMAGE_RETRY_MS = 30000,   /* after damage here or at the source: nothing heals it by itself quickly */
-    AHEAD_MS = 5000,           /* rows above the own clock that stay so long are offered */
-    PEER_NOTE_MS = 60000,      /* clocks and times of peers are kept at this rate */
-    THINK_MS = 250,            /* how often relays and walks are thought about while something is lacking */
+    HEARTBEAT_MS = 5000,      /* of silence: then an empty frame */
+    SILENCE_MAX_MS = 15000,   /* then the link is dropped and made again */
+    REPORT_MS = 100,          /* at most so often is a changed clock reported */
+    RELAY_PATIENCE_MS = 2000, /* without a byte of a replica's rows: ask another peer */
+    RELAY_AVOID_MS = 10000,   /* a relay that did not deliver is not asked again for so long */
+    WALK_PATIENCE_MS = 3000,  /* without progress: peers that could send a delta do not */
+    WALK_SOURCE_PATIENCE_MS =
+        5000,                /* for a source that has seen what the walk has seen, before it starts over */
+    RETRY_MS = 1000,         /* after the store refused for want of room or time */
+    DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
+    AHEAD_MS = 5000,         /* rows above the own clock that stay so long are offered */
+    PEER_NOTE_MS = 60000,    /* clocks and times of peers are kept at this rate */
+    THINK_MS = 250,          /* how often relays and walks are thought about while something is lacking */
 
     SEND_QUEUE_HIGH = 1 << 20, /* bytes a link may have queued before it is fed no more */
     SEND_QUEUE_LOW = 256 << 10,
-    CHUNK_ENTRIES = 2000,      /* a chunk is small enough not to hold up others' writes */
+    CHUNK_ENTRIES = 2000, /* a chunk is small enough not to hold up others' writes */
     CHUNK_BYTES = 1 << 20,
     LINK_WORKS_MAX = 8,        /* received chunks waiting for the committer, per link; then we read no more */
     LINKS_MAX = 2 * PEERS_MAX, /* connections at once, those without hello included */
@@ -61,8 +62,10 @@ struct pending {
 
 struct sync_count {
     uint64_t frames_malformed, frames_checksum, frames_oversized, links_refused, links_lost, hellos_late;
-    uint64_t rows_received, rows_sent, rows_skipped, ahead_received, chunks_damaged, pieces_received, pieces_sent;
-    uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused, notes_damaged;
+    uint64_t rows_received, rows_sent, rows_skipped, ahead_received, chunks_damaged, pieces_received,
+        pieces_sent;
+    uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
+        notes_damaged;
     uint64_t reidentified, forks_met, links_over_limit, bytes_in, bytes_out;
 };
 
@@ -97,8 +100,8 @@ struct sync {
     uint64_t walk_source_ms; /* since when no source will do; 0: there is one */
     bool walk_storing;       /* a piece is at the committer */
     uint64_t walk_keys_total;
-    uint64_t lacking_ms;     /* since when some link has what we lack; 0: nothing */
-    uint64_t progress_ms;    /* when our clock last rose by a peer's rows */
+    uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */
+    uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
     struct history history; /* forget.c */
     bool pruning;
@@ -119,17 +122,22 @@ struct link *sync_link_new(struct sync *s, uint64_t stream, bool dialed, uint64_
 struct link *sync_link_find(const struct sync *s, uint64_t stream);
 /* Ends it from our side: takes it off its peer, asks the world to close the
  * stream, frees it. `why` is kept as the peer's error unless NULL. */
-void sync_link_end(struct sync *s, struct sync_time time, struct link *link, const char *why, struct effects *out);
+void sync_link_end(struct sync *s, struct sync_time time, struct link *link, const char *why,
+                   struct effects *out);
 /* Forgets it: the world has closed the stream. */
-void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why, struct effects *out);
-void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames, struct effects *out);
+void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why,
+                    struct effects *out);
+void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames,
+                    struct effects *out);
 
 /* greet.c: dialling, hellos, refusals */
 void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out);
 void greet_opened(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 /* These return false when the link is gone. */
-bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out);
-bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out);
+bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                 struct effects *out);
+bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                   struct effects *out);
 void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms);
 uint64_t greet_deadline(const struct sync *s);
 
@@ -151,17 +159,20 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
 struct origin *relay_origin(struct sync *s, const struct replica_id *id); /* finds or adds */
 void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms);
 void relay_think(struct sync *s, struct sync_time time, struct effects *out);
-void relay_retry(struct sync *s, const struct replica_id *origin, const struct replica_id *peer, uint64_t at_ms);
+void relay_retry(struct sync *s, const struct replica_id *origin, const struct replica_id *peer,
+                 uint64_t at_ms);
 void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 /* True when a peer's clock names something above ours. */
 bool relay_lacking(const struct sync *s);
 
 /* fill.c: walks, both sides */
 void fill_think(struct sync *s, struct sync_time time, struct effects *out);
-void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out);
+void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                struct effects *out);
 bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                 struct effects *out);
-void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body, struct effects *out);
+void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out);
 void fill_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 /* Breaks our walk off for good. */
 void fill_stop(struct sync *s, struct effects *out);

@@ -1,0 +1,202 @@
+/* Requests of the API: those answered at once, and those that wait. */
+#include "mem.h"
+#include "node_state.h"
+
+#include <stdlib.h>
+
+/* Takes data, if there is any. */
+void request_reply(uint64_t ticket, enum err err, const char *error, struct buf *data, struct effects *out)
+{
+    struct node_reply *reply = mem_new(sizeof *reply);
+    reply->err = err;
+    reply->error = error ? mem_text(error) : NULL;
+    if (data) {
+        if (data->err != OK) {
+            reply->err = data->err;
+            free(reply->error);
+            reply->error = mem_text("the answer does not fit");
+            buf_done(data);
+        }
+        reply->data = *data;
+        *data = (struct buf){0};
+    }
+    struct effect *effect = effects_add(out, EFFECT_REPLY);
+    effect->ticket = ticket;
+    effect->reply = reply;
+}
+
+struct request *request_add(struct node *n, uint64_t ticket, enum request_kind kind, uint64_t within_ms)
+{
+    if (n->request_count == n->request_room) {
+        n->request_room = n->request_room ? n->request_room * 2 : 4;
+        n->requests = mem_grow(n->requests, n->request_room * sizeof *n->requests);
+    }
+    struct request *request = &n->requests[n->request_count++];
+    *request = (struct request){.ticket = ticket, .kind = kind, .deadline_ms = n->now_ms + within_ms};
+    buf_init(&request->failed, 1 << 20);
+    return request;
+}
+
+struct request *request_find(struct node *n, uint64_t ticket)
+{
+    for (size_t i = 0; i < n->request_count; i++)
+        if (n->requests[i].ticket == ticket)
+            return &n->requests[i];
+    return NULL;
+}
+
+void request_done(struct request *request)
+{
+    buf_done(&request->failed);
+}
+
+/* ---- answered later ---------------------------------------------------------------- */
+
+static void reply_join(struct node *n, struct request *request, struct effects *out)
+{
+    struct buf data;
+    for (size_t i = 0; i < n->target_count; i++) { /* only when late */
+        struct target *target = &n->targets[i];
+        if (target->request != request->ticket)
+            continue;
+        struct json_out json = json_out_to(&request->failed);
+        if (request->failed.len)
+            buf_put_u8(&request->failed, ',');
+        json_object(&json);
+        json_field_text(&json, "Peer", target->text);
+        json_field_text(&json, "Error", "no answer in time");
+        json_object_end(&json);
+    }
+    buf_init(&data, 2 << 20);
+    buf_put_format(&data, "{\"Joined\":%zu,\"Failed\":[", request->joined);
+    buf_put_bytes(&data, buf_bytes(&request->failed));
+    buf_put_text(&data, "]}");
+    bool none = request->joined == 0;
+    request_reply(request->ticket, none ? ERR_REFUSED : OK, none ? "no peer could be joined" : NULL, &data,
+                  out);
+}
+
+static bool is_done(const struct node *n, const struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_JOIN:
+        return request->waiting == 0;
+    case REQUEST_LEAVE:
+        return request->waiting == 0 && swim_left_done(n->swim);
+    case REQUEST_SHUTDOWN:
+        return swim_left_done(n->swim);
+    }
+    return true;
+}
+
+void request_due(struct node *n, struct effects *out)
+{
+    for (size_t i = n->request_count; i-- > 0;) {
+        struct request *request = &n->requests[i];
+        bool late = n->now_ms >= request->deadline_ms;
+        if (!is_done(n, request) && !late)
+            continue;
+        struct request ended = *request;
+        *request = n->requests[--n->request_count];
+        if (ended.kind == REQUEST_JOIN)
+            reply_join(n, &ended, out);
+        else if (ended.waiting)
+            request_reply(ended.ticket, ERR_TIMEOUT, "could not be stored in time", NULL, out);
+        else
+            request_reply(ended.ticket, OK, NULL, NULL, out);
+        request_done(&ended);
+    }
+}
+
+void request_stored(struct node *n, uint64_t ticket, enum err err, struct effects *out)
+{
+    if (err != OK)
+        n->notes_refused++;
+    for (size_t i = 0; i < n->request_count; i++) {
+        struct request *request = &n->requests[i];
+        if (request->kind != REQUEST_LEAVE || request->note_ticket != ticket)
+            continue;
+        if (err == OK) {
+            request->waiting = 0;
+        } else {
+            request_reply(request->ticket, err, "the leave could not be stored", NULL, out);
+            request_done(request);
+            *request = n->requests[--n->request_count];
+        }
+        return;
+    }
+}
+
+uint64_t request_deadline(const struct node *n)
+{
+    /* whether a goodbye has spread is not an event: looked at so often */
+    enum { LOOK_MS = 50 };
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < n->request_count; i++) {
+        uint64_t at = n->requests[i].kind == REQUEST_JOIN ? n->requests[i].deadline_ms : n->now_ms + LOOK_MS;
+        if (at < next)
+            next = at;
+    }
+    return next;
+}
+
+/* ---- taken -------------------------------------------------------------------------- */
+
+static void leave(struct node *n, const struct node_event *event, struct effects *out)
+{
+    struct request *request = request_add(n, event->ticket, REQUEST_LEAVE, LEAVE_MS);
+    request->waiting = 1;
+    request->note_ticket = remember_left(n, true, out);
+    n->left = true;
+    n->silent_at_ms = n->now_ms + LEAVE_MS;
+    sync_leave(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, out);
+    swim_leave(n->swim, n->now_ms, out);
+}
+
+static void ready(struct node *n, uint64_t ticket, struct effects *out)
+{
+    struct sync_readiness ready;
+    struct buf data;
+    sync_readiness(n->sync, n->now_ms, &ready);
+    buf_init(&data, 4096);
+    struct json_out json = json_out_to(&data);
+    json_object(&json);
+    json_field_text(&json, "Reason", ready.reason);
+    json_field_text(&json, "Peer", ready.peer);
+    json_field_number(&json, "KeysDone", ready.keys_done);
+    json_field_number(&json, "KeysTotal", ready.keys_total);
+    json_object_end(&json);
+    request_reply(ticket, ready.ready ? OK : ERR_WALKING, ready.ready ? NULL : ready.reason, &data, out);
+}
+
+void request_take(struct node *n, const struct node_event *event, struct effects *out)
+{
+    /* members and counters: of thousands of nodes, some MiB */
+    enum { REPORT_MAX = 16 << 20 };
+    struct buf data;
+    buf_init(&data, REPORT_MAX);
+    switch (event->request) {
+    case NODE_REQUEST_JOIN:
+        join_request(n, event, out);
+        break;
+    case NODE_REQUEST_LEAVE:
+        leave(n, event, out);
+        break;
+    case NODE_REQUEST_MEMBERS:
+        report_members(n, &data);
+        request_reply(event->ticket, OK, NULL, &data, out);
+        break;
+    case NODE_REQUEST_STATUS:
+        report_status(n, &data);
+        request_reply(event->ticket, OK, NULL, &data, out);
+        break;
+    case NODE_REQUEST_READY:
+        ready(n, event->ticket, out);
+        break;
+    case NODE_REQUEST_SHUTDOWN:
+        request_add(n, event->ticket, REQUEST_SHUTDOWN, SHUTDOWN_MS);
+        swim_leave(n->swim, n->now_ms, out);
+        break;
+    }
+    request_due(n, out);
+}

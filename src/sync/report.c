@@ -1,0 +1,83 @@
+/* What an operator sees of replication: the members of GET /cluster/status. */
+#include "json_out.h"
+#include "sync_state.h"
+
+static void put_clock(struct json_out *out, const char *name, const struct clock *clock)
+{
+    char uuid[REPLICA_ID_TEXT];
+    json_name(out, name);
+    json_object(out);
+    for (size_t i = 0; i < clock->count; i++)
+        json_field_number(out, replica_id_text(&clock->entries[i].replica, uuid), clock->entries[i].counter);
+    json_object_end(out);
+}
+
+/* How many operations of `behind` are missing from `ahead`'s point of view. */
+static uint64_t lag(const struct clock *ahead, const struct clock *behind)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ahead->count; i++) {
+        uint64_t has = clock_get(behind, &ahead->entries[i].replica);
+        if (ahead->entries[i].counter > has)
+            sum += ahead->entries[i].counter - has;
+    }
+    return sum;
+}
+
+static const char *state_of(const struct sync *s, const struct peer *peer)
+{
+    if (peer->link)
+        return peer->link->held ? "held" : "up";
+    if (peer->left)
+        return "left";
+    if (s->config.blocked(s->config.ctx, peer->name))
+        return "blocked";
+    return peer->dialing ? "dialing" : "down";
+}
+
+static void put_peer(const struct sync *s, struct sync_time time, const struct peer *peer,
+                     struct json_out *out)
+{
+    char uuid[REPLICA_ID_TEXT];
+    json_object(out);
+    json_field_text(out, "Peer", peer->name);
+    json_field_text(out, "Replica", replica_id_text(&peer->id, uuid));
+    json_field_text(out, "Ingress", peer->ingress);
+    json_field_text(out, "State", state_of(s, peer));
+    json_field_bool(out, "Expected", peer_expected(peer, time.wall_ms, s->config.forget_after_ms));
+    json_field_bool(out, "Walking", peer->walking);
+    json_field_number(out, "LagHere", lag(&peer->clock, &s->clock)); /* operations it has and we lack */
+    json_field_number(out, "LagThere", lag(&s->clock, &peer->clock));
+    json_field_number(out, "BytesIn", peer->bytes_in);
+    json_field_number(out, "BytesOut", peer->bytes_out);
+    json_field_number(out, "RowsIn", peer->rows_in);
+    json_field_number(out, "RowsOut", peer->rows_out);
+    json_field_number(out, "Queued", peer->link ? peer->link->queued : 0);
+    json_field_text(out, "Error", peer->error);
+    json_object_end(out);
+}
+
+void sync_report(const struct sync *s, struct sync_time time, struct json_out *out)
+{
+    char uuid[REPLICA_ID_TEXT];
+    json_field_text(out, "Replica", replica_id_text(&s->id, uuid));
+    json_field_text(out, "Name", s->name);
+    json_field_bool(out, "Left", s->left);
+    put_clock(out, "Clock", &s->clock);
+    put_clock(out, "Floor", &s->floor);
+    json_name(out, "Walk");
+    if (sync_walking(s)) {
+        json_object(out);
+        json_field_text(out, "Phase", s->walk.phase == WALK_RECORDS ? "records" : "rows");
+        json_field_number(out, "KeysDone", s->walk.keys_done);
+        json_field_number(out, "KeysTotal", s->walk_keys_total);
+        json_object_end(out);
+    } else {
+        json_null(out);
+    }
+    json_name(out, "Links");
+    json_array(out);
+    for (size_t i = 0; i < s->peers.count; i++)
+        put_peer(s, time, s->peers.list[i], out);
+    json_array_end(out);
+}
