@@ -1,0 +1,74 @@
+/* A world of whole nodes in virtual time: the pure node, a store in memory, and a
+ * network and a committer made of a heap of events. One seed gives one run.
+ *
+ * Nodes are numbered from 0; node i lives at 10.0.0.(i+1), gossips at port 7946 and
+ * replicates at 7947. Its disk (the engine) outlives its process. */
+#ifndef YZMA_TESTS_WORLD_H
+#define YZMA_TESTS_WORLD_H
+
+#include "node.h"
+
+enum { WORLD_NODES_MAX = 16 };
+
+struct world;
+
+struct world_options {
+    uint64_t seed;
+    unsigned delay_ms;          /* one way; default 1 */
+    unsigned loss_permille;     /* of datagrams */
+    uint64_t history_ms;        /* default an hour */
+    uint64_t forget_after_ms;   /* default 72 hours */
+    uint64_t history_max_bytes; /* default 1 GiB */
+};
+
+struct world *world_new(const struct world_options *options);
+void world_free(struct world *w);
+
+/* Starts node i: on a new disk, or on the one it had. Joins the listed nodes. */
+void world_start(struct world *w, int i, const int *join, int join_count);
+void world_start_alone(struct world *w, int i);
+void world_kill(struct world *w, int i);                 /* kill -9: the others' connections break */
+void world_wipe(struct world *w, int i);                 /* its disk is gone; the node must be down */
+void world_save(struct world *w, int i);                 /* a copy of its disk, taken now */
+void world_restore(struct world *w, int i);              /* ..and put in place; the node must be down */
+void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
+void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
+void world_clock_offset(struct world *w, int i, int64_t ms);
+void world_disk_full(struct world *w, int i, bool full);
+
+void world_run(struct world *w, uint64_t ms);
+/* Runs until the condition holds; false when it does not within ms. */
+bool world_until(struct world *w, bool (*condition)(struct world *w, const void *arg), const void *arg,
+                 uint64_t ms);
+uint64_t world_now(const struct world *w);
+
+/* A client at node i. put and delete return what the store said. */
+enum err world_put(struct world *w, int i, const char *key, const char *value);
+enum err world_put_with(struct world *w, int i, const char *key, const char *value,
+                        const struct token *token);
+enum err world_delete(struct world *w, int i, const char *key);
+/* The surfaced value as text, or NULL; valid until the next call. */
+const char *world_get(struct world *w, int i, const char *key);
+size_t world_versions(struct world *w, int i, const char *key);
+void world_read_token(struct world *w, int i, const char *key, struct token *ret);
+
+/* Requests, answered as the API would; the answer's Data as text. */
+const char *world_request(struct world *w, int i, enum node_request request, const char *name,
+                          enum err *ret_err, uint64_t within_ms);
+
+/* All running nodes hold equal versions and equal clocks. */
+bool world_agrees(struct world *w, const void *unused);
+/* Node i lists exactly `count` members in this status ("alive", ..). */
+int world_members(struct world *w, int i, const char *status);
+
+uint64_t world_counter(struct world *w, int i, const char *name);
+uint64_t world_bytes_sent(struct world *w, int from, int to); /* on replication streams, since the start */
+void world_forget_bytes(struct world *w);
+bool world_noticed(const struct world *w, const char *text); /* some node has said it */
+uint64_t world_hash(const struct world *w);                  /* of everything that happened: for replays */
+void world_replica_id(struct world *w, int i, struct replica_id *ret);
+struct store *world_store(struct world *w, int i);
+size_t world_rows(struct world *w, int i);    /* rows in its store */
+size_t world_records(struct world *w, int i); /* records in its store, those without versions included */
+
+#endif
