@@ -121,8 +121,7 @@ static void tried(struct node *n, struct target *target, const char *error, stru
     delay = delay > JOIN_RETRY_MAX_MS ? JOIN_RETRY_MAX_MS : delay;
     if (target->failures++ == 0) {
         char text[ADDR_TEXT_MAX];
-        effects_notice(out, NOTICE_WARN,
-                       "event=join_failed peer=%s reason=\"%s\" next=\"tries again in %llu s\"",
+        effects_notice(out, NOTICE_WARN, "event=join_failed peer=%s reason=%s next=\"tries again in %llu s\"",
                        target->text ? target->text : addr_text(&target->addrs[0], text), error,
                        (unsigned long long)(delay / 1000));
     }

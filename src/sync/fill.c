@@ -104,7 +104,7 @@ static void start(struct sync *s, struct link *link, const char *why, struct eff
     s->walk_stream = link->stream;
     s->walk_storing = true;
     s->count.walks_started++;
-    effects_notice(out, NOTICE_INFO, "event=walk_started source=%s reason=\"%s\"", link->peer->name, why);
+    effects_notice(out, NOTICE_INFO, "event=walk_started source=%s reason=%s", link->peer->name, why);
     sync_submit(s, work,
                 (struct pending){.kind = PENDING_WALK, .stream = link->stream, .peer = link->peer->id}, out);
 }
@@ -215,7 +215,7 @@ void fill_refused(struct sync *s, struct sync_time time, struct link *link, stru
     if (frame_get_walk_refused(body, &serial, &text) != OK || serial != s->walk.serial ||
         link->stream != s->walk_stream || s->walk_asked_ms == 0)
         return;
-    effects_notice(out, NOTICE_INFO, "event=walk_refused source=%s reason=\"%.*s\" next=\"asks again\"",
+    effects_notice(out, NOTICE_INFO, "event=walk_refused source=%s reason=%.*s next=\"asks again\"",
                    link->peer->name, (int)(text.len > 100 ? 100 : text.len), (const char *)text.data);
     s->walk_asked_ms = 0;
     s->walk_stream = 0;
@@ -241,7 +241,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct store_work 
     s->walk_asked_ms = 0;
     if (work->err != OK && work->err != ERR_CLOSED) {
         s->count.store_refused++;
-        effects_notice(out, NOTICE_WARN, "event=walk_piece_refused reason=\"%s\" next=\"asks again\"",
+        effects_notice(out, NOTICE_WARN, "event=walk_piece_refused reason=%s next=\"asks again\"",
                        err_text(work->err));
         s->think_at_ms = time.now_ms + RETRY_MS;
         return;

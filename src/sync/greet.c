@@ -112,7 +112,7 @@ static bool refuse_text(struct sync *s, struct sync_time time, struct link *link
     struct refusal refusal = {.reason = reason};
     snprintf(refusal.text, sizeof refusal.text, "%s", text);
     effects_notice(out, reason == REFUSE_SELF ? NOTICE_ERROR : NOTICE_WARN,
-                   "event=link_refused node=%s reason=\"%s\"", hello->name, text);
+                   "event=link_refused node=%s reason=%s", hello->name, text);
     return refuse(s, time, link, &refusal, out);
 }
 
@@ -268,7 +268,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             return false;
         }
     } else if (refusal.reason != REFUSE_DUPLICATE) {
-        effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=\"%s\" next=\"tries again\"",
+        effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",
                        peer_name, refusal.text);
         if (link->peer && link->peer->dial_failures < 6)
             link->peer->dial_failures = 6; /* 100 ms doubled six times: asking at once again will not help */

@@ -124,10 +124,10 @@ void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, co
 {
     if (link->state == LINK_UP && link->peer->link == link) {
         s->count.links_lost++;
-        effects_notice(out, NOTICE_WARN, "event=link_lost node=%s reason=\"%s\" next=\"dials again\"",
+        effects_notice(out, NOTICE_WARN, "event=link_lost node=%s reason=%s next=\"dials again\"",
                        link->peer->name, why);
     } else if (link->dialed && link->peer && link->peer->dial_failures == 0) {
-        effects_notice(out, NOTICE_INFO, "event=link_failed node=%s at=%s reason=\"%s\" next=\"tries again\"",
+        effects_notice(out, NOTICE_INFO, "event=link_failed node=%s at=%s reason=%s next=\"tries again\"",
                        link->peer->name, link->peer->ingress, why);
     }
     forget_link(s, time, link, why);

@@ -48,7 +48,7 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
             s->count.chunks_damaged++;
             link->damaged_until_ms = time.now_ms + DAMAGE_RETRY_MS;
             effects_notice(out, NOTICE_ERROR,
-                           "event=delta_aborted node=%s reason=\"%s\" next=\"tries again in 30 s\"",
+                           "event=delta_aborted node=%s reason=%s next=\"tries again in 30 s\"",
                            link->peer->name, err_text(err));
             break;
         }

@@ -206,7 +206,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
         effects_notice(out, NOTICE_ERROR,
-                       "event=reidentify_failed reason=\"%s\" next=\"at the next connection again\"",
+                       "event=reidentify_failed reason=%s next=\"at the next connection again\"",
                        err_text(work->err));
         return;
     }
