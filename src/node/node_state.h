@@ -60,6 +60,7 @@ struct node {
     uint64_t next_stream, next_ticket;
     uint64_t now_ms, wall_ms; /* of the present step */
 
+    bool started;          /* the first tick has been */
     bool left;             /* for good */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
     struct target *targets;

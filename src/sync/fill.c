@@ -132,8 +132,10 @@ static void ask(struct sync *s, struct sync_time time, struct link *link, struct
 
 void fill_stop(struct sync *s, struct effects *out)
 {
+    struct store_work *work = store_work_new(WORK_WALK_STOP);
+    work->rows.serial = s->walk.serial;
     s->walk_storing = true;
-    sync_submit(s, store_work_new(WORK_WALK_STOP), (struct pending){.kind = PENDING_WALK}, out);
+    sync_submit(s, work, (struct pending){.kind = PENDING_WALK}, out);
 }
 
 void fill_think(struct sync *s, struct sync_time time, struct effects *out)

@@ -100,14 +100,13 @@ static void forget_link(struct sync *s, struct sync_time time, struct link *link
             snprintf(peer->error, sizeof peer->error, "%s", why);
         if (peer->link == link) {
             peer->link = NULL;
+            s->alone_since_ms = time.now_ms;
             peer->heard_wall_ms = time.wall_ms;
             peer->dial_at_ms = time.now_ms + DIAL_DELAY_MIN_MS;
         } else if (link->dialed && link->state != LINK_UP) {
             peer->dialing = 0;
             greet_backoff(s, peer, time.now_ms);
         }
-        if (!peer->link)
-            s->alone_since_ms = time.now_ms;
     }
     link_free(link);
 }

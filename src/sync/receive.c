@@ -63,6 +63,15 @@ static bool take_rows(struct sync *s, struct sync_time time, struct link *link, 
     return true;
 }
 
+static bool knows_more_of_us(struct sync *s, const struct peer *peer)
+{
+    uint64_t theirs = clock_get(&peer->clock, &s->id);
+    if (theirs <= clock_get(&s->clock, &s->id))
+        return false;
+    (void)sync_look(s); /* they may have been faster than the news of our own commit */
+    return theirs > clock_get(&s->clock, &s->id);
+}
+
 static bool take_clock(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                        struct effects *out)
 {
@@ -70,6 +79,11 @@ static bool take_clock(struct sync *s, struct sync_time time, struct link *link,
     struct peer *peer = link->peer;
     if (frame_get_clock(frame->body, &peer->clock, &peer->floor, &flags) != OK)
         return malformed(s, time, link, "clock", out);
+    if (knows_more_of_us(s, peer)) {
+        /* An older state of itself, this store: the hello decides (greet.c). */
+        sync_link_end(s, time, link, "knows operations of ours that we do not", out);
+        return false;
+    }
     bool was_walking = peer->walking;
     peer->walking = flags & SYNC_WALKING;
     if (was_walking && !peer->walking)
@@ -121,6 +135,7 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
             if (!greet_hello(s, time, link, frame->body, out))
                 return false;
             relay_link_up(s, time, link, out);
+            s->think_at_ms = time.now_ms; /* a blank store walks rather than takes all rows: before they come */
             send_pump(s, time, link, out);
             return true;
         }
