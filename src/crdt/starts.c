@@ -73,6 +73,16 @@ bool starts_extend(const struct starts *newer, const struct starts *older)
     return newer->total >= older->total && first_difference(newer, older) == older->total;
 }
 
+bool starts_follow(const struct starts *now, uint64_t counter_now, const struct starts *remembered,
+                   uint64_t told)
+{
+    if (counter_now < told || !starts_extend(now, remembered))
+        return false;
+    /* an entry that has fallen off the list lies before those that are kept */
+    uint64_t next = remembered->total > first_kept(now) ? remembered->total : first_kept(now);
+    return next == now->total || number(now, next)->counter >= told;
+}
+
 uint64_t starts_fork(const struct starts *mine, const struct starts *theirs, uint64_t counter_now)
 {
     uint64_t oldest = first_kept(mine) > first_kept(theirs) ? first_kept(mine) : first_kept(theirs);

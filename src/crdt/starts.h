@@ -29,6 +29,14 @@ enum err starts_decode(struct cursor *in, struct starts *ret) MUST_USE;
  * both still show it. */
 bool starts_extend(const struct starts *newer, const struct starts *older);
 
+/* May a replica that shows this list and this own counter be the one that is
+ * remembered, later? Its list must extend the remembered one, and whatever it told
+ * while that list was its own (told: the highest counter seen from itself) must lie
+ * before its next start. Counters alone do not show it: an old state may have
+ * counted up to the same number again. */
+bool starts_follow(const struct starts *now, uint64_t counter_now, const struct starts *remembered,
+                   uint64_t told);
+
 /* The highest own counter up to which `mine` and `theirs` (a peer's memory of
  * this replica) surely tell of the same history: operations above it have to be
  * put again under a new id. counter_now is this replica's own counter. */

@@ -45,6 +45,38 @@ enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct rec
     return ERR_DAMAGED;
 }
 
+enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret)
+{
+    return snapshot->engine->ops->get(snapshot->txn, TABLE_RECORDS, key, ret);
+}
+
+enum err snapshot_highest(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret)
+{
+    const struct engine_ops *ops = snapshot->engine->ops;
+    struct engine_cursor *cursor;
+    struct clock clock = {0};
+    struct dot last;
+    uint8_t above[ROW_KEY_SIZE];
+    struct bytes key, value;
+    enum err err = clocks_load(snapshot->engine, snapshot->txn, &clock, NULL);
+    uint64_t highest = clock_get(&clock, id);
+    clock_done(&clock);
+    if (err == OK)
+        err = ops->cursor_open(snapshot->txn, TABLE_ROWS, &cursor);
+    if (err != OK)
+        return err;
+    err = ops->cursor_before(cursor, row_key(&(struct dot){*id, UINT64_MAX}, above), &key, &value);
+    if (err == OK)
+        err = row_key_decode(key, &last);
+    if (err == OK && replica_id_equal(&last.replica, id) && last.counter > highest)
+        highest = last.counter;
+    ops->cursor_close(cursor);
+    if (err != OK && err != ERR_NOT_FOUND)
+        return err;
+    *ret = highest;
+    return OK;
+}
+
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor)
 {
     return clocks_load(snapshot->engine, snapshot->txn, ret_clock, ret_floor);

@@ -121,6 +121,10 @@ void row_scan_close(struct row_scan *scan);
 enum err snapshot_rows_ahead(struct snapshot *snapshot, size_t max,
                              void (*each)(void *ctx, const struct row *row), void *ctx) MUST_USE;
 
+/* The highest counter of a replica that anything here names: its clock entry, or
+ * a row found early above it. */
+enum err snapshot_highest(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret) MUST_USE;
+
 /* Small named values that the node keeps (members, incarnation, ..).
  * ERR_NOT_FOUND; bytes borrowed from the snapshot. */
 enum err snapshot_note(struct snapshot *snapshot, const char *name, struct bytes *ret) MUST_USE;
@@ -175,7 +179,7 @@ struct rows_work {
     struct replica_id origin; /* WORK_ROWS: whose */
     uint64_t from, to;        /* WORK_ROWS: these are its rows in (from, to], each counter once */
     /* WORK_WALK_*: */
-    uint64_t serial; /* of the walk; another: ERR_REFUSED. A result of WALK_START */
+    uint64_t serial;        /* of the walk; another: ERR_REFUSED. A result of WALK_START */
     uint8_t after[KEY_MAX]; /* WALK_PIECE: must be where the walk stands, else ERR_REFUSED */
     size_t after_len;
     uint8_t through[KEY_MAX]; /* the last key of the piece; unused when last */

@@ -116,15 +116,30 @@ static bool refuse_text(struct sync *s, struct sync_time time, struct link *link
     return refuse(s, time, link, &refusal, out);
 }
 
-/* Its past is not what we remember: it must not use its dots again. */
+/* Is this another past than the one we know? Besides what it told us itself, no
+ * counter of it may be known here, from wherever, that it has not reached. */
+static bool is_fork(struct sync *s, const struct hello *hello, const struct peer *peer, uint64_t *ret_known)
+{
+    struct snapshot *snapshot;
+    uint64_t now = clock_get(&hello->clock, &hello->id), highest = clock_get(&s->clock, &hello->id);
+    if (snapshot_open(s->store, &snapshot) == OK) {
+        (void)!snapshot_highest(snapshot, &hello->id, &highest);
+        snapshot_close(snapshot);
+    }
+    *ret_known = highest > now ? highest : peer->told;
+    return highest > now ||
+           (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told));
+}
+
+/* It must not use its dots again. */
 static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
-                        const struct peer *peer, struct effects *out)
+                        const struct peer *peer, uint64_t known, struct effects *out)
 {
     struct refusal refusal = {.reason = REFUSE_FORK};
     snprintf(refusal.text, sizeof refusal.text, "this replica id has another past here: take a new id");
-    if (peer && peer->has_starts)
+    if (peer->has_starts)
         refusal.starts = peer->starts;
-    refusal.counter = clock_get(&s->clock, &hello->id);
+    refusal.counter = known;
     s->count.forks_met++;
     effects_notice(out, NOTICE_WARN,
                    "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"",
@@ -165,6 +180,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     peer->left = false;
     peer->has_starts = true;
     peer->starts = hello->starts;
+    peer->told = clock_get(&hello->clock, &hello->id);
     peer->walking = hello->flags & SYNC_WALKING;
     peer->heard_wall_ms = time.wall_ms;
     peer->dial_failures = 0;
@@ -213,11 +229,11 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
     } else {
         struct peer *peer = peers_get(&s->peers, &hello.id);
         struct link *old = peer ? peer->link : NULL;
+        uint64_t known;
         if (!peer) {
             refuse_text(s, time, link, REFUSE_PROTOCOL, "too many replicas are known here", &hello, out);
-        } else if ((peer->has_starts && !starts_extend(&hello.starts, &peer->starts)) ||
-                   clock_get(&s->clock, &hello.id) > clock_get(&hello.clock, &hello.id)) {
-            refuse_fork(s, time, link, &hello, peer, out);
+        } else if (is_fork(s, &hello, peer, &known)) {
+            refuse_fork(s, time, link, &hello, peer, known, out);
         } else if (old && !newer_stays(s, old, link, &hello, peer)) {
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,
                                       .text = "another connection of this pair stays"};
@@ -256,7 +272,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     if (refusal.reason == REFUSE_FORK) {
         /* Both may cross with rows that are under way on another link: only a
          * past that still differs now is one. */
-        if (refusal.counter > own || !starts_extend(&s->starts, &refusal.starts)) {
+        if (!starts_follow(&s->starts, own, &refusal.starts, refusal.counter)) {
             uint64_t fork = starts_fork(&s->starts, &refusal.starts, own);
             effects_notice(out, NOTICE_ERROR,
                            "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a "

@@ -85,7 +85,8 @@ struct link *sync_link_find(const struct sync *s, uint64_t stream)
 }
 
 /* Off the table and off its peer. */
-static void forget_link(struct sync *s, struct sync_time time, struct link *link, const char *why)
+static void forget_link(struct sync *s, struct sync_time time, struct link *link, const char *why,
+                        struct effects *out)
 {
     struct peer *peer = link->peer;
     for (size_t i = 0; i < s->link_count; i++) {
@@ -102,6 +103,7 @@ static void forget_link(struct sync *s, struct sync_time time, struct link *link
             peer->link = NULL;
             s->alone_since_ms = time.now_ms;
             peer->heard_wall_ms = time.wall_ms;
+            sync_save_peer(s, peer, out); /* what it told last is what its next hello is held to */
             peer->dial_at_ms = time.now_ms + DIAL_DELAY_MIN_MS;
         } else if (link->dialed && link->state != LINK_UP) {
             peer->dialing = 0;
@@ -115,7 +117,7 @@ void sync_link_end(struct sync *s, struct sync_time time, struct link *link, con
                    struct effects *out)
 {
     effects_stream_close(out, link->stream);
-    forget_link(s, time, link, why);
+    forget_link(s, time, link, why, out);
 }
 
 void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why,
@@ -129,7 +131,7 @@ void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, co
         effects_notice(out, NOTICE_INFO, "event=link_failed node=%s at=%s reason=%s next=\"tries again\"",
                        link->peer->name, link->peer->ingress, why);
     }
-    forget_link(s, time, link, why);
+    forget_link(s, time, link, why, out);
 }
 
 void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames,

@@ -55,6 +55,7 @@ void peer_encode(const struct peer *peer, struct buf *out)
     buf_put_u64(out, peer->heard_wall_ms);
     buf_put_u8(out, peer->has_starts);
     starts_encode(&peer->starts, out);
+    buf_put_varint(out, peer->told);
     clock_encode(&peer->clock, out);
 }
 
@@ -84,6 +85,7 @@ enum err peer_decode(struct peers *into, struct bytes note)
     read.has_starts = cursor_u8(&in) != 0;
     if (in.err == OK && starts_decode(&in, &read.starts) != OK)
         cursor_fail(&in, ERR_MALFORMED);
+    read.told = cursor_varint(&in);
     if (in.err == OK && clock_decode(&in, &read.clock) != OK)
         cursor_fail(&in, ERR_MALFORMED);
     struct peer *peer = cursor_finish(&in) == OK ? peers_get(into, &read.id) : NULL;

@@ -27,6 +27,7 @@ struct peer {
     bool walking; /* is being filled: takes and gives no rows */
     bool has_starts;
     struct starts starts;       /* as at its last hello */
+    uint64_t told;              /* the highest counter of its own that it has shown itself since */
     struct clock clock, floor;  /* as last reported: what it has durably, what it has forgotten */
     uint64_t heard_wall_ms;     /* when a link or membership last showed it alive */
     struct link *link;          /* the one that is up, or NULL */

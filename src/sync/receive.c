@@ -51,6 +51,8 @@ static bool take_rows(struct sync *s, struct sync_time time, struct link *link, 
         s->count.rows_received += work->rows.count;
         link->peer->rows_in += work->rows.count;
         relay_moved(s, &work->rows.origin, time.now_ms);
+        if (replica_id_equal(&work->rows.origin, &link->peer->id) && work->rows.to > link->peer->told)
+            link->peer->told = work->rows.to;
     } else {
         s->count.ahead_received += work->rows.count;
     }
@@ -84,6 +86,9 @@ static bool take_clock(struct sync *s, struct sync_time time, struct link *link,
         sync_link_end(s, time, link, "knows operations of ours that we do not", out);
         return false;
     }
+    uint64_t own = clock_get(&peer->clock, &peer->id);
+    if (own > peer->told)
+        peer->told = own;
     bool was_walking = peer->walking;
     peer->walking = flags & SYNC_WALKING;
     if (was_walking && !peer->walking)
@@ -135,7 +140,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
             if (!greet_hello(s, time, link, frame->body, out))
                 return false;
             relay_link_up(s, time, link, out);
-            s->think_at_ms = time.now_ms; /* a blank store walks rather than takes all rows: before they come */
+            s->think_at_ms =
+                time.now_ms; /* a blank store walks rather than takes all rows: before they come */
             send_pump(s, time, link, out);
             return true;
         }
