@@ -8,6 +8,7 @@
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
 #   interop  Go, for the tests against hashicorp/memberlist
+#   bench    the servers that the benchmarks compare with
 set -euo pipefail
 
 packages_of() {
@@ -18,6 +19,7 @@ packages_of() {
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
     interop) echo golang-go ;;
+    bench) echo python3 util-linux nginx-light etcd-server ;;
     *) echo "$0: no group '$1'" >&2; exit 2 ;;
     esac
 }
