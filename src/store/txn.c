@@ -221,9 +221,18 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     return ERR_MALFORMED;
 }
 
+/* A delete writes a row and a context before anything is given back. */
+static bool makes_room(const struct store_work *work)
+{
+    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE;
+}
+
 enum err store_do(struct store_txn *txn, struct store_work *work)
 {
     CHECK(txn->failed == OK);
+    const struct engine_ops *ops = txn->store->engine->ops;
+    if (ops->use_reserve)
+        ops->use_reserve(txn->engine_txn, makes_room(work));
     work->err = dispatch(txn, work);
     CHECK(txn->failed == OK || work->err != OK);
     return txn->failed;
