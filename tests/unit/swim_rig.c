@@ -1,0 +1,249 @@
+#include "swim_rig.h"
+
+#include <stdlib.h>
+
+#include "check.h"
+#include "mem.h"
+#include "packet.h"
+
+static struct addr host(int last)
+{
+    return (struct addr){{10, 0, 0, (uint8_t)last}, 4, 7946};
+}
+
+static uint64_t new_stream(void *ctx)
+{
+    return ++((struct rig *)ctx)->next_stream;
+}
+
+static bool is_blocked(void *ctx, struct bytes name, struct bytes meta)
+{
+    const struct rig *r = ctx;
+    return r->blocked && bytes_equal(name, bytes_str(r->blocked));
+}
+
+struct rig *rig_new(const struct swim_profile *profile)
+{
+    struct rig *r = mem_new(sizeof *r);
+    r->now = 100000;
+    struct swim_config config = {.name = bytes_str("self"),
+                                 .self = host(1),
+                                 .profile = profile,
+                                 .seed = 1,
+                                 .ctx = r,
+                                 .blocked = is_blocked,
+                                 .new_stream = new_stream};
+    r->s = swim_new(&config, r->now);
+    return r;
+}
+
+void rig_forget(struct rig *r)
+{
+    for (size_t i = 0; i < r->sent_count; i++)
+        free(r->sent[i].memory);
+    r->sent_count = 0;
+}
+
+void rig_free(struct rig *r)
+{
+    rig_forget(r);
+    for (size_t i = 0; i < r->stream_count; i++)
+        buf_done(&r->streams[i].sent);
+    swim_free(r->s);
+    free(r);
+}
+
+/* --- what it does --- */
+
+struct keeping {
+    struct rig *r;
+    const struct addr *to;
+};
+
+static void keep(void *ctx, struct bytes message)
+{
+    struct keeping *k = ctx;
+    CHECK(k->r->sent_count < RIG_SENT_MAX);
+    struct rig_sent *sent = &k->r->sent[k->r->sent_count++];
+    *sent = (struct rig_sent){.at = k->r->now, .to = *k->to, .memory = mem_copy(message.data, message.len)};
+    CHECK(wire_decode(bytes_of(sent->memory, message.len), &sent->m) == OK);
+}
+
+static struct rig_stream *stream_of(struct rig *r, uint64_t id)
+{
+    for (size_t i = 0; i < r->stream_count; i++)
+        if (r->streams[i].id == id)
+            return &r->streams[i];
+    CHECK(r->stream_count < RIG_STREAMS_MAX);
+    struct rig_stream *stream = &r->streams[r->stream_count++];
+    stream->id = id;
+    buf_init(&stream->sent, SIZE_MAX);
+    return stream;
+}
+
+static void take(struct rig *r, struct effects *out)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        const struct effect *effect = &out->list[i];
+        struct keeping keeping = {r, &effect->to};
+        struct packet_faults faults = {0};
+        if (effect->kind == EFFECT_DATAGRAM)
+            packet_read(buf_bytes(&effect->bytes), keep, &keeping, &faults);
+        else if (effect->kind == EFFECT_STREAM_OPEN)
+            stream_of(r, effect->stream)->opened_by_us = true;
+        else if (effect->kind == EFFECT_STREAM_SEND)
+            buf_put_bytes(&stream_of(r, effect->stream)->sent, buf_bytes(&effect->bytes));
+        else if (effect->kind == EFFECT_STREAM_CLOSE)
+            stream_of(r, effect->stream)->closed = true;
+    }
+    effects_done(out);
+}
+
+void rig_run(struct rig *r, uint64_t until)
+{
+    while (swim_deadline(r->s) <= until) {
+        struct effects out = {0};
+        if (swim_deadline(r->s) > r->now)
+            r->now = swim_deadline(r->s);
+        swim_tick(r->s, r->now, &out);
+        take(r, &out);
+    }
+    r->now = until;
+}
+
+void rig_feed_raw(struct rig *r, int from, struct bytes packet)
+{
+    struct effects out = {0};
+    struct addr addr = host(from);
+    swim_datagram(r->s, r->now, &addr, packet, &out);
+    take(r, &out);
+}
+
+void rig_feed(struct rig *r, int from, const struct wire_message *m)
+{
+    struct buf b;
+    buf_init(&b, PACKET_MAX);
+    wire_put(&b, m);
+    rig_feed_raw(r, from, buf_bytes(&b));
+    buf_done(&b);
+}
+
+void rig_alive_meta(struct rig *r, const char *name, int last, uint32_t incarnation, const char *meta)
+{
+    static const uint8_t vsn[WIRE_VSN_LEN] = {1, 5, 2, 0, 0, 0};
+    struct addr addr = host(last);
+    struct wire_message m = {.type = WIRE_ALIVE,
+                             .alive = {.addr = wire_ip(&addr),
+                                       .port = addr.port,
+                                       .meta = bytes_str(meta),
+                                       .node = bytes_str(name),
+                                       .vsn = bytes_of(vsn, sizeof vsn),
+                                       .incarnation = incarnation}};
+    rig_feed(r, last, &m);
+}
+
+void rig_alive(struct rig *r, const char *name, int last, uint32_t incarnation)
+{
+    rig_alive_meta(r, name, last, incarnation, "");
+}
+
+static void accuse(struct rig *r, enum wire_type type, const char *name, uint32_t incarnation,
+                   const char *from)
+{
+    struct wire_message m = {
+        .type = type,
+        .accusation = {.node = bytes_str(name), .from = bytes_str(from), .incarnation = incarnation}};
+    rig_feed(r, 200, &m);
+}
+
+void rig_suspect(struct rig *r, const char *name, uint32_t incarnation, const char *from)
+{
+    accuse(r, WIRE_SUSPECT, name, incarnation, from);
+}
+
+void rig_dead(struct rig *r, const char *name, uint32_t incarnation, const char *from)
+{
+    accuse(r, WIRE_DEAD, name, incarnation, from);
+}
+
+struct rig_stream *rig_accept(struct rig *r, int from)
+{
+    struct effects out = {0};
+    struct addr addr = host(from);
+    struct rig_stream *stream = stream_of(r, ++r->next_stream);
+    swim_stream_accepted(r->s, r->now, stream->id, &addr, &out);
+    take(r, &out);
+    return stream;
+}
+
+void rig_stream_data(struct rig *r, struct rig_stream *stream, struct bytes bytes)
+{
+    struct effects out = {0};
+    swim_stream_data(r->s, r->now, stream->id, bytes, &out);
+    take(r, &out);
+}
+
+void rig_stream_opened(struct rig *r, struct rig_stream *stream)
+{
+    struct effects out = {0};
+    swim_stream_opened(r->s, r->now, stream->id, &out);
+    take(r, &out);
+}
+
+/* --- looking --- */
+
+int rig_state(const struct rig *r, const char *name)
+{
+    struct swim_member member;
+    return swim_find(r->s, bytes_str(name), &member) ? (int)member.state : -1;
+}
+
+uint32_t rig_incarnation(const struct rig *r, const char *name)
+{
+    struct swim_member member;
+    return swim_find(r->s, bytes_str(name), &member) ? member.incarnation : 0;
+}
+
+struct search {
+    const char *name;
+    uint64_t value;
+};
+
+static void on_counter(void *ctx, const char *name, uint64_t value)
+{
+    struct search *search = ctx;
+    if (strcmp(name, search->name) == 0)
+        search->value = value;
+}
+
+uint64_t rig_counter(const struct rig *r, const char *name)
+{
+    struct search search = {name, UINT64_MAX};
+    swim_counters(r->s, on_counter, &search);
+    CHECK(search.value != UINT64_MAX);
+    return search.value;
+}
+
+const struct rig_sent *rig_find(const struct rig *r, enum wire_type type)
+{
+    for (size_t i = 0; i < r->sent_count; i++)
+        if (r->sent[i].m.type == type)
+            return &r->sent[i];
+    return NULL;
+}
+
+size_t rig_count(const struct rig *r, enum wire_type type)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->sent_count; i++)
+        count += r->sent[i].m.type == type;
+    return count;
+}
+
+size_t rig_events(struct rig *r, enum swim_event_kind kind)
+{
+    size_t count = 0;
+    for (struct swim_event event; swim_next_event(r->s, &event); swim_event_done(&event))
+        count += event.kind == kind;
+    return count;
+}
