@@ -79,7 +79,8 @@ static void maps_are_read_leniently(void **state)
                                        "\xa4Node\xa3old"
                                        "\xa7Unknown\x92\x81\xa1k\xcb\0\0\0\0\0\0\0\0\xc7\x01\x05x"
                                        "\xa4Node\xd9\x05pacha"
-                                       "\xa4From\xc0"
+                                       "\xa4"
+                                       "From\xc0"
                                        "\xa4Rest\xde\0\x01\xc2\xdc\0\0"
                                        "bytes behind are not looked at"),
                                  &m),
