@@ -35,15 +35,20 @@ static enum err read_identity(struct sync *s, struct snapshot *snapshot)
     return OK;
 }
 
+static bool is_own_id(const struct sync *s, const struct replica_id *id)
+{
+    for (size_t k = 0; k < s->predecessor_count; k++)
+        if (replica_id_equal(id, &s->predecessors[k]))
+            return true;
+    return replica_id_equal(id, &s->id);
+}
+
 /* Our own ids are nobody's peer, and nobody waits for former ones. */
 static void drop_own_ids(struct sync *s)
 {
     for (size_t i = 0; i < s->peers.count; i++) {
         struct peer *peer = s->peers.list[i];
-        bool own = replica_id_equal(&peer->id, &s->id);
-        for (size_t k = 0; k < s->predecessor_count; k++)
-            own |= replica_id_equal(&peer->id, &s->predecessors[k]);
-        if (own) {
+        if (is_own_id(s, &peer->id)) {
             peer->left = true;
             peer->ingress[0] = 0;
         }
@@ -227,7 +232,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
 void sync_member(struct sync *s, struct sync_time time, const struct replica_id *id, const char *name,
                  const char *ingress, bool alive, struct effects *out)
 {
-    if (replica_id_equal(id, &s->id))
+    if (is_own_id(s, id)) /* a former one may still be a member, until it is found dead */
         return;
     bool known = peers_find(&s->peers, id) != NULL;
     struct peer *peer = known || alive ? peers_get(&s->peers, id) : NULL;

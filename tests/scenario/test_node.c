@@ -371,7 +371,7 @@ static void an_old_state_takes_a_new_id(void **state)
     assert_int_equal(world_delete(w, 2, "old00001"), OK);
     world_run(w, 500);
     world_kill(w, 2);
-    world_restore(w, 2);
+    world_restore(w, 2, true);
     for (int i = 0; i < 2; i++)
         world_cut(w, i, 2, true);
     world_start_alone(w, 2);

@@ -97,7 +97,7 @@ static void fault(struct run *r, bool losses)
         if (losses && r->saved[a] && rng_permille(&r->rng, 300)) {
             if (r->up[a])
                 world_kill(r->w, a);
-            world_restore(r->w, a);
+            world_restore(r->w, a, false);
             r->saved[a] = false;
             r->fell_back[a] = true;
             start(r, a);
@@ -176,7 +176,8 @@ static const char *run_world(uint64_t seed, uint64_t *ret_hash)
 
 int main(int argc, char **argv)
 {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 200, first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 200,
+             first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         uint64_t hash, again;
         const char *why = run_world(seed, &hash);

@@ -57,6 +57,7 @@ struct host {
     struct node *node;
     struct engine *engine; /* of the running store */
     unsigned life;
+    uint64_t file; /* what the disk's file is: another after a restore */
     int address;
     int64_t clock_offset_ms;
     bool full, was_started;
@@ -563,6 +564,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
         random[k] = (uint8_t)rng_next(&w->rng);
     struct store_options store_options = {.fresh_id = replica_id_of_random(random),
                                           .start_random = rng_next(&w->rng),
+                                          .file_identity = bytes_of(&host->file, sizeof host->file),
                                           .wall_ms = wall_of(w, i),
                                           .skew_max_ms = 60000,
                                           .versions_max = 64};
@@ -641,13 +643,14 @@ void world_save(struct world *w, int i)
     host->saved = engine_mem_clone(host->node ? host->engine : host->disk);
 }
 
-void world_restore(struct world *w, int i)
+void world_restore(struct world *w, int i, bool same_file)
 {
     struct host *host = &w->hosts[i];
     CHECK(!host->node && host->saved);
     if (host->disk)
         host->disk->ops->close(host->disk);
     host->disk = engine_mem_clone(host->saved);
+    host->file += !same_file;
 }
 
 void world_move(struct world *w, int i, int address)

@@ -27,10 +27,12 @@ void world_free(struct world *w);
 /* Starts node i: on a new disk, or on the one it had. Joins the listed nodes. */
 void world_start(struct world *w, int i, const int *join, int join_count);
 void world_start_alone(struct world *w, int i);
-void world_kill(struct world *w, int i);                 /* kill -9: the others' connections break */
-void world_wipe(struct world *w, int i);                 /* its disk is gone; the node must be down */
-void world_save(struct world *w, int i);                 /* a copy of its disk, taken now */
-void world_restore(struct world *w, int i);              /* ..and put in place; the node must be down */
+void world_kill(struct world *w, int i); /* kill -9: the others' connections break */
+void world_wipe(struct world *w, int i); /* its disk is gone; the node must be down */
+void world_save(struct world *w, int i); /* a copy of its disk, taken now */
+/* ..and put in place; the node must be down. Over the same file (as a snapshot of the
+ * whole disk would be): only the peers can tell; else the store sees another file. */
+void world_restore(struct world *w, int i, bool same_file);
 void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
 void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
 void world_clock_offset(struct world *w, int i, int64_t ms);

@@ -479,9 +479,30 @@ static void starts_survive_the_round_trip(void **state)
     buf_done(&b);
 }
 
+/* An old state that has counted up to the same number again is not the replica
+ * that is remembered: what that one told lies beyond the start of this one. */
+static void an_old_state_does_not_follow(void **state)
+{
+    struct starts remembered = {0}, later = {0};
+    starts_append(&remembered, (struct start){.counter = 0, .random = 1});
+    later = remembered;
+    assert_true(starts_follow(&later, 6, &remembered, 6));
+    assert_false(starts_follow(&later, 5, &remembered, 6)); /* counters do not go back */
+
+    starts_append(&later, (struct start){.counter = 6, .random = 2});
+    assert_true(starts_follow(&later, 6, &remembered, 6));
+    assert_true(starts_follow(&later, 9, &remembered, 6));
+    later.entries[1].counter = 5; /* it began anew before it had told the sixth */
+    assert_false(starts_follow(&later, 9, &remembered, 6));
+
+    remembered.entries[0].random = 7;
+    assert_false(starts_follow(&later, 9, &remembered, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_old_state_does_not_follow),
         cmocka_unit_test(ids_have_one_text),
         cmocka_unit_test(join_and_meet_are_pointwise),
         cmocka_unit_test(an_entry_of_zero_is_not_kept),
