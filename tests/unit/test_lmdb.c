@@ -371,6 +371,65 @@ static void a_kill_loses_nothing(void **state)
     }
 }
 
+/* ---- a failing disk ------------------------------------------------------ */
+
+/* Puts another file under LMDB's descriptors of the data file: not the lock's,
+ * which was opened first. */
+static void sabotage(const char *path, const char *other, int flags)
+{
+    int with = open(other, flags);
+    assert_true(with >= 0);
+    int found = 0;
+    for (int fd = 3; fd < 64; fd++) {
+        char link[64], target[128] = {0};
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (fd == with || readlink(link, target, sizeof target - 1) < 0 || strcmp(target, path) != 0)
+            continue;
+        if (found++ > 0)
+            assert_int_equal(dup2(with, fd), fd);
+    }
+    assert_true(found > 1);
+    close(with);
+}
+
+/* After a commit whose outcome is unknown nothing is written any more; what was
+ * committed before is read on, and there after the next opening. */
+static void a_failed_commit_ends_writing(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    sabotage(place->path, place->path, O_RDONLY); /* a write then fails with EBADF */
+
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), ERR_IO);
+    assert_true(holds(engine, bytes_str("a"), bytes_str("1")));
+    engine->ops->close(engine);
+
+    engine = must_open(place->path);
+    assert_true(holds(engine, bytes_str("a"), bytes_str("1")));
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), OK);
+    engine->ops->close(engine);
+}
+
+/* A disk that is full only when the commit writes: refused whole, and no more
+ * than that. */
+static void a_commit_may_find_the_disk_full(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    sabotage(place->path, "/dev/full", O_RDWR);
+
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_FULL);
+    assert_true(holds(engine, bytes_str("a"), bytes_str("1")));
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    engine->ops->end(txn);
+    engine->ops->close(engine);
+}
+
 /* ---- readers beside the writer ------------------------------------------- */
 
 struct reader {
@@ -564,6 +623,8 @@ int main(void)
         AT_A_PLACE(the_same_process_is_refused),
         AT_A_PLACE(another_process_is_refused),
         AT_A_PLACE(a_kill_loses_nothing),
+        AT_A_PLACE(a_failed_commit_ends_writing),
+        AT_A_PLACE(a_commit_may_find_the_disk_full),
         AT_A_PLACE(readers_see_whole_commits),
         AT_A_PLACE(a_full_disk_can_be_emptied),
         AT_A_PLACE(a_full_disk_recovers_by_itself),
