@@ -316,7 +316,8 @@ static void read_input(struct swim *s, struct stream *stream)
     uint8_t type = stream->in.data[0];
     if (type == WIRE_ENCRYPT || type == WIRE_LABEL) {
         on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_SEALED,
-                   "remote state is encrypted and encryption is not configured");
+                   type == WIRE_ENCRYPT ? "remote state is encrypted and encryption is not configured"
+                                        : "the stream has a label and no label is configured");
         return;
     }
     enum err err = read_message(s, stream);

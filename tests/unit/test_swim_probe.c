@@ -153,6 +153,47 @@ static void an_old_probe_does_not_accuse_the_new_life(void **state)
     assert_int_equal(rig_state(r, "pacha"), MEMBER_ALIVE);
 }
 
+/* --- the lost --- */
+
+/* A dead member is pinged by name every five intervals, also when it is long
+ * forgotten; if it answers, we exchange states. */
+static void the_dead_are_tried_again(void **state)
+{
+    struct rig *r = *state;
+    rig_alive(r, "pacha", 2, 1);
+    rig_run(r, r->now + 950);
+    uint64_t died = r->now;
+    rig_dead(r, "pacha", 1, "kronk");
+    rig_forget(r);
+    rig_run(r, died + 4999);
+    assert_int_equal(rig_count(r, WIRE_PING), 0);
+    rig_run(r, died + 5000);
+    assert_int_equal(rig_count(r, WIRE_PING), 1);
+    rig_run(r, died + 60000);
+    assert_int_equal(rig_state(r, "pacha"), -1);
+    assert_int_equal(rig_count(r, WIRE_PING), 12);
+
+    const struct rig_sent *last = &r->sent[r->sent_count - 1];
+    assert_true(bytes_equal(last->m.ping.node, bytes_str("pacha")));
+    assert_int_equal(r->stream_count, 0);
+    ack(r, 2, last->m.ping.seq);
+    assert_int_equal(r->stream_count, 1);
+    assert_true(r->streams[0].opened_by_us);
+}
+
+/* Who came back is sought no longer, nor who then left. */
+static void who_left_is_not_sought(void **state)
+{
+    struct rig *r = *state;
+    rig_alive(r, "pacha", 2, 1);
+    rig_dead(r, "pacha", 1, "kronk");
+    rig_alive(r, "pacha", 2, 2);
+    rig_dead(r, "pacha", 2, "pacha");
+    rig_forget(r);
+    rig_run(r, r->now + 60000);
+    assert_int_equal(rig_count(r, WIRE_PING), 0);
+}
+
 /* --- on the other side --- */
 
 /* A ping is answered where it says; one for another name is not. */
@@ -250,6 +291,8 @@ int main(void)
         TEST(an_unhealthy_node_is_patient),
         TEST(a_suspect_hears_of_it),
         TEST(an_old_probe_does_not_accuse_the_new_life),
+        TEST(the_dead_are_tried_again),
+        TEST(who_left_is_not_sought),
         TEST(pings_are_answered),
         TEST(a_helper_passes_the_ack_on),
         TEST(a_helper_reports_silence),

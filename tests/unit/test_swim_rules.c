@@ -175,6 +175,22 @@ static void we_contradict(void **state)
     assert_int_equal(rig_state(r, "self"), MEMBER_ALIVE);
 }
 
+/* Old news about us is no accusation, but a sign that somebody missed the newer. */
+static void old_accusations_are_answered_with_the_present(void **state)
+{
+    struct rig *r = *state;
+    rig_alive(r, "pacha", 2, 1);
+    rig_suspect(r, "self", 7, "pacha");
+    quiet_down(r);
+
+    rig_dead(r, "self", 7, "pacha");
+
+    assert_int_equal(swim_incarnation(r->s), 8);
+    rig_run(r, r->now + 200);
+    assert_non_null(rig_find(r, WIRE_ALIVE));
+    assert_int_equal(rig_find(r, WIRE_ALIVE)->m.alive.incarnation, 8);
+}
+
 /* Our own news coming back is nothing; a former life's higher incarnation, or the
  * same with other meta, is contradicted. */
 static void our_own_echo_is_silent(void **state)
@@ -324,6 +340,7 @@ int main(void)
         TEST(the_table_is_bounded),
         TEST(port_zero_is_our_port),
         TEST(we_contradict),
+        TEST(old_accusations_are_answered_with_the_present),
         TEST(our_own_echo_is_silent),
         TEST(the_incarnation_does_not_wrap),
         TEST(new_meta_raises_the_incarnation),
