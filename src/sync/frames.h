@@ -81,9 +81,9 @@ enum refuse_reason {
     REFUSE_BLOCKED,
     REFUSE_SELF,      /* the same replica id as the other side's own */
     REFUSE_FORK,      /* the replica's past is not what is remembered of it: take a new id */
-    REFUSE_TWIN,      /* another live node with this id is connected */
     REFUSE_DUPLICATE, /* the other connection of this pair stays */
     REFUSE_LEFT,      /* this node has left its cluster */
+    REFUSE_SHUNNED,   /* sent something malformed a moment ago */
 };
 
 struct frame {

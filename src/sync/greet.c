@@ -205,6 +205,12 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
                    link->dialed ? "us" : "them");
 }
 
+static bool is_shunned(const struct sync *s, const struct replica_id *id, uint64_t now_ms)
+{
+    const struct peer *peer = peers_find(&s->peers, id);
+    return peer && now_ms < peer->shunned_until_ms;
+}
+
 bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                  struct effects *out)
 {
@@ -223,6 +229,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         refuse_text(s, time, link, REFUSE_LEFT, "this node has left its cluster", &hello, out);
     } else if (s->config.blocked(s->config.ctx, hello.name)) {
         refuse_text(s, time, link, REFUSE_BLOCKED, "blocked by Peering.Block", &hello, out);
+    } else if (is_shunned(s, &hello.id, time.now_ms)) {
+        refuse_text(s, time, link, REFUSE_SHUNNED, "sent a malformed frame a moment ago", &hello, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
         refuse_text(s, time, link, REFUSE_SELF,
                     "this is the receiver's own replica id: a copy of its store, or itself", &hello, out);

@@ -34,6 +34,7 @@ struct peer {
     unsigned dialing;           /* connections of ours that are not up yet: 0 or 1 */
     unsigned dial_failures;     /* in a row */
     uint64_t dial_at_ms;        /* not before */
+    uint64_t shunned_until_ms;  /* after a malformed frame: no link before */
     char error[PEER_ERROR_MAX]; /* why the last connection failed or ended; "" after a good one */
     uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
 };

@@ -9,10 +9,13 @@
 static bool malformed(struct sync *s, struct sync_time time, struct link *link, const char *what,
                       struct effects *out)
 {
+    struct peer *peer = link->peer;
     s->count.frames_malformed++;
-    effects_notice(out, NOTICE_WARN, "event=frame_malformed node=%s frame=%s next=\"drops the link\"",
-                   link->peer->name, what);
+    effects_notice(out, NOTICE_WARN,
+                   "event=frame_malformed node=%s frame=%s next=\"no link with it for 10 s\"", peer->name,
+                   what);
     sync_link_end(s, time, link, "sent a malformed frame", out);
+    peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
     return false;
 }
 
@@ -213,13 +216,15 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
     case ERR_WALKING: /* asked again when the walk is over */
     case ERR_CLOSED:
         return;
-    case ERR_MALFORMED:
-    case ERR_CHECKSUM:
-    case ERR_TRUNCATED:
-    case ERR_VERSION:
-        if (link && link->state == LINK_UP)
-            (void)malformed(s, time, link, "rows", out);
+    case ERR_MALFORMED: /* whole frames and records, but not in order: a bug at the peer, or damage */
+        s->count.frames_malformed++;
+        effects_notice(out, NOTICE_ERROR, "event=rows_malformed node=%s next=\"tries again in 30 s\"",
+                       link && link->peer ? link->peer->name : "gone");
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + DAMAGE_RETRY_MS);
+        return;
+    case ERR_REFUSED: /* the rows know operations of ours that we do not: the next hello decides */
+        if (link && link->state == LINK_UP)
+            sync_link_end(s, time, link, "knows operations of ours that we do not", out);
         return;
     case ERR_BEHIND: /* a chunk before it was not taken: from our clock again */
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + THINK_MS);

@@ -343,6 +343,8 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
                               : err == ERR_TOO_LARGE ? &s->count.frames_oversized
                                                      : &s->count.frames_malformed;
             (*count)++;
+            if (link->peer && err != ERR_NOMEM)
+                link->peer->shunned_until_ms = time.now_ms + SHUN_MS;
             sync_link_lost(s, time, link, err == ERR_NOMEM ? "no memory for a frame" : "not a frame", out);
             effects_stream_close(out, stream);
             return true;

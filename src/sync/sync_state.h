@@ -21,6 +21,7 @@ enum {
     WALK_SOURCE_PATIENCE_MS =
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
+    SHUN_MS = 10000,         /* no link with a peer that sent a malformed frame: it would send it again */
     DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
     AHEAD_MS = 5000,         /* rows above the own clock that stay so long are offered */
     PEER_NOTE_MS = 60000,    /* clocks and times of peers are kept at this rate */

@@ -1,0 +1,410 @@
+/* sync: frames as bytes, what garbage does, peers, watermark, history. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "crc.h"
+#include "frames.h"
+#include "history.h"
+#include "peers.h"
+#include "rng.h"
+
+static struct replica_id id_of(uint8_t n)
+{
+    return (struct replica_id){.b = {[0] = n, [15] = n}};
+}
+
+static struct dot dot_of(uint8_t replica, uint64_t counter)
+{
+    return (struct dot){.replica = id_of(replica), .counter = counter};
+}
+
+static struct clock clock_with(uint8_t a, uint64_t n, uint8_t b, uint64_t m)
+{
+    struct clock clock = {0};
+    clock_raise(&clock, &(struct dot){id_of(a), n});
+    if (m)
+        clock_raise(&clock, &(struct dot){id_of(b), m});
+    return clock;
+}
+
+static void put_record(struct buf *out, const char *key, uint64_t counter, const char *value)
+{
+    struct buf encoded;
+    struct record record = {0};
+    struct version version = {.dot = dot_of(1, counter), .stamp = counter, .value = bytes_str(value)};
+    buf_init(&encoded, 10000);
+    record_add(&record, &version);
+    clock_raise(&record.context, &version.dot);
+    record_encode(bytes_str(key), &record, &encoded);
+    buf_put_blob(out, buf_bytes(&encoded));
+    record_done(&record);
+    buf_done(&encoded);
+}
+
+/* ROWS of replica 1 from `from` on: two keys, the first twice. */
+static void put_rows(struct buf *out, uint64_t from)
+{
+    size_t begun = frame_begin(out, FRAME_ROWS);
+    struct replica_id origin = id_of(1);
+    replica_id_encode(&origin, out);
+    buf_put_varint(out, from);
+    buf_put_u32(out, 3);
+    const char *const keys[] = {"a", "b", "a"};
+    for (int i = 0; i < 3; i++) {
+        buf_put_varint(out, 1);
+        buf_put_u8(out, ROW_PUT);
+        buf_put_blob(out, bytes_str(keys[i]));
+        if (i < 2)
+            put_record(out, keys[i], from + (i == 0 ? 3 : 2), "\"value\"");
+        else
+            buf_put_blob(out, bytes_of(NULL, 0));
+    }
+    buf_put_varint(out, from + 3);
+    frame_end(out, begun);
+}
+
+static void put_piece(struct buf *out)
+{
+    struct clock clock = clock_with(1, 9, 2, 4), floor = clock_with(1, 5, 0, 0);
+    size_t begun = frame_begin(out, FRAME_WALK_PIECE);
+    buf_put_varint(out, 7);
+    buf_put_blob(out, bytes_str(""));
+    buf_put_varint(out, 2);
+    clock_encode(&clock, out);
+    clock_encode(&floor, out);
+    buf_put_u32(out, 1);
+    buf_put_blob(out, bytes_str("k"));
+    put_record(out, "k", 8, "1");
+    buf_put_blob(out, bytes_str("k"));
+    buf_put_u8(out, 1);
+    frame_end(out, begun);
+    clock_done(&clock);
+    clock_done(&floor);
+}
+
+static struct hello full_hello(void)
+{
+    struct hello hello = {
+        .protocol_min = 1,
+        .protocol_max = 3,
+        .id = id_of(9),
+        .label = "lab",
+        .name = "kronk-0900",
+        .ingress = "10.0.0.1:7947",
+        .gossip = {.ip = {10, 0, 0, 1}, .len = 4, .port = 7946},
+        .flags = SYNC_WALKING,
+        .predecessors = {id_of(3), id_of(4)},
+        .predecessor_count = 2,
+    };
+    starts_append(&hello.starts, (struct start){0, 11});
+    starts_append(&hello.starts, (struct start){5, 12});
+    hello.clock = clock_with(1, 100, 9, 5);
+    hello.floor = clock_with(1, 50, 0, 0);
+    return hello;
+}
+
+static struct frame only_frame(const struct buf *bytes)
+{
+    struct frame frame = {0};
+    size_t size = 0;
+    assert_int_equal(frame_read(buf_bytes(bytes), FRAME_MAX, &frame, &size), OK);
+    assert_int_equal(size, bytes->len);
+    return frame;
+}
+
+/* A hello is read as it was written, field by field. */
+static void a_hello_survives_the_wire(void **state)
+{
+    struct hello hello = full_hello(), read = {0};
+    struct buf bytes;
+    buf_init(&bytes, 100000);
+    frame_put_hello(&bytes, &hello);
+    struct frame frame = only_frame(&bytes);
+    assert_int_equal(frame.type, FRAME_HELLO);
+    assert_int_equal(frame_get_hello(frame.body, &read), OK);
+    assert_int_equal(read.protocol_max, 3);
+    assert_true(replica_id_equal(&read.id, &hello.id));
+    assert_string_equal(read.label, "lab");
+    assert_string_equal(read.name, "kronk-0900");
+    assert_string_equal(read.ingress, "10.0.0.1:7947");
+    assert_true(addr_equal(&read.gossip, &hello.gossip));
+    assert_int_equal(read.starts.total, 2);
+    assert_int_equal(read.starts.entries[1].random, 12);
+    assert_true(clock_equal(&read.clock, &hello.clock));
+    assert_true(clock_equal(&read.floor, &hello.floor));
+    assert_int_equal(read.flags, SYNC_WALKING);
+    assert_int_equal(read.predecessor_count, 2);
+    hello_done(&hello);
+    hello_done(&read);
+    buf_done(&bytes);
+}
+
+/* Rows become work: contiguous counters, records where the frame brought them. */
+static void rows_become_work(void **state)
+{
+    struct buf bytes;
+    struct store_work *work;
+    buf_init(&bytes, 100000);
+    put_rows(&bytes, 10);
+    struct frame frame = only_frame(&bytes);
+    assert_int_equal(frame_get_rows(&frame, &work, NULL), OK);
+    assert_int_equal(work->kind, WORK_ROWS);
+    assert_int_equal(work->rows.from, 10);
+    assert_int_equal(work->rows.to, 13);
+    assert_int_equal(work->rows.count, 3);
+    assert_int_equal(work->rows.entries[0].dot.counter, 11);
+    assert_int_equal(work->rows.entries[2].dot.counter, 13);
+    assert_true(bytes_equal(work->rows.entries[1].key, bytes_str("b")));
+    assert_true(work->rows.entries[1].record.len > 0);
+    assert_int_equal(work->rows.entries[2].record.len, 0);
+    store_work_free(work);
+    buf_done(&bytes);
+}
+
+static void a_piece_becomes_work(void **state)
+{
+    struct buf bytes;
+    struct store_work *work;
+    uint64_t keys_total = 0;
+    buf_init(&bytes, 100000);
+    put_piece(&bytes);
+    struct frame frame = only_frame(&bytes);
+    assert_int_equal(frame_get_rows(&frame, &work, &keys_total), OK);
+    assert_int_equal(work->kind, WORK_WALK_PIECE);
+    assert_int_equal(keys_total, 2);
+    assert_int_equal(work->rows.serial, 7);
+    assert_true(work->rows.last);
+    assert_int_equal(work->rows.through_len, 1);
+    struct replica_id two = id_of(2);
+    assert_int_equal(clock_get(&work->rows.source_clock, &two), 4);
+    store_work_free(work);
+    buf_done(&bytes);
+}
+
+/* A frame that has not come whole is no error: more must come. */
+static void half_a_frame_waits_for_the_rest(void **state)
+{
+    struct buf bytes;
+    struct frame frame;
+    size_t size;
+    buf_init(&bytes, 100000);
+    put_rows(&bytes, 0);
+    for (size_t n = 0; n < bytes.len; n++)
+        assert_int_equal(frame_read(bytes_of(bytes.data, n), FRAME_MAX, &frame, &size), ERR_TRUNCATED);
+    buf_done(&bytes);
+}
+
+/* A header that claims more than the limit is refused before a byte of the body
+ * has come; unknown types and flags too. */
+static void bad_headers_are_refused_at_once(void **state)
+{
+    struct frame frame;
+    size_t size;
+    const uint8_t huge[12] = {0xff, 0xff, 0xff, 0xff, FRAME_ROWS}, unknown[12] = {0, 0, 0, 0, 99},
+                  flagged[12] = {0, 0, 0, 0, FRAME_HEARTBEAT, 1};
+    assert_int_equal(frame_read(bytes_of(huge, 12), FRAME_MAX, &frame, &size), ERR_TOO_LARGE);
+    assert_int_equal(frame_read(bytes_of(unknown, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
+    assert_int_equal(frame_read(bytes_of(flagged, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
+}
+
+/* Any single flipped bit is seen. */
+static void a_flipped_bit_is_seen(void **state)
+{
+    struct buf bytes;
+    buf_init(&bytes, 100000);
+    put_piece(&bytes);
+    for (size_t bit = 0; bit < bytes.len * 8; bit++) {
+        struct frame frame;
+        size_t size;
+        bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_int_not_equal(frame_read(buf_bytes(&bytes), FRAME_MAX, &frame, &size), OK);
+        bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    buf_done(&bytes);
+}
+
+static void decode_anything(const struct frame *frame)
+{
+    struct hello hello = {0};
+    struct refusal refusal;
+    struct clock a = {0}, b = {0};
+    struct walk_ask ask = {0};
+    struct replica_id id;
+    struct store_work *work = NULL;
+    struct bytes text;
+    uint64_t n;
+    uint8_t flags;
+    (void)!frame_get_hello(frame->body, &hello);
+    (void)!frame_get_refuse(frame->body, &refusal);
+    (void)!frame_get_clock(frame->body, &a, &b, &flags);
+    (void)!frame_get_want(frame->body, &id, &n);
+    (void)!frame_get_unwant(frame->body, &id);
+    (void)!frame_get_walk_ask(frame->body, &ask);
+    (void)!frame_get_walk_refused(frame->body, &n, &text);
+    for (int type = FRAME_ROWS; type <= FRAME_WALK_ROWS; type++) {
+        struct frame as = {.type = type, .body = frame->body};
+        if (type != FRAME_ROWS && type != FRAME_AHEAD && type != FRAME_WALK_PIECE && type != FRAME_WALK_ROWS)
+            continue;
+        if (frame_get_rows(&as, &work, &n) == OK)
+            store_work_free(work);
+    }
+    hello_done(&hello);
+    clock_done(&a);
+    clock_done(&b);
+    clock_done(&ask.last);
+}
+
+/* Whatever lies in a frame with a right checksum, it is decoded or refused, and
+ * nothing is read beyond it (the sanitizers watch). */
+static void hostile_bodies_do_no_harm(void **state)
+{
+    struct rng rng;
+    struct buf bytes, body;
+    rng_init(&rng, 4711);
+    buf_init(&bytes, 1 << 20);
+    for (int turn = 0; turn < 20000; turn++) {
+        buf_reset(&bytes);
+        struct hello hello = full_hello();
+        if (turn % 3 == 0)
+            put_rows(&bytes, rng_below(&rng, 100));
+        else if (turn % 3 == 1)
+            put_piece(&bytes);
+        else
+            frame_put_hello(&bytes, &hello);
+        hello_done(&hello);
+        struct frame frame = only_frame(&bytes);
+        buf_init(&body, frame.body.len);
+        buf_put(&body, frame.body.data,
+                rng_permille(&rng, 300) ? rng_below(&rng, frame.body.len) : frame.body.len);
+        for (uint64_t flips = rng_below(&rng, 6); flips > 0 && body.len; flips--)
+            body.data[rng_below(&rng, body.len)] = (uint8_t)rng_next(&rng);
+        frame.body = buf_bytes(&body);
+        decode_anything(&frame);
+        buf_done(&body);
+    }
+    buf_done(&bytes);
+}
+
+/* A count that the body cannot hold is refused before room is made for it. */
+static void a_count_is_not_believed(void **state)
+{
+    struct buf bytes;
+    struct store_work *work;
+    buf_init(&bytes, 1000);
+    size_t begun = frame_begin(&bytes, FRAME_AHEAD);
+    buf_put_u32(&bytes, 0xffffffff);
+    frame_end(&bytes, begun);
+    struct frame frame = only_frame(&bytes);
+    assert_int_equal(frame_get_rows(&frame, &work, NULL), ERR_MALFORMED);
+    buf_done(&bytes);
+}
+
+/* ---- peers, watermark, history -------------------------------------------------- */
+
+static void a_peer_survives_its_note(void **state)
+{
+    struct peers peers = {0}, read = {0};
+    struct replica_id id = id_of(5);
+    struct peer *peer = peers_get(&peers, &id);
+    struct buf note;
+    buf_init(&note, 10000);
+    strcpy(peer->name, "kuzco");
+    strcpy(peer->ingress, "h:1");
+    peer->has_starts = true;
+    peer->told = 41;
+    peer->heard_wall_ms = 123456789;
+    starts_append(&peer->starts, (struct start){3, 4});
+    peer->clock = clock_with(5, 42, 6, 7);
+    peer_encode(peer, &note);
+    assert_int_equal(peer_decode(&read, buf_bytes(&note)), OK);
+    struct peer *back = peers_find(&read, &id);
+    assert_non_null(back);
+    assert_string_equal(back->name, "kuzco");
+    assert_int_equal(back->told, 41);
+    assert_int_equal(back->heard_wall_ms, 123456789);
+    assert_true(clock_equal(&back->clock, &peer->clock));
+    for (size_t n = 0; n < note.len; n++) {
+        struct peers none = {0};
+        assert_int_equal(peer_decode(&none, bytes_of(note.data, n)), ERR_DAMAGED);
+        peers_done(&none);
+    }
+    peers_done(&peers);
+    peers_done(&read);
+    buf_done(&note);
+}
+
+/* The watermark is what every replica expected back has; who left or was away too
+ * long does not hold it. */
+static void the_watermark_waits_for_the_expected(void **state)
+{
+    enum { FORGET = 1000 };
+    struct peers peers = {0};
+    struct clock own = clock_with(1, 100, 2, 50), mark = {0};
+    struct replica_id a = id_of(2), b = id_of(3);
+    struct peer *near = peers_get(&peers, &a), *away = peers_get(&peers, &b);
+    near->clock = clock_with(1, 90, 2, 50);
+    near->heard_wall_ms = 5000;
+    away->clock = clock_with(1, 10, 0, 0);
+    away->heard_wall_ms = 4000;
+
+    peers_watermark(&peers, &own, 5000, FORGET, &mark);
+    assert_int_equal(clock_get(&mark, &(struct replica_id){.b = {[0] = 1, [15] = 1}}), 10);
+    assert_int_equal(clock_get(&mark, &a), 0);
+    peers_watermark(&peers, &own, 5001, FORGET, &mark); /* a moment later it is forgotten */
+    assert_int_equal(clock_get(&mark, &(struct replica_id){.b = {[0] = 1, [15] = 1}}), 90);
+    assert_int_equal(clock_get(&mark, &a), 50);
+    peers_watermark(&peers, &own, 1000, FORGET, &mark); /* a clock set back forgets nobody */
+    assert_int_equal(clock_get(&mark, &(struct replica_id){.b = {[0] = 1, [15] = 1}}), 10);
+    away->left = true;
+    peers_watermark(&peers, &own, 5000, FORGET, &mark);
+    assert_int_equal(clock_get(&mark, &(struct replica_id){.b = {[0] = 1, [15] = 1}}), 90);
+    clock_done(&own);
+    clock_done(&mark);
+    peers_done(&peers);
+}
+
+/* Rows are kept for the promised time, and not much longer. */
+static void history_tells_what_is_old_enough(void **state)
+{
+    enum { SPAN = 3200 };
+    struct history history = {0};
+    struct clock clock = {0};
+    struct dot dot = dot_of(1, 0);
+    for (uint64_t now = 0; now <= 10000; now += 10) {
+        dot.counter = now + 1;
+        clock_raise(&clock, &dot);
+        history_sample(&history, now, SPAN, &clock);
+        const struct clock *old = history_older_than(&history, now, SPAN);
+        if (now < SPAN)
+            assert_null(old);
+        else
+            assert_in_range(now + 1 - clock_get(old, &dot.replica), SPAN, SPAN + 2 * SPAN / HISTORY_SAMPLES);
+    }
+    struct clock floor = clock_with(1, 9000, 0, 0);
+    assert_in_range(clock_get(history_next_above(&history, &floor), &dot.replica), 9001, 9200);
+    clock_done(&floor);
+    clock_done(&clock);
+    history_done(&history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hello_survives_the_wire),
+        cmocka_unit_test(rows_become_work),
+        cmocka_unit_test(a_piece_becomes_work),
+        cmocka_unit_test(half_a_frame_waits_for_the_rest),
+        cmocka_unit_test(bad_headers_are_refused_at_once),
+        cmocka_unit_test(a_flipped_bit_is_seen),
+        cmocka_unit_test(hostile_bodies_do_no_harm),
+        cmocka_unit_test(a_count_is_not_believed),
+        cmocka_unit_test(a_peer_survives_its_note),
+        cmocka_unit_test(the_watermark_waits_for_the_expected),
+        cmocka_unit_test(history_tells_what_is_old_enough),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
