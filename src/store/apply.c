@@ -83,7 +83,7 @@ static enum err apply_entry(struct store_txn *txn, const struct work_entry *entr
 
 static bool walking(const struct store_txn *txn)
 {
-    return txn->state.walk.phase != WALK_NONE && !WEAKENED(WALK_APPLIES);
+    return txn->state.walk.phase != WALK_NONE;
 }
 
 enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
@@ -99,6 +99,8 @@ enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
         return ERR_BEHIND;
     if (have >= work->to)
         return OK;
+    if (WEAKENED(EARLY))
+        clock_set(&txn->state.clock, &work->origin, work->to);
     for (size_t i = 0; i < work->count; i++) {
         const struct work_entry *entry = &work->entries[i];
         if (!replica_id_equal(&entry->dot.replica, &work->origin) || i >= work->to - work->from ||

@@ -182,8 +182,7 @@ static enum err finish(struct store_txn *txn)
 {
     struct state *state = &txn->state;
     clock_join(&state->clock, &state->walk.low);
-    if (!WEAKENED(FLOOR_CAP))
-        clock_meet(&state->walk.high, &state->clock);
+    clock_meet(&state->walk.high, &state->clock);
     clock_join(&state->floor, &state->walk.high);
     reset(&state->walk, WALK_NONE);
     bool more; /* what is left below the floor goes with later prunings */

@@ -253,8 +253,8 @@ enum err kit_send(struct store *from, struct store *to, const struct replica_id 
     assert_int_equal(row_scan_open(source, &at, &scan), OK);
     while (safe && work->rows.count < max && work->rows.to < top && row_scan_next(scan, &row) == OK &&
            replica_id_equal(&row.dot.replica, origin)) {
-        if (!check_floor && row.dot.counter != work->rows.to + 1)
-            work->rows.from = row.dot.counter - 1; /* only where the floor rule is off: rows are missing */
+        if (row.dot.counter != work->rows.to + 1)
+            break; /* only where the floor is not looked at: rows are gone */
         kit_add_row(work, source, &row);
         work->rows.to = row.dot.counter;
     }

@@ -90,6 +90,33 @@ static void a_token_from_the_future_is_behind(void **state)
     store_close(s);
 }
 
+/* The token of a key that is gone asks for the floor: what contexts forgot lies
+ * below it, and a node that lacks the delete may not act on that read. */
+static void a_token_of_nothing_asks_for_the_floor(void **state)
+{
+    struct store *a = kit_store(1), *b = kit_store(2);
+    assert_int_equal(kit_put(a, "k", "1", NULL, NULL), OK);
+    send_all(a, b, 1);
+    assert_int_equal(kit_delete(a, "k", NULL, NULL), OK);
+    struct clock all = clock_of(kit_dot(1, 2)), floor = {0};
+    assert_int_equal(kit_prune(a, &all), OK);
+    struct snapshot *snapshot;
+    struct record record = {0};
+    struct token token = {0};
+    assert_int_equal(snapshot_open(a, &snapshot), OK);
+    assert_int_equal(snapshot_record(snapshot, bytes_str("k"), &record), ERR_NOT_FOUND);
+    assert_int_equal(snapshot_clock(snapshot, NULL, &floor), OK);
+    token_of_read(&token, bytes_str("k"), &record, &floor);
+    snapshot_close(snapshot);
+
+    assert_int_equal(kit_put(b, "k", "2", &token, NULL), ERR_BEHIND);
+    assert_int_equal(kit_walk(b, a), OK);
+    assert_int_equal(kit_put(b, "k", "2", &token, NULL), OK);
+    assert_int_equal(kit_versions(b, "k"), 1);
+    token_done(&token), clock_done(&all), clock_done(&floor), record_done(&record);
+    store_close(a), store_close(b);
+}
+
 /* At MaxVersions a further sibling is refused; a delete is not. */
 static void versions_are_bounded(void **state)
 {
@@ -325,6 +352,56 @@ static void pieces_must_fit(void **state)
         assert_int_equal(kit_walk_piece(b, a, 1), OK);
     assert_int_equal(kit_clock(b, 1), 2);
     store_close(a), store_close(b), store_close(old);
+}
+
+/* The floor that a walk ends with is never above the clock that it ends with:
+ * the first piece's source had seen less than the last one's has forgotten. */
+static void a_walk_does_not_forget_what_it_does_not_claim(void **state)
+{
+    struct store *a = kit_store(1), *early = kit_store(3), *b = kit_store(2);
+    assert_int_equal(kit_put(a, "a", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(a, "b", "1", NULL, NULL), OK);
+    send_all(a, early, 1);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(kit_put(a, "a", "2", NULL, NULL), OK);
+    struct clock floor = clock_of(kit_dot(1, 5));
+    assert_int_equal(kit_prune(a, &floor), OK);
+    assert_int_equal(kit_walk_start(b), OK);
+    assert_int_equal(kit_walk_piece(b, early, 1), OK);
+
+    while (kit_walking(b))
+        assert_int_equal(kit_walk_piece(b, a, 5), OK);
+
+    assert_int_equal(kit_clock(b, 1), 2);
+    assert_int_equal(kit_floor(b, 1), 2);
+    clock_done(&floor);
+    store_close(a), store_close(early), store_close(b);
+}
+
+/* Rows of another peer are refused during a walk: a key walked already would
+ * take a version whose deletion only the source knew, by a context forgotten. */
+static void a_walking_store_takes_no_rows(void **state)
+{
+    struct store *a = kit_store(1), *source = kit_store(2), *b = kit_store(3);
+    assert_int_equal(kit_put(a, "a", "1", NULL, NULL), OK);
+    send_all(a, source, 1);
+    assert_int_equal(kit_delete(source, "a", NULL, NULL), OK);
+    assert_int_equal(kit_put(source, "z", "1", NULL, NULL), OK);
+    struct clock floor = {0};
+    clock_raise(&floor, &(struct dot){kit_id(1), 1}), clock_raise(&floor, &(struct dot){kit_id(2), 2});
+    assert_int_equal(kit_prune(source, &floor), OK);
+    assert_int_equal(kit_walk_start(b), OK);
+    assert_int_equal(kit_walk_piece(b, source, 1), OK);
+
+    struct replica_id one = kit_id(1);
+    assert_int_equal(kit_send(a, b, &one, 10, true), ERR_WALKING);
+    while (kit_walking(b))
+        assert_int_equal(kit_walk_piece(b, source, 5), OK);
+
+    assert_int_equal(kit_versions(b, "a"), 0);
+    assert_int_equal(kit_clock(b, 2), 2);
+    clock_done(&floor);
+    store_close(a), store_close(source), store_close(b);
 }
 
 /* ---- pruning ----------------------------------------------------------------- */
@@ -619,6 +696,7 @@ int main(void)
         cmocka_unit_test(deleting_nothing_writes_nothing),
         cmocka_unit_test(a_token_removes_what_it_saw),
         cmocka_unit_test(a_token_from_the_future_is_behind),
+        cmocka_unit_test(a_token_of_nothing_asks_for_the_floor),
         cmocka_unit_test(versions_are_bounded),
         cmocka_unit_test(key_lengths_are_bounded),
         cmocka_unit_test(a_snapshot_does_not_see_later_writes),
@@ -630,6 +708,8 @@ int main(void)
         cmocka_unit_test(a_walk_makes_the_receiver_equal),
         cmocka_unit_test(a_walking_store_hides_what_it_has_not_reached),
         cmocka_unit_test(pieces_must_fit),
+        cmocka_unit_test(a_walk_does_not_forget_what_it_does_not_claim),
+        cmocka_unit_test(a_walking_store_takes_no_rows),
         cmocka_unit_test(a_pruned_delete_costs_nothing),
         cmocka_unit_test(pruning_is_bounded),
         cmocka_unit_test(a_copied_file_takes_a_new_id),
