@@ -373,6 +373,25 @@ static void a_short_split_heals(void **state)
     with_seeds(short_split, &swim_profile_lan);
 }
 
+/* Of two, each is the other's only hope: a ping within 5 s, an exchange that both
+ * contradict, and the next a second later. */
+static void pair_split(struct swim_net *net)
+{
+    swim_net_form(net, 2);
+    swim_net_cut(net, 0, 1, true);
+    ASSERT(net, swim_net_until(net, 1, 2, MEMBER_DEAD, 60000) != NEVER);
+    swim_net_run(net, 60000);
+
+    swim_net_cut(net, 0, 1, false);
+
+    ASSERT(net, swim_net_until(net, 3, 3, MEMBER_ALIVE, 6100) != NEVER);
+}
+
+static void a_pair_finds_together(void **state)
+{
+    with_seeds(pair_split, &swim_profile_lan);
+}
+
 /* --- blocking --- */
 
 /* A blocked member is neither taken nor answered, whoever speaks of it. */
@@ -434,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_member_may_come_back_at_a_new_address),
         cmocka_unit_test(a_split_heals),
         cmocka_unit_test(a_short_split_heals),
+        cmocka_unit_test(a_pair_finds_together),
         cmocka_unit_test(a_blocked_member_stays_out),
         cmocka_unit_test(a_seed_repeats_its_run),
     };
