@@ -78,14 +78,9 @@ void swim_streams_done(struct swim *s)
 static void finish(struct swim *s, struct stream *stream, enum err err, struct bytes text, size_t others)
 {
     effects_stream_close(s->out, stream->id);
-    enum stream_role role = stream->role;
-    uint64_t ticket = stream->ticket;
-    struct addr peer = stream->peer;
-    if (role == ROLE_JOIN)
-        swim_tell_join(s, ticket, err, text, others);
+    if (stream->role == ROLE_JOIN)
+        swim_tell_join(s, stream->ticket, err, text, others);
     drop(s, stream);
-    if (role == ROLE_HEAL && err == OK)
-        swim_heal_exchanged(s, &peer);
 }
 
 static void fail(struct swim *s, struct stream *stream, enum err err)

@@ -3,8 +3,8 @@
  * was declared dead stays in a bounded list, and one of the list is pinged, by
  * name, every few probe intervals. If it answers, both sides exchange all they know.
  *
- * The first exchange tells each side that the other thinks it dead, which both
- * refute; a second one, soon after, brings the new incarnations across. */
+ * One exchange is enough: those whom the other side has forgotten are new to it;
+ * those whom it holds for dead hear so, contradict, and gossip that to the dead. */
 #include "swim_state.h"
 
 #include "mem.h"
@@ -28,9 +28,9 @@ void swim_lost_remove(struct swim *s, struct bytes name)
     }
 }
 
-static void try_again_after(struct swim *s, uint64_t probes)
+static void try_later(struct swim *s)
 {
-    timers_set(&s->timers, &s->heal_timer, s->now + probes * s->profile->probe_interval_ms);
+    timers_set(&s->timers, &s->heal_timer, s->now + SWIM_HEAL_PROBES * s->profile->probe_interval_ms);
 }
 
 void swim_lost_add(struct swim *s, const struct member *member)
@@ -42,7 +42,7 @@ void swim_lost_add(struct swim *s, const struct member *member)
         .name = bytes_of(mem_copy(member->name.data, member->name.len), member->name.len),
         .addr = member->addr};
     if (!timer_is_set(&s->heal_timer))
-        try_again_after(s, SWIM_HEAL_PROBES);
+        try_later(s);
 }
 
 void swim_lost_done(struct swim *s)
@@ -56,17 +56,10 @@ void swim_heal_tick(struct swim *s)
     if (s->lost_count == 0 || s->leaving)
         return;
     swim_ping_lost(s, &s->lost[rng_below(&s->rng, s->lost_count)]);
-    try_again_after(s, SWIM_HEAL_PROBES);
+    try_later(s);
 }
 
 void swim_heal_answered(struct swim *s, const struct addr *at)
 {
-    swim_stream_open(s, ROLE_HEAL, at, 0, NULL);
-}
-
-void swim_heal_exchanged(struct swim *s, const struct addr *with)
-{
-    for (size_t i = 0; i < s->lost_count; i++)
-        if (addr_equal(&s->lost[i].addr, with))
-            try_again_after(s, 1);
+    swim_stream_open(s, ROLE_SYNC, at, 0, NULL);
 }

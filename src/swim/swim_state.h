@@ -175,11 +175,10 @@ void swim_lost_add(struct swim *s, const struct member *member);
 void swim_lost_remove(struct swim *s, struct bytes name);
 void swim_heal_tick(struct swim *s);
 void swim_heal_answered(struct swim *s, const struct addr *at);
-void swim_heal_exchanged(struct swim *s, const struct addr *with);
 void swim_lost_done(struct swim *s);
 
 /* exchange.c: streams */
-enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_HEAL, ROLE_PING };
+enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING };
 bool swim_stream_open(struct swim *s, enum stream_role role, const struct addr *to, uint64_t ticket,
                       uint64_t *ret_stream);
 void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq, uint64_t lifetime_ms);
