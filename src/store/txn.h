@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 /* Bytes of one encoded record: its versions together. */
-enum { RECORD_BYTES_MAX = 1 << 30 };
+enum { RECORD_BYTES_MAX = VALUE_MAX + (16 << 20) }; /* it has to fit into one frame of replication */
 
 struct store {
     struct engine *engine;
