@@ -1,6 +1,6 @@
 /* store/lmdb: the engine on a real file: what it refuses, what it survives, and
  * what a full disk does to it. The laws that every engine keeps are in
- * tests/prop/test_engines_agree.c. */
+ * tests/prop/engine_law.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
