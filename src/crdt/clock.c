@@ -101,6 +101,14 @@ void clock_join(struct clock *to, const struct clock *other)
         clock_raise(to, &other->entries[i]);
 }
 
+bool clock_join_fits(const struct clock *a, const struct clock *b)
+{
+    size_t count = a->count;
+    for (size_t i = 0; i < b->count; i++)
+        count += clock_get(a, &b->entries[i].replica) == 0;
+    return count <= CLOCK_REPLICAS_MAX;
+}
+
 void clock_meet(struct clock *to, const struct clock *other)
 {
     size_t kept = 0;

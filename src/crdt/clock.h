@@ -25,6 +25,8 @@ void clock_set(struct clock *c, const struct replica_id *id, uint64_t counter); 
 void clock_raise(struct clock *c, const struct dot *dot);                       /* pointwise maximum */
 
 void clock_join(struct clock *to, const struct clock *other); /* pointwise maximum */
+/* True when the join of both would still decode (CLOCK_REPLICAS_MAX). */
+bool clock_join_fits(const struct clock *a, const struct clock *b);
 void clock_meet(struct clock *to, const struct clock *other); /* pointwise minimum, absent = 0 */
 
 bool clock_covers_dot(const struct clock *c, const struct dot *dot);

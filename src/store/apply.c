@@ -99,6 +99,8 @@ enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
         return ERR_BEHIND;
     if (have >= work->to)
         return OK;
+    if (have == 0 && txn->state.clock.count >= CLOCK_REPLICAS_MAX)
+        return ERR_TOO_LARGE;
     if (WEAKENED(EARLY))
         clock_set(&txn->state.clock, &work->origin, work->to);
     for (size_t i = 0; i < work->count; i++) {

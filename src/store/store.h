@@ -190,7 +190,8 @@ struct rows_work {
 };
 /* WORK_ROWS: ERR_BEHIND (own clock[origin] < from), ERR_WALKING, ERR_MALFORMED (a
  * counter missing, a record that does not decode or does not include its row),
- * ERR_DAMAGED (a record of ours). Rows before the bad one are applied and the
+ * ERR_DAMAGED (a record of ours), ERR_TOO_LARGE (more replicas or versions than
+ * their limits). Rows before the bad one are applied and the
  * clock stands at the last of them. Rows at or below the clock are skipped.
  * A record that knows operations of ours above our own clock: ERR_REFUSED, as
  * this store needs a new id before it may hear of them.

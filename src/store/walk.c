@@ -57,6 +57,9 @@ static enum err check_source(const struct store_txn *txn, const struct rows_work
         return ERR_REFUSED;
     if (!clock_covers(&work->source_clock, &work->source_floor))
         return ERR_MALFORMED;
+    if (!clock_join_fits(&walk->last, &work->source_clock) ||
+        !clock_join_fits(&txn->state.clock, &work->source_clock))
+        return ERR_TOO_LARGE;
     return OK;
 }
 

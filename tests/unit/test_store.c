@@ -404,6 +404,23 @@ static void a_walking_store_takes_no_rows(void **state)
     store_close(a), store_close(source), store_close(b);
 }
 
+/* A clock takes no more replicas than decoding takes: a walk that brings too many is refused. */
+static void replicas_are_bounded(void **state)
+{
+    struct store *s = kit_store(9000);
+    assert_int_equal(kit_put(s, "a", "1", NULL, NULL), OK);
+    for (unsigned replicas = CLOCK_REPLICAS_MAX - 1; replicas <= CLOCK_REPLICAS_MAX; replicas++) {
+        assert_int_equal(kit_walk_start(s), OK);
+        struct store_work *work = kit_rows_work(WORK_WALK_PIECE);
+        work->rows.serial = replicas - CLOCK_REPLICAS_MAX + 2;
+        work->rows.last = true;
+        for (unsigned i = 0; i < replicas; i++)
+            clock_raise(&work->rows.source_clock, &(struct dot){kit_id(i), 1});
+        assert_int_equal(kit_do(s, work), replicas < CLOCK_REPLICAS_MAX ? OK : ERR_TOO_LARGE);
+    }
+    store_close(s);
+}
+
 /* ---- pruning ----------------------------------------------------------------- */
 
 /* Below the floor a deleted key occupies nothing. */
@@ -710,6 +727,7 @@ int main(void)
         cmocka_unit_test(pieces_must_fit),
         cmocka_unit_test(a_walk_does_not_forget_what_it_does_not_claim),
         cmocka_unit_test(a_walking_store_takes_no_rows),
+        cmocka_unit_test(replicas_are_bounded),
         cmocka_unit_test(a_pruned_delete_costs_nothing),
         cmocka_unit_test(pruning_is_bounded),
         cmocka_unit_test(a_copied_file_takes_a_new_id),
