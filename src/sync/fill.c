@@ -257,6 +257,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct store_work 
     if (was_walking && !sync_walking(s)) {
         if (work->kind == WORK_WALK_ROWS) {
             s->count.walks_finished++;
+            s->rows_below_floor = true;
             effects_notice(out, NOTICE_INFO, "event=walk_finished");
         }
         take_rows_again(s, time, out);

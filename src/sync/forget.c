@@ -44,14 +44,16 @@ void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
     struct clock floor = {0};
     s->prune_at_ms = time.now_ms +
                      (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);
-    if (target(s, time, &floor))
-        prune_to(s, &floor, out);
+    if (target(s, time, &floor) || s->rows_below_floor)
+        prune_to(s, &floor, out); /* also removes what a walk left below the floor that it raised */
+    s->rows_below_floor = false;
     clock_done(&floor);
 }
 
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
 {
     s->pruning = false;
+    s->rows_below_floor = work->err != OK;
     if (work->err == OK && work->prune.more)
         prune_to(s, &work->prune.floor, out);
     else

@@ -76,7 +76,8 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .store = store,
                        .rng = config->rng,
                        .started_ms = now_ms,
-                       .alone_since_ms = now_ms};
+                       .alone_since_ms = now_ms,
+                       .rows_below_floor = true};
     snprintf(s->name, sizeof s->name, "%s", config->name);
     snprintf(s->label, sizeof s->label, "%s", config->label);
     snprintf(s->ingress, sizeof s->ingress, "%s", config->ingress);

@@ -106,6 +106,7 @@ struct sync {
 
     struct history history; /* forget.c */
     bool pruning;
+    bool rows_below_floor; /* perhaps: a walk raises the floor faster than it removes rows */
     uint64_t prune_at_ms, ahead_at_ms, notes_at_ms, think_at_ms, alone_since_ms;
     uint64_t ahead_digest; /* of the rows ahead at the last look */
     struct sync_count count;
