@@ -83,6 +83,10 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
+    def cpu_seconds(self):
+        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def rss_mb(self):
         for line in open(f"/proc/{self.process.pid}/status"):
             if line.startswith("VmRSS:"):
@@ -163,29 +167,35 @@ class Bench:
         command = [str(self.load_binary), "-d", str(self.seconds), *options, f"127.0.0.1:{server.port}", path]
         if core is not None:
             command = ["taskset", "-c", str(core)] + command
+        cpu_before = server.cpu_seconds()
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode != 0:
             sys.exit(f"bench: {server.name}: {run.stdout}{run.stderr}")
-        return json.loads(run.stdout)
+        result = json.loads(run.stdout)
+        result["cpu_us"] = (server.cpu_seconds() - cpu_before) * 1e6 / result["sent"]
+        return result
 
     def in_turns(self, ours, theirs):
-        """Both by turns; the medians of their rates and of their p99."""
+        """Both by turns; the medians of their rates, p99 and CPU time per request."""
         results = ([], [])
         for _ in range(self.rounds):
             results[0].append(ours())
             results[1].append(theirs())
         return [(statistics.median(r["per_second"] for r in side),
-                 statistics.median(r["us"]["p99"] for r in side) / 1000) for side in results]
+                 statistics.median(r["us"]["p99"] for r in side) / 1000,
+                 statistics.median(r["cpu_us"] for r in side)) for side in results]
 
     def add(self, name, here, beside, ratio, wanted, good):
         self.rows.append((name, here, beside, ratio, wanted, "yes" if good else "**no**"))
         print(f"{name}: {here}; {beside}; {ratio}; wanted {wanted}: {'yes' if good else 'NO'}", flush=True)
 
     def add_pair(self, name, pair, other, wanted):
-        (rate, p99), (other_rate, other_p99) = pair
-        ratio = rate / other_rate
-        self.add(name, f"{rate:,.0f}/s, p99 {p99:.1f} ms", f"{other}: {other_rate:,.0f}/s, p99 {other_p99:.1f} ms",
-                 f"{ratio:.2f}", f"at least {wanted}", ratio >= wanted)
+        def figures(rate, p99, cpu):
+            return f"{rate:,.0f}/s, p99 {p99:.1f} ms, {cpu:.1f} us of CPU each"
+
+        ratio = pair[0][0] / pair[1][0]
+        self.add(name, figures(*pair[0]), f"{other}: {figures(*pair[1])}", f"{ratio:.2f}", f"at least {wanted}",
+                 ratio >= wanted)
 
     # ---- the comparisons -----------------------------------------------------
 

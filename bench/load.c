@@ -357,15 +357,17 @@ static void print_result(const struct run *run)
     uint64_t end = run->options.requests ? run->last_us : run->stop_us;
     double seconds = (double)(end - run->count_from_us) / 1e6;
     const struct histogram *h = &run->latency;
-    printf("{\"requests\": %llu, \"errors\": %llu, \"unexpected\": %llu, \"seconds\": %.3f, \"per_second\": "
+    printf("{\"requests\": %llu, \"sent\": %llu, \"errors\": %llu, \"unexpected\": %llu, \"seconds\": %.3f, "
+           "\"per_second\": "
            "%.1f, "
            "\"bytes\": %llu, \"us\": {\"p50\": %llu, \"p90\": %llu, \"p99\": %llu, \"p99.9\": %llu, \"max\": "
            "%llu}}\n",
-           (unsigned long long)run->answers, (unsigned long long)run->errors,
-           (unsigned long long)run->unexpected, seconds, seconds > 0 ? (double)run->answers / seconds : 0.0,
-           (unsigned long long)run->bytes, (unsigned long long)histogram_at(h, 0.5),
-           (unsigned long long)histogram_at(h, 0.9), (unsigned long long)histogram_at(h, 0.99),
-           (unsigned long long)histogram_at(h, 0.999), (unsigned long long)h->max_us);
+           (unsigned long long)run->answers, (unsigned long long)run->started,
+           (unsigned long long)run->errors, (unsigned long long)run->unexpected, seconds,
+           seconds > 0 ? (double)run->answers / seconds : 0.0, (unsigned long long)run->bytes,
+           (unsigned long long)histogram_at(h, 0.5), (unsigned long long)histogram_at(h, 0.9),
+           (unsigned long long)histogram_at(h, 0.99), (unsigned long long)histogram_at(h, 0.999),
+           (unsigned long long)h->max_us);
     if (run->unexpected)
         fprintf(stderr, "unexpected answer: %s\n", run->first_unexpected);
 }
