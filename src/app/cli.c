@@ -1,6 +1,10 @@
 #include "cli.h"
 
+#include "check.h"
+#include "machine.h"
+
 #include <getopt.h>
+#include <stdlib.h>
 
 const char cli_help[] = "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
                         "\n"
@@ -73,4 +77,24 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
 void cli_done(struct cli *cli)
 {
     config_list_done(&cli->join);
+}
+
+enum err cli_config(const struct cli *cli, struct config *ret, struct buf *why)
+{
+    struct config config;
+    struct machine machine;
+    char *path = NULL;
+    enum err err = config_load(&config, cli->config_path, &path, why);
+    if (err != OK)
+        return err;
+    machine_describe(&machine);
+    err = config_fill_defaults(&config, &machine, why);
+    for (size_t i = 0; err == OK && i < cli->join.count; i++)
+        CHECK(config_add_peer(&config.peering.join, bytes_str(cli->join.texts[i])) == OK); /* was parsed */
+    if (err == OK)
+        *ret = config;
+    else
+        config_done(&config);
+    free(path);
+    return err;
 }

@@ -16,6 +16,11 @@ struct cli {
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why) MUST_USE;
 void cli_done(struct cli *cli);
 
+/* The configuration that this command line asks for, read now: of its file or of
+ * the first that is found, with the machine's defaults, and its peers joined to
+ * those of the file. On failure one line in why, and ret needs no config_done. */
+enum err cli_config(const struct cli *cli, struct config *ret, struct buf *why) MUST_USE;
+
 extern const char cli_help[];
 
 #endif

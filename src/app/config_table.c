@@ -360,3 +360,49 @@ void setting_done(const struct setting *s, struct config *config)
         break;
     }
 }
+
+static bool texts_equal(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool lists_equal(const struct config_list *a, const struct config_list *b)
+{
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++)
+        equal = texts_equal(a->texts[i], b->texts[i]);
+    return equal;
+}
+
+bool setting_equal(const struct setting *s, const struct config *a, const struct config *b)
+{
+    const void *x = (const char *)a + s->offset, *y = (const char *)b + s->offset;
+    const struct config_endpoint *end_x = x, *end_y = y;
+    switch (s->kind) {
+    case SETTING_LABEL:
+    case SETTING_PATH:
+    case SETTING_ADDRESS:
+        return texts_equal(*(char *const *)x, *(char *const *)y);
+    case SETTING_ENDPOINT:
+        return texts_equal(end_x->host, end_y->host) && end_x->port == end_y->port;
+    case SETTING_PEERS:
+    case SETTING_NAMES:
+    case SETTING_ORIGINS:
+        return lists_equal(x, y);
+    case SETTING_PORT:
+        return *(const uint16_t *)x == *(const uint16_t *)y;
+    case SETTING_NEXT_PORT:
+    case SETTING_COMPRESSION:
+        return *(const int32_t *)x == *(const int32_t *)y;
+    case SETTING_COUNT:
+    case SETTING_SIZE:
+    case SETTING_DURATION:
+        return *(const uint64_t *)x == *(const uint64_t *)y;
+    case SETTING_CHOICE:
+        return *(const unsigned *)x == *(const unsigned *)y;
+    case SETTING_LATER:
+    case SETTING_LATER_LIST:
+        return true; /* empty, both */
+    }
+    return true;
+}

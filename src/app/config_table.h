@@ -51,6 +51,8 @@ enum err setting_set(const struct setting *setting, struct config *config, struc
                      struct buf *why) MUST_USE;
 /* Appends "must be ..". */
 void setting_explain(const struct setting *setting, struct buf *why);
+/* Both say the same. */
+bool setting_equal(const struct setting *setting, const struct config *a, const struct config *b);
 /* Frees what it owns. */
 void setting_done(const struct setting *setting, struct config *config);
 

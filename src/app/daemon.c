@@ -1,9 +1,398 @@
 #include "daemon.h"
 
-#include "cli.h"
+#include "check.h"
+#include "daemon_state.h"
+#include "engine_lmdb.h"
+#include "mem.h"
 
-int daemon_run(const struct config *config)
+#include <arpa/inet.h>
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ENDPOINT_TEXT_MAX = 320,
+    /* Works of clients are bounded by the API's connections and bodies, those of
+     * peers by the links; beyond these, what is full is the disk's patience. */
+    COMMIT_WORKS_MAX = 1 << 16,
+    COMMIT_PEER_BYTES_MAX = 256 << 20,
+    ACCEPTED_MAX = 1024,
+    /* Of the five seconds that a stop may take: requests in flight, and the goodbye
+     * beside them; what follows is short. */
+    HTTP_STOP_MS = 2500,
+    GOODBYE_MS = 2500,
+    SPARE_DESCRIPTORS = 64, /* store, log, listeners, event loops: fewer, in truth */
+};
+
+/* ---- what the parts need of the system ------------------------------------------ */
+
+static uint64_t wall_ms(void)
 {
-    log_error("event=start_refused reason=%s", "this build has no server yet");
-    return EXIT_CODE_REFUSED;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void random_bytes(void *out, size_t n)
+{
+    CHECK(n <= 256); /* so much the system gives whole */
+    ssize_t got;
+    do
+        got = getrandom(out, n, 0);
+    while (got < 0 && errno == EINTR);
+    CHECK(got == (ssize_t)n);
+}
+
+static void on_check_failure(const char *condition, const char *file, int line)
+{
+    log_error("event=bug check=%s file=%s line=%d next=\"aborts; what was acknowledged is on disk\"",
+              condition, file, line);
+}
+
+static void prepare_process(const struct config *config)
+{
+    struct rlimit limit;
+    check_on_failure(on_check_failure);
+    log_set_level(config->server.log_level);
+    log_set_format(config->server.log_format);
+    /* Each thread that allocates would have an arena of its own, and memory freed
+     * in one is of no use to the others. */
+    mallopt(M_ARENA_MAX, 2);
+    signal(SIGPIPE, SIG_IGN);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t wanted = config->api.connections_max + ACCEPTED_MAX + SPARE_DESCRIPTORS;
+    if (limit.rlim_cur < wanted)
+        log_warn("event=few_descriptors limit=%llu wanted=%llu next=\"connections wait at the limit\"",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
+
+static char *endpoint_text(const char *host, uint16_t port, char out[ENDPOINT_TEXT_MAX])
+{
+    bool v6 = strchr(host, ':') != NULL;
+    snprintf(out, ENDPOINT_TEXT_MAX, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    return out;
+}
+
+/* ---- the store -------------------------------------------------------------------- */
+
+static enum err open_store(struct daemon *d, struct buf *why)
+{
+    const struct config *config = d->config;
+    struct lmdb_options lmdb = {.bytes_max = config->server.store_bytes_max};
+    struct engine *engine;
+    struct buf identity;
+    uint8_t id[REPLICA_ID_SIZE];
+    bool reidentified;
+    buf_init(&identity, 256);
+    enum err err = lmdb_engine_open(config->server.db_path, &lmdb, &engine, &identity, why);
+    if (err == OK) {
+        struct store_options options = {.file_identity = buf_bytes(&identity),
+                                        .wall_ms = wall_ms(),
+                                        .skew_max_ms = config->peering.clock_skew_max_ms,
+                                        .versions_max = config->server.versions_max};
+        random_bytes(id, sizeof id);
+        options.fresh_id = replica_id_of_random(id);
+        random_bytes(&options.start_random, sizeof options.start_random);
+        struct buf problem;
+        buf_init(&problem, 4096);
+        err = store_open(engine, &options, &d->store, &reidentified, &problem);
+        if (err != OK)
+            buf_put_format(why, "cannot open the store %s: %.*s", config->server.db_path, (int)problem.len,
+                           (const char *)problem.data);
+        buf_done(&problem);
+    }
+    buf_done(&identity);
+    if (err == OK && reidentified)
+        log_warn(
+            "event=store_reidentified store=%s next=\"goes on as a new replica with the old one's data\"",
+            config->server.db_path);
+    return err;
+}
+
+/* From the committer's thread, after each commit. */
+static void on_commit(void *ctx)
+{
+    struct daemon *d = ctx;
+    cluster_store_changed(d->cluster);
+    struct http *http = atomic_load(&d->http);
+    if (http)
+        http_on_commit(http);
+}
+
+static void start_committer(struct daemon *d)
+{
+    struct committer_options options = {.works_max = COMMIT_WORKS_MAX,
+                                        .bytes_max = d->config->api.bodies_bytes_max + COMMIT_PEER_BYTES_MAX,
+                                        .wall_ms = wall_ms,
+                                        .on_commit = on_commit,
+                                        .ctx = d};
+    d->committer = committer_new(d->store, &options);
+}
+
+/* ---- the cluster ------------------------------------------------------------------ */
+
+static enum err bind_cluster(struct daemon *d, struct buf *why)
+{
+    const struct config *config = d->config;
+    struct cluster_options options = {.bind_address = config->peering.bind_address,
+                                      .gossip_port = config->peering.bind_port,
+                                      .replication_port = (uint16_t)config->peering.replication_port,
+                                      .accepted_max = ACCEPTED_MAX,
+                                      .log = log_notice};
+    return cluster_open(&options, &d->cluster, why);
+}
+
+static struct addr advertised(const struct config *config)
+{
+    struct addr addr = {.port = config->peering.advertise_port};
+    if (inet_pton(AF_INET, config->peering.advertise_address, addr.ip) == 1)
+        addr.len = 4;
+    else if (inet_pton(AF_INET6, config->peering.advertise_address, addr.ip) == 1)
+        addr.len = 16;
+    CHECK(addr.len > 0); /* the configuration takes addresses only */
+    return addr;
+}
+
+static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
+{
+    static const struct swim_profile *const profiles[] = {
+        [PROFILE_LAN] = &swim_profile_lan,
+        [PROFILE_WAN] = &swim_profile_wan,
+        [PROFILE_LOCAL] = &swim_profile_local,
+    };
+    const struct config *config = d->config;
+    const struct config_endpoint *ingress = &config->peering.federation.api_ingress;
+    char ingress_text[ENDPOINT_TEXT_MAX];
+    struct node_config node = {
+        .name = config->peering.name,
+        .federation_name = config->peering.federation.node_name,
+        .ingress = endpoint_text(ingress->host,
+                                 ingress->port ? ingress->port : cluster_replication_port(d->cluster),
+                                 ingress_text),
+        .advertise = advertised(config),
+        .profile = profiles[config->peering.profile],
+        .join = (const char *const *)config->peering.join.texts,
+        .join_count = config->peering.join.count,
+        .rejoin = rejoin,
+        .block = (const char *const *)config->peering.block.texts,
+        .block_count = config->peering.block.count,
+        .forget_after_ms = config->peering.forget_after_ms,
+        .history_ms = config->server.history_ms,
+        .history_max_bytes = config->server.history_bytes_max,
+        .skew_max_ms = config->peering.clock_skew_max_ms,
+        .value_max = config->api.value_bytes_max,
+        .world_counters = daemon_counters,
+        .world_ctx = d,
+    };
+    random_bytes(node.rng.s, sizeof node.rng.s);
+    enum err err = cluster_start(d->cluster, &node, d->store, d->committer);
+    if (err != OK)
+        buf_put_format(why, "cannot read the store %s: %s", config->server.db_path, err_text(err));
+    return err;
+}
+
+/* ---- the API ---------------------------------------------------------------------- */
+
+static enum err submit(void *ctx, struct store_work *work)
+{
+    struct daemon *d = ctx;
+    return committer_submit(d->committer, work);
+}
+
+static enum err request(void *ctx, enum node_request request, const char *const *names, size_t name_count,
+                        void (*done)(void *done_ctx, struct node_reply *reply), void *done_ctx)
+{
+    struct daemon *d = ctx;
+    return cluster_request(d->cluster, request, names, name_count, done, done_ctx);
+}
+
+static uint64_t backend_wall_ms(void *ctx)
+{
+    return wall_ms();
+}
+
+static void backend_log(void *ctx, enum notice_level level, const char *line)
+{
+    log_notice(level, bytes_str(line));
+}
+
+static enum err listen_api(struct daemon *d, struct buf *why)
+{
+    char bind[ENDPOINT_TEXT_MAX];
+    const struct config_endpoint *endpoint = &d->config->api.bind;
+    return listener_open(endpoint_text(endpoint->host, endpoint->port, bind), &d->api, why);
+}
+
+static enum err start_api(struct daemon *d, struct buf *why)
+{
+    const struct config *config = d->config;
+    char bind[ENDPOINT_TEXT_MAX];
+    struct http_options options = {
+        .bind = endpoint_text(config->api.bind.host, config->api.bind.port, bind),
+        .listener = &d->api,
+        .threads = (unsigned)config->api.threads,
+        .connections_max = (unsigned)config->api.connections_max,
+        .value_max = config->api.value_bytes_max,
+        .bodies_max = config->api.bodies_bytes_max,
+        .request_timeout_ms = config->api.request_timeout_ms,
+        .slow_request_ms = config->server.slow_request_ms,
+        .allowed_origins = (const char *const *)config->api.allowed_origins.texts,
+        .allowed_origin_count = config->api.allowed_origins.count,
+    };
+    struct http_backend backend = {.ctx = d,
+                                   .store = d->store,
+                                   .submit = submit,
+                                   .request = request,
+                                   .wall_ms = backend_wall_ms,
+                                   .log = backend_log};
+    struct http *http;
+    enum err err = http_start(&options, &backend, &http, why);
+    d->api.fd = -1;
+    if (err == OK)
+        atomic_store(&d->http, http);
+    return err;
+}
+
+/* ---- start and stop --------------------------------------------------------------- */
+
+/* All ports first: they are what is most often in the way, and the store is
+ * written to by its mere opening. */
+static enum err start(struct daemon *d, bool rejoin, struct buf *why)
+{
+    enum err err = listen_api(d, why);
+    if (err == OK)
+        err = bind_cluster(d, why);
+    if (err == OK)
+        err = open_store(d, why);
+    if (err != OK)
+        return err;
+    start_committer(d);
+    err = start_cluster(d, rejoin, why);
+    if (err == OK)
+        err = start_api(d, why);
+    return err;
+}
+
+static void on_goodbye(void *ctx, struct node_reply *reply)
+{
+    struct goodbye *goodbye = ctx;
+    node_reply_free(reply);
+    pthread_mutex_lock(&goodbye->lock);
+    goodbye->done = true;
+    pthread_cond_signal(&goodbye->told);
+    pthread_mutex_unlock(&goodbye->lock);
+}
+
+static void wait_goodbye(struct goodbye *goodbye, const struct timespec *until)
+{
+    pthread_mutex_lock(&goodbye->lock);
+    while (!goodbye->done &&
+           pthread_cond_clockwait(&goodbye->told, &goodbye->lock, CLOCK_MONOTONIC, until) == 0)
+        ;
+    pthread_mutex_unlock(&goodbye->lock);
+}
+
+/* Answers what is in flight, while the goodbye spreads. */
+static void quiesce(struct daemon *d)
+{
+    struct timespec until;
+    struct http *http = atomic_load(&d->http);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += GOODBYE_MS / 1000;
+    http_quiesce(http);
+    bool asked = cluster_request(d->cluster, NODE_REQUEST_SHUTDOWN, NULL, 0, on_goodbye, &d->goodbye) == OK;
+    http_stop(http, HTTP_STOP_MS);
+    if (asked)
+        wait_goodbye(&d->goodbye, &until);
+}
+
+/* Of what has been started, whatever it is. True when all of it ended. */
+static bool stop(struct daemon *d)
+{
+    struct http *http = atomic_load(&d->http);
+    if (d->committer)
+        committer_stop(d->committer);
+    bool ended = !d->cluster || cluster_stop(d->cluster);
+    http_free(http); /* all that it asked for has come back now */
+    cluster_free(d->cluster);
+    committer_free(d->committer);
+    if (d->store)
+        store_close(d->store);
+    if (d->api.fd >= 0)
+        close(d->api.fd);
+    return ended;
+}
+
+static void log_ready(struct daemon *d)
+{
+    const struct config *config = d->config;
+    const char *bind = config->peering.bind_address, *api = http_address(atomic_load(&d->http));
+    char url[ENDPOINT_TEXT_MAX + 32], gossip[ENDPOINT_TEXT_MAX], replication[ENDPOINT_TEXT_MAX];
+    char uuid[REPLICA_ID_TEXT] = "";
+    struct snapshot *snapshot;
+    struct identity identity = {0};
+    if (snapshot_open(d->store, &snapshot) == OK) {
+        if (snapshot_identity(snapshot, &identity) == OK) {
+            replica_id_text(&identity.id, uuid);
+            identity_done(&identity);
+        }
+        snapshot_close(snapshot);
+    }
+    char *path = realpath(config->server.db_path, NULL);
+    snprintf(url, sizeof url, "http://%s%s", api[0] == ':' ? "0.0.0.0" : "", api);
+    log_info("event=ready api=%s store=%s gossip=%s replication=%s name=%s replica=%s version=%s", url,
+             path ? path : config->server.db_path,
+             endpoint_text(bind, cluster_gossip_port(d->cluster), gossip),
+             endpoint_text(bind, cluster_replication_port(d->cluster), replication), config->peering.name,
+             uuid, YZMA_VERSION);
+    free(path);
+}
+
+/* Returns the signal that ends the node. The signals are blocked, in all threads. */
+static int serve(struct daemon *d, const struct cli *cli, const sigset_t *signals)
+{
+    for (;;) {
+        int number = sigwaitinfo(signals, NULL);
+        if (number == SIGHUP)
+            daemon_reload(d, cli);
+        else if (number > 0)
+            return number;
+    }
+}
+
+enum err daemon_run(const struct cli *cli, const struct config *config, struct buf *why)
+{
+    struct daemon d = {.config = config,
+                       .api.fd = -1,
+                       .goodbye = {.lock = PTHREAD_MUTEX_INITIALIZER, .told = PTHREAD_COND_INITIALIZER}};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    prepare_process(config);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    enum err err = start(&d, cli->join.count > 0, why);
+    if (err == OK) {
+        log_ready(&d);
+        int number = serve(&d, cli, &signals);
+        log_info("event=stopping signal=%s", number == SIGINT ? "INT" : "TERM");
+        quiesce(&d);
+    }
+    bool ended = stop(&d);
+    if (err == OK)
+        log_info("event=stopped");
+    if (err == OK && !ended)
+        _exit(EXIT_CODE_OK); /* a thread of the system's resolver lives: exit() would wait for it */
+    return err;
 }

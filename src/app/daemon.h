@@ -2,9 +2,10 @@
 #ifndef YZMA_APP_DAEMON_H
 #define YZMA_APP_DAEMON_H
 
-#include "config.h"
+#include "cli.h"
 
-/* Runs until a signal ends it; returns the exit code. */
-int daemon_run(const struct config *config);
+/* Runs until a signal ends it. On failure one line in why; what refuses to start
+ * has touched nothing. cli says from where a SIGHUP reads the configuration again. */
+enum err daemon_run(const struct cli *cli, const struct config *config, struct buf *why) MUST_USE;
 
 #endif

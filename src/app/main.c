@@ -1,12 +1,9 @@
 /* yzma: reads the command line and the configuration, and runs the node. What
  * cannot start says why in one line, and has touched nothing. */
-#include "check.h"
 #include "cli.h"
 #include "daemon.h"
-#include "machine.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { WHY_MAX = 64 << 10 };
 
@@ -17,35 +14,15 @@ static int refuse(int code, struct buf *why)
     return code;
 }
 
-/* Those of the command line are joined beside those of the file. */
-static void add_peers(struct config *config, const struct cli *cli)
-{
-    for (size_t i = 0; i < cli->join.count; i++) {
-        enum err err = config_add_peer(&config->peering.join, bytes_str(cli->join.texts[i]));
-        CHECK(err == OK); /* the command line was checked */
-    }
-}
-
 static int run(const struct cli *cli, struct buf *why)
 {
     struct config config;
-    char *path = NULL;
-    if (config_load(&config, cli->config_path, &path, why) != OK)
-        return refuse(EXIT_CODE_REFUSED, why);
-    struct machine machine;
-    machine_describe(&machine);
-    int code;
-    if (config_fill_defaults(&config, &machine, why) != OK) {
-        code = refuse(EXIT_CODE_REFUSED, why);
-    } else {
-        add_peers(&config, cli);
-        log_set_level(config.server.log_level);
-        log_set_format(config.server.log_format);
-        code = daemon_run(&config);
+    enum err err = cli_config(cli, &config, why);
+    if (err == OK) {
+        err = daemon_run(cli, &config, why);
+        config_done(&config);
     }
-    config_done(&config);
-    free(path);
-    return code;
+    return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
 }
 
 int main(int argc, char **argv)

@@ -16,6 +16,7 @@
 #define YZMA_HTTP_HTTP_H
 
 #include "effect.h"
+#include "listener.h"
 #include "node_request.h"
 #include "store.h"
 
@@ -37,6 +38,9 @@ struct http_backend {
 
 struct http_options {
     const char *bind; /* "host:port"; port 0 takes a free one */
+    /* NULL, or what listener_open gave for bind before, so that a port in use shows
+     * before anything else is touched. The descriptor is taken, also on failure. */
+    const struct listener *listener;
     unsigned threads; /* 0: one per core */
     unsigned connections_max;
     uint64_t value_max;  /* bytes of a body */

@@ -28,6 +28,7 @@ static void copy_options(struct http *http, const struct http_options *options)
         origins[i] = mem_text(options->allowed_origins[i]);
     http->options.allowed_origins = (const char *const *)origins;
     http->options.bind = NULL; /* see address */
+    http->options.listener = NULL;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
@@ -101,7 +102,11 @@ enum err http_start(const struct http_options *options, const struct http_backen
                     struct buf *why)
 {
     struct listener listener;
-    enum err err = listener_open(options->bind, &listener, why);
+    enum err err = OK;
+    if (options->listener)
+        listener = *options->listener;
+    else
+        err = listener_open(options->bind, &listener, why);
     if (err != OK)
         return err;
     struct http *http = mem_new(sizeof *http);

@@ -1,0 +1,37 @@
+/* The inside of the daemon, shared by its files: no one else includes it. */
+#ifndef YZMA_APP_DAEMON_STATE_H
+#define YZMA_APP_DAEMON_STATE_H
+
+#include "cli.h"
+#include "cluster.h"
+#include "http.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* The cluster has been told that this node goes. */
+struct goodbye {
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    bool done;
+};
+
+struct daemon {
+    const struct config *config;
+    struct listener api; /* until http has it */
+    struct cluster *cluster;
+    struct store *store;
+    struct committer *committer;
+    _Atomic(struct http *) http; /* the cluster and the committer run before it does */
+    struct goodbye goodbye;
+};
+
+/* daemon_counters.c: for node_config.world_counters; ctx is the daemon. */
+void daemon_counters(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
+                     void *each_ctx);
+
+/* daemon_reload.c: reads the configuration again; what can change in a running
+ * node does, and the log tells what a restart would change. */
+void daemon_reload(struct daemon *d, const struct cli *cli);
+
+#endif
