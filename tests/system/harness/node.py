@@ -1,0 +1,275 @@
+"""One node: the real binary with a folder, a configuration and ports of its own.
+
+Each test process uses a loopback address of its own, 127.x.y.z made of its
+process id, so tests side by side cannot take each other's ports. The ports lie
+below those that the kernel gives to outgoing connections.
+"""
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+from .api import Api, exact
+from .wait import PATIENCE, until
+
+BINARY = os.path.abspath(os.environ.get("YZMA", "build/yzma"))
+SANITIZED = bool(os.environ.get("YZMA_SANITIZED"))
+START_WITHIN = 15
+STOP_WITHIN = 5  # what a stop is promised to take
+
+_pid = os.getpid()
+HOST = f"127.{_pid >> 16 & 0x7F}.{_pid >> 8 & 0xFF}.{_pid & 0xFF}"
+if HOST in ("127.0.0.0", "127.0.0.1"):
+    HOST = "127.128.0.1"
+_next_port = 20000
+
+
+def is_free(host, port):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((host, port))
+            except OSError:
+                return False
+    return True
+
+
+def free_ports(count, host=HOST):
+    """The first of `count` free ports in a row."""
+    global _next_port
+    while True:
+        first = _next_port
+        _next_port += count
+        if all(is_free(host, first + i) for i in range(count)):
+            return first
+
+
+def start_process(args, log, folder, **more):
+    """A process that dies with this one (setpriv turns into it: the pid is its own).
+    Only for the main thread: the tie is to the thread that starts it."""
+    assert threading.current_thread() is threading.main_thread()
+    return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *args], cwd=folder, stdin=subprocess.DEVNULL,
+                            stdout=log, stderr=subprocess.STDOUT, **more)
+
+
+def tail(path, lines=40):
+    try:
+        with open(path, errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+    except OSError as error:
+        return f"({error})\n"
+
+
+class Node:
+    """`settings` go into the configuration by dotted name: {"API.Threads": 2}."""
+
+    def __init__(self, folder, name="node", settings=None, binary=BINARY):
+        self.folder, self.name, self.binary = folder, name, binary
+        os.makedirs(folder, exist_ok=True)
+        self.log_path = os.path.join(folder, "log")
+        self.config_path = os.path.join(folder, "yzma.json")
+        self.db_path = os.path.join(folder, "yzma.db")
+        self.settings = {"Peering.Name": name, "Peering.Profile": "local", "Server.DBPath": self.db_path}
+        self.process = None
+        self.args = []
+        self.take_ports()
+        self.settings.update(settings or {})
+        self._local = threading.local()
+        self._starts = 0
+
+    def take_ports(self):
+        """New ones, used from the next start on."""
+        first = free_ports(3)
+        self.gossip, self.replication, self.api_address = (f"{HOST}:{first + i}" for i in range(3))
+        self.settings.update({
+            "API.Bind": self.api_address,
+            "Peering.BindAddr": HOST,
+            "Peering.AdvertiseAddress": HOST,
+            "Peering.BindPort": first,
+        })
+
+    def write_config(self):
+        config = {}
+        for name, value in self.settings.items():
+            *sections, key = name.split(".")
+            section = config
+            for part in sections:
+                section = section.setdefault(part, {})
+            section[key] = value
+        with open(self.config_path, "w") as file:
+            json.dump(config, file, indent=2)
+
+    # ---- its life -------------------------------------------------------------
+
+    def start(self, *args, wait=True):
+        """args: more of the command line, such as "-j", "host:port"."""
+        assert not self.running
+        self.write_config()
+        with open(self.log_path, "ab") as log:
+            self.process = start_process([self.binary, "-c", self.config_path, *args], log, self.folder)
+        self._starts += 1
+        if wait:
+            until(self.is_healthy, START_WITHIN, f"{self.name} answers /health")
+        return self
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def is_healthy(self):
+        if not self.running:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n{tail(self.log_path)}")
+        try:
+            return self.call("GET", "/health").status == 200
+        except OSError:
+            return False
+
+    def wait_ready(self, within=30):
+        until(lambda: self.call("GET", "/ready").status == 200, within, lambda: f"{self.name} is ready: "
+              + repr(self.call("GET", "/ready")))
+
+    def wait_end(self, within=STOP_WITHIN):
+        """The exit code."""
+        try:
+            return self.process.wait(within * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {within * PATIENCE:g} s") from None
+
+    def signal(self, number):
+        if self.running:
+            self.process.send_signal(number)
+
+    def kill9(self):
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def term(self):
+        """Asks it to stop; the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait_end()
+
+    def restart(self, *args, kill=False):
+        if kill:
+            self.kill9()
+        else:
+            code = self.term()
+            assert code == 0, f"{self.name} stopped with {code}"
+        return self.start(*args)
+
+    def done(self):
+        if self.running:
+            self.process.kill()
+        if self.process is not None:
+            self.process.wait()
+
+    # ---- its API --------------------------------------------------------------
+
+    def client(self):
+        """A connection of the caller's own."""
+        return Api(self.api_address)
+
+    @property
+    def api(self):
+        """This thread's kept connection to the present process."""
+        serial, api = getattr(self._local, "api", (None, None))
+        if serial != (self._starts, self.api_address):
+            if api:
+                api.close()
+            api = self.client()
+            self._local.api = ((self._starts, self.api_address), api)
+        return api
+
+    def call(self, *args, **more):
+        return self.api.call(*args, **more)
+
+    def put(self, key, value, **more):
+        return self.expect(200, self.api.put(key, value, **more))
+
+    def get(self, key, **more):
+        return self.api.get(key, **more)
+
+    def delete(self, key, **more):
+        return self.expect(200, self.api.delete(key, **more))
+
+    def value(self, key):
+        """The value with numbers as written, or None where there is none."""
+        answer = self.get(key)
+        if answer.status == 404:
+            return None
+        return exact(self.expect(200, answer).body)["Data"]
+
+    def siblings(self, key):
+        """The versions held, as a set that two nodes can be compared by."""
+        answer = self.get(key, siblings="true")
+        if answer.status == 404:
+            return frozenset()
+        versions = exact(self.expect(200, answer).body)["Data"]["Versions"]
+        return frozenset((v["Node"], v["Stamp"], json.dumps(v["Value"])) for v in versions)
+
+    def everything(self):
+        """All keys with their values, page by page."""
+        found, after = {}, ""
+        while True:
+            page = self.expect(200, self.api.list(after=after, limit=1000, values="true"))
+            data = exact(page.body)["Data"]
+            found.update((entry["Key"], entry["Value"]) for entry in data["Keys"])
+            after = data["Next"]
+            if not after:
+                return found
+
+    def join(self, *peers):
+        addresses = [p.gossip if isinstance(p, Node) else p for p in peers]
+        return self.call("POST", "/cluster/join", json.dumps({"Peers": addresses}))
+
+    def leave(self):
+        return self.expect(200, self.call("POST", "/cluster/leave"))
+
+    def members(self):
+        """Full member name -> what this node says of it."""
+        data = self.expect(200, self.call("GET", "/cluster/members")).data
+        return {member["Name"]: member for member in data["Members"]}
+
+    def sees(self, other):
+        """How this node lists the other: its Status, or None."""
+        for name, member in self.members().items():
+            if name.startswith(other.name + "-"):
+                return member["Status"]
+        return None
+
+    @property
+    def member_name(self):
+        return next(name for name, member in self.members().items() if member["Self"])
+
+    def status(self):
+        return self.expect(200, self.call("GET", "/cluster/status")).data
+
+    def counters(self):
+        return self.status()["Counters"]
+
+    def clock(self):
+        return self.status()["Clock"]
+
+    @staticmethod
+    def expect(status, answer):
+        if answer.status != status:
+            raise AssertionError(f"expected {status}, got {answer!r}")
+        return answer
+
+    # ---- its process ----------------------------------------------------------
+
+    def rss_kib(self):
+        with open(f"/proc/{self.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+    def cpu_ticks(self):
+        with open(f"/proc/{self.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])  # utime and stime
