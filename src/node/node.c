@@ -224,7 +224,7 @@ static void notice_member(const struct swim_event *event, const char *what, enum
 static void remember_soon(struct node *n)
 {
     if (n->remember_at_ms == UINT64_MAX)
-        n->remember_at_ms = n->now_ms + REMEMBER_DELAY_MS;
+        n->remember_at_ms = n->now_ms > n->remember_after_ms ? n->now_ms : n->remember_after_ms;
 }
 
 static void take_swim_event(struct node *n, const struct swim_event *event, struct effects *out)

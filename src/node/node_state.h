@@ -13,7 +13,7 @@ enum {
     JOIN_RETRY_MAX_MS = 30000, /* also how often a node that is alone tries again */
     SHUTDOWN_MS = 2000,        /* for the goodbye to spread */
     LEAVE_MS = 3000,
-    REMEMBER_DELAY_MS = 1000, /* a burst of changes is one note */
+    REMEMBER_EVERY_MS = 1000, /* the first change is noted at once, a burst of further ones together */
     REMEMBERED_MAX = 256,
     TARGETS_MAX = 1024,   /* addresses to join, of the configuration, of requests and remembered */
     TARGET_ADDRS_MAX = 8, /* of a name's addresses, tried in order */
@@ -67,7 +67,8 @@ struct node {
     size_t target_count, target_room;
     struct request *requests;
     size_t request_count, request_room;
-    uint64_t remember_at_ms; /* UINT64_MAX: nothing to remember */
+    uint64_t remember_at_ms;    /* UINT64_MAX: nothing to remember */
+    uint64_t remember_after_ms; /* not before */
     uint64_t notes_refused;
 };
 

@@ -83,6 +83,7 @@ void remember_members(struct node *n, struct effects *out)
     buf_done(&list);
     buf_done(&value);
     n->remember_at_ms = UINT64_MAX;
+    n->remember_after_ms = n->now_ms + REMEMBER_EVERY_MS;
 }
 
 void remember_name(struct node *n, struct effects *out)

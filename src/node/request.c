@@ -194,6 +194,8 @@ void request_take(struct node *n, const struct node_event *event, struct effects
         ready(n, event->ticket, out);
         break;
     case NODE_REQUEST_SHUTDOWN:
+        if (n->remember_at_ms != UINT64_MAX)
+            remember_members(n, out);
         request_add(n, event->ticket, REQUEST_SHUTDOWN, SHUTDOWN_MS);
         swim_leave(n->swim, n->now_ms, out);
         break;

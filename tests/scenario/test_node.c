@@ -305,6 +305,24 @@ static void a_whole_cluster_restarts(void **state)
     world_free(w);
 }
 
+/* Whom a node has met it remembers from then on. (The replicas among them it finds
+ * in other ways too; this note is all it has of members that are none.) */
+static void company_is_remembered_at_once(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 14});
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 100);
+    assert_int_equal(world_members(w, 1, "alive"), 2);
+
+    struct snapshot *snapshot;
+    struct bytes note;
+    assert_int_equal(snapshot_open(world_store(w, 1), &snapshot), OK);
+    assert_int_equal(snapshot_note(snapshot, "node/members", &note), OK);
+    snapshot_close(snapshot);
+    world_free(w);
+}
+
 /* A node killed and started at another address is a member there as soon as its
  * hello has proven who it is, long before anyone has suspected the old one. */
 static void a_node_comes_back_at_another_address(void **state)
@@ -490,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_cut_between_two_is_bridged_by_a_third),
         cmocka_unit_test(a_restart_leaves_no_ghost),
         cmocka_unit_test(a_whole_cluster_restarts),
+        cmocka_unit_test(company_is_remembered_at_once),
         cmocka_unit_test(a_node_comes_back_at_another_address),
         cmocka_unit_test(leaving_for_good_is_kept),
         cmocka_unit_test(an_old_state_takes_a_new_id),
