@@ -54,10 +54,8 @@ class Api:
             raise
 
     def put(self, key, value, headers=None):
-        """value: bytes or text of JSON, or anything else to be written as JSON."""
-        if isinstance(value, str):
-            value = value.encode()
-        elif not isinstance(value, bytes):
+        """value: bytes as they are, anything else as JSON."""
+        if not isinstance(value, bytes):
             value = json.dumps(value).encode()
         return self.call("POST", key_path(key), value, headers)
 

@@ -8,13 +8,18 @@ import tempfile
 import unittest
 
 from .cluster import Cluster
-from .node import Node, tail
+from .node import BINARY, Node, tail
 
 # Ended from outside, it still cleans up.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class SystemTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not os.access(BINARY, os.X_OK):
+            raise FileNotFoundError(f"{BINARY}: no such program; YZMA names it")
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="yzma-test-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)

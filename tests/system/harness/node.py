@@ -57,9 +57,10 @@ def start_process(args, log, folder, **more):
 
 
 def tail(path, lines=40):
+    """The last lines of a file; None for all of them."""
     try:
         with open(path, errors="replace") as log:
-            return "".join(log.readlines()[-lines:])
+            return "".join(log.readlines()[-lines if lines else 0:])
     except OSError as error:
         return f"({error})\n"
 
@@ -78,8 +79,7 @@ class Node:
         self.args = []
         self.take_ports()
         self.settings.update(settings or {})
-        self._local = threading.local()
-        self._starts = 0
+        self._api = self._api_of = None
 
     def take_ports(self):
         """New ones, used from the next start on."""
@@ -91,6 +91,10 @@ class Node:
             "Peering.AdvertiseAddress": HOST,
             "Peering.BindPort": first,
         })
+
+    def log(self):
+        """All that it has said so far."""
+        return tail(self.log_path, lines=None)
 
     def write_config(self):
         config = {}
@@ -111,7 +115,6 @@ class Node:
         self.write_config()
         with open(self.log_path, "ab") as log:
             self.process = start_process([self.binary, "-c", self.config_path, *args], log, self.folder)
-        self._starts += 1
         if wait:
             until(self.is_healthy, START_WITHIN, f"{self.name} answers /health")
         return self
@@ -169,6 +172,8 @@ class Node:
             self.process.kill()
         if self.process is not None:
             self.process.wait()
+        if self._api:
+            self._api.close()
 
     # ---- its API --------------------------------------------------------------
 
@@ -178,14 +183,12 @@ class Node:
 
     @property
     def api(self):
-        """This thread's kept connection to the present process."""
-        serial, api = getattr(self._local, "api", (None, None))
-        if serial != (self._starts, self.api_address):
-            if api:
-                api.close()
-            api = self.client()
-            self._local.api = ((self._starts, self.api_address), api)
-        return api
+        """The kept connection to the present process; for the main thread."""
+        if self._api_of is not self.process:
+            if self._api:
+                self._api.close()
+            self._api, self._api_of = self.client(), self.process
+        return self._api
 
     def call(self, *args, **more):
         return self.api.call(*args, **more)
@@ -265,9 +268,13 @@ class Node:
 
     # ---- its process ----------------------------------------------------------
 
-    def rss_kib(self):
+    def rss_kib(self, field="VmRSS"):
         with open(f"/proc/{self.pid}/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+            return next(int(line.split()[1]) for line in file if line.startswith(field + ":"))
+
+    def anonymous_kib(self):
+        """Without the pages of the mapped store."""
+        return self.rss_kib("RssAnon")
 
     def cpu_ticks(self):
         with open(f"/proc/{self.pid}/stat") as file:

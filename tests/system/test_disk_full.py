@@ -1,0 +1,125 @@
+"""A full disk: writes get 503, reads go on, deletes work, and with room again so
+do writes, without a restart. The disk is a small tmpfs in a mount namespace of
+this process, gone when it ends."""
+import ctypes
+import os
+import subprocess
+import unittest
+
+from harness import SystemTest, until
+
+CLONE_NEWNS = 0x20000
+DISK_MIB = 24
+
+
+def own_mounts():
+    """A mount namespace of our own; None, or why there is none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        return os.strerror(ctypes.get_errno())
+    done = subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, text=True)
+    return done.stderr.strip() or None
+
+
+class DiskFull(SystemTest):
+    def setUp(self):
+        super().setUp()
+        why = own_mounts()
+        if why:
+            self.skipTest(f"no mount namespace: {why}")
+        self.disk = os.path.join(self.folder, "disk")
+        os.mkdir(self.disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", self.disk], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", self.disk], check=True))
+        self.filler = os.path.join(self.disk, "filler")
+
+    def fill_disk(self):
+        with open(self.filler, "ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16))
+            except OSError:
+                pass
+
+    def put_until_refused(self, node, value):
+        """Key -> value of what was acknowledged, and the refusal."""
+        acked = {}
+        for i in range(100000):
+            answer = node.api.put(f"k{i}", value)
+            if answer.status != 200:
+                return acked, answer
+            acked[f"k{i}"] = value
+        raise AssertionError("the disk does not fill")
+
+    def test_full_and_room_again(self):
+        """Filled from outside, then emptied again, twice."""
+        node = self.node("full", {"Server.DBPath": os.path.join(self.disk, "yzma.db")}).start()
+        node.put("kept", {"v": 1})
+        for i in range(50):
+            node.put(f"doomed/{i}", "x" * 10000)
+        for round_number in range(2):
+            self.fill_disk()
+            acked, refusal = self.put_until_refused(node, "y" * 5000)
+            self.assertEqual(refusal.status, 503)
+            self.assertTrue(refusal.error)
+            self.assertTrue(refusal.headers["Retry-After"])
+            self.assertEqual(node.value("kept"), {"v": "1"})
+            self.assertEqual(node.call("GET", "/health").status, 200)
+            for key, value in acked.items():
+                self.assertEqual(node.value(key), value)
+
+            for i in range(round_number * 25, round_number * 25 + 25):
+                node.delete(f"doomed/{i}")
+                self.assertIsNone(node.value(f"doomed/{i}"))
+
+            os.unlink(self.filler)
+            until(lambda: node.api.put("back", round_number).status == 200, 10, "it takes writes again")
+            for key in acked:
+                node.delete(key)
+        held = node.everything()
+        node.restart()
+        self.assertEqual(node.everything(), held)
+        self.assertEqual(sorted(held), ["back", "kept"])
+
+    def test_killed_while_full(self):
+        """kill -9 on a full disk loses nothing, and it starts again there."""
+        node = self.node("full", {"Server.DBPath": os.path.join(self.disk, "yzma.db")}).start()
+        node.put("kept", 1)
+        self.fill_disk()
+        acked, _ = self.put_until_refused(node, "y" * 5000)
+        node.kill9()
+        os.unlink(self.filler)  # a start writes to the store: that needs room
+        node.start()
+        self.assertEqual(node.everything(), {**acked, "kept": "1"})
+
+    def test_cluster_goes_on(self):
+        """One full node of two: the other takes writes, and they arrive when there is
+        room again."""
+        full = self.node("full", {"Server.DBPath": os.path.join(self.disk, "yzma.db")}).start()
+        other = self.node("other").start("-j", full.gossip)
+        full.put("kept", 1)
+        until(lambda: other.value("kept") == "1", 10, "they exchange")
+        self.fill_disk()
+        acked, _ = self.put_until_refused(full, "y" * 5000)
+        for i in range(20):
+            other.put(f"meanwhile/{i}", "z" * 50000)
+        self.assertEqual(full.value("kept"), "1")
+        os.unlink(self.filler)
+        until(lambda: full.clock() == other.clock(), 30, "what was missed arrives")
+        self.assertEqual(full.everything(), other.everything())
+        self.assertEqual(len(full.everything()), 21 + len(acked))
+
+    def test_limit_of_the_configuration(self):
+        """Server.MaxStoreBytes is met the same way, and deletes make room."""
+        node = self.node("limited", {"Server.MaxStoreBytes": "16MiB"}).start()
+        acked, refusal = self.put_until_refused(node, "y" * 100000)
+        self.assertEqual(refusal.status, 503)
+        self.assertGreater(len(acked), 10)
+        for key in acked:
+            node.delete(key)
+        until(lambda: node.api.put("back", 1).status == 200, 10, "it takes writes again")
+        self.assertEqual(node.everything(), {"back": "1"})
+
+
+if __name__ == "__main__":
+    unittest.main()

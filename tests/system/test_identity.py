@@ -1,0 +1,87 @@
+"""Who a store is: copies and restored states take a new id, so that no operation is
+ever named twice; nothing that the cluster holds is lost by it."""
+import os
+import shutil
+import unittest
+
+from harness import SystemTest, fill, until
+
+
+class Identity(SystemTest):
+    def test_a_copied_store(self):
+        """A second node on a copy of the first one's store is another replica; the two
+        form a cluster, and both write."""
+        one = self.node("one").start()
+        fill(one, {f"k{i}": i for i in range(100)})
+        one.term()
+        other = self.node("other")
+        shutil.copy(one.db_path, other.db_path)
+        one.start()
+        other.start("-j", one.gossip)
+        self.assertNotEqual(one.status()["Replica"], other.status()["Replica"])
+        one.put("by one", 1)
+        other.put("by other", 2)
+        until(lambda: one.everything() == other.everything() and one.clock() == other.clock(), 15, "they agree")
+        self.assertEqual(len(one.everything()), 102)
+
+    def old_state(self, restore):
+        """What happens to a cluster of two when one falls back to an older state of its
+        store by restore(kept path, store path)."""
+        pacha, kronk = cluster = self.cluster("pacha", "kronk")
+        kronk.put("old", 1)
+        cluster.wait_equal()
+        kronk.term()
+        kept = kronk.db_path + ".kept"
+        shutil.copy(kronk.db_path, kept)
+        kronk.start()
+        cluster.wait_formed()
+        replica = kronk.status()["Replica"]
+        for i in range(20):
+            kronk.put(f"later/{i}", i)
+        kronk.delete("old")
+        cluster.wait_equal()
+
+        kronk.kill9()
+        restore(kept, kronk.db_path)
+        kronk.start()
+        kronk.put("after", "the fall")
+        cluster.wait_formed()
+        held = cluster.wait_equal()
+        expected = {f"later/{i}": str(i) for i in range(20)}
+        expected["after"] = "the fall"
+        self.assertEqual(held, expected)
+        self.assertNotEqual(kronk.status()["Replica"], replica)
+        pacha.put("and", "on")
+        kronk.put("it", "goes")
+        self.assertEqual(cluster.wait_equal(), {**expected, "and": "on", "it": "goes"})
+
+    def test_an_old_file(self):
+        """Another file under the same name, as a backup that was put back."""
+        def restore(kept, store):
+            shutil.move(kept, store)
+        self.old_state(restore)
+
+    def test_an_old_state_of_the_same_file(self):
+        """The same file with older bytes, as after the disk was set back: only its
+        peers can tell."""
+        def restore(kept, store):
+            with open(kept, "rb") as source, open(store, "r+b") as target:
+                target.truncate()
+                shutil.copyfileobj(source, target)
+        self.old_state(restore)
+
+    def test_a_lost_store(self):
+        """The file is gone: a new replica, which gets everything back."""
+        pacha, kronk = cluster = self.cluster("pacha", "kronk")
+        fill(kronk, {f"k{i}": i for i in range(100)})
+        held = cluster.wait_equal()
+        kronk.kill9()
+        for path in (kronk.db_path, kronk.db_path + "-lock"):
+            os.unlink(path)
+        kronk.start("-j", pacha.gossip)
+        cluster.wait_formed()
+        self.assertEqual(cluster.wait_equal(), held)
+
+
+if __name__ == "__main__":
+    unittest.main()

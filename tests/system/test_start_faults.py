@@ -1,0 +1,207 @@
+"""What cannot start says why in one line, exits with 1, and leaves the folder as
+it was: every file's bytes, and no file more."""
+import hashlib
+import os
+import shutil
+import socket
+import unittest
+
+from harness import PATIENCE, SANITIZED, START_WITHIN, SystemTest, start_process, tail
+
+ENDED_BADLY = 1
+
+
+def picture(folder):
+    """Path -> hash of all that is in it, but for the log, and of the lock file only
+    that it is there: LMDB counts its readers in it."""
+    found = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            if name.endswith("-lock"):
+                found[os.path.relpath(path, folder)] = None
+            elif name != "log":
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder)] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+class StartFaults(SystemTest):
+    def refused(self, node, *says, args=None, prefix=()):
+        """Starts it, and expects one line that says all of `says`; nothing touched."""
+        if args is None:
+            node.write_config()
+            args = ["-c", node.config_path]
+        open(node.log_path, "w").close()
+        before = picture(node.folder)
+        with open(node.log_path, "ab") as log:
+            node.process = start_process([*prefix, node.binary, *args], log, node.folder)
+        code = node.process.wait(START_WITHIN * PATIENCE)
+        said = tail(node.log_path)
+        self.assertEqual(code, ENDED_BADLY, said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        for text in says:
+            self.assertIn(text, said)
+        self.assertEqual(picture(node.folder), before)
+
+    def used(self, name="node"):
+        """A node that ran, holds a value and was stopped."""
+        node = self.node(name).start()
+        node.put("kept", {"as": "it was"})
+        self.assertEqual(node.term(), 0)
+        return node
+
+    def still_there(self, node):
+        node.start()
+        self.assertEqual(node.value("kept"), {"as": "it was"})
+
+    # ---- the configuration ------------------------------------------------------
+
+    def test_configurations(self):
+        """Unknown keys, wrong types, impossible values, broken JSON: file, key, reason."""
+        node = self.node()
+        cases = (
+            ('{"Peering": {"BindPrt": 7946}}', "Peering.BindPrt"),
+            ('{"Nothing": {}}', "Nothing"),
+            ('{"Peering": {"BindPort": "abc"}}', "Peering.BindPort"),
+            ('{"Peering": {"BindPort": 70000}}', "Peering.BindPort"),
+            ('{"API": {"RequestTimeout": 30}}', "API.RequestTimeout"),
+            ('{"API": {"MaxValueBytes": "16 elephants"}}', "API.MaxValueBytes"),
+            ('{"Server": {"DBPath": 7}}', "Server.DBPath"),
+            ('{"Peering": {"Profile": "moon"}}', "Peering.Profile"),
+            ('{"Peering": {"Name": "a", "name": "b"}}', "ame"),
+            ('{"Peering": {"Name": "a"}', "yzma.json:"),
+            ("", "yzma.json"),
+        )
+        for text, says in cases:
+            with self.subTest(text):
+                with open(node.config_path, "w") as file:
+                    file.write(text)
+                self.refused(node, "yzma.json", says, args=["-c", node.config_path])
+
+    def test_no_such_file(self):
+        """A file that was named must be there."""
+        node = self.node()
+        self.refused(node, "absent.json", args=["-c", os.path.join(node.folder, "absent.json")])
+
+    # ---- ports -------------------------------------------------------------------
+
+    def taken(self, address, kind):
+        host, port = address.split(":")
+        sock = socket.socket(socket.AF_INET, kind)
+        self.addCleanup(sock.close)
+        sock.bind((host, int(port)))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        return port
+
+    def test_ports_in_use(self):
+        """Each of them, with a store that exists, and without one."""
+        used = self.used()
+        for what, kind in (("api_address", socket.SOCK_STREAM), ("gossip", socket.SOCK_DGRAM),
+                           ("gossip", socket.SOCK_STREAM), ("replication", socket.SOCK_STREAM)):
+            fresh = self.node(f"fresh-{what}-{kind.name}")
+            for node in (used, fresh):
+                with self.subTest(what=what, kind=kind.name, node=node.name):
+                    node.take_ports()
+                    port = self.taken(getattr(node, what), kind)
+                    self.refused(node, port, "in use")
+        used.take_ports()
+        self.still_there(used)
+
+    # ---- the store ---------------------------------------------------------------
+
+    def test_store_locked(self):
+        """A second node on the same file is refused, and the first goes on."""
+        first = self.node("first").start()
+        first.put("kept", {"as": "it was"})
+        second = self.node("second", {"Server.DBPath": first.db_path})
+        self.refused(second, first.db_path, "in use")
+        first.put("more", 1)
+        first.restart()
+        self.assertEqual(first.value("kept"), {"as": "it was"})
+
+    def test_newer_format(self):
+        """The format number in the file, raised: refused, untouched."""
+        node = self.used()
+        with open(node.db_path, "rb") as file:
+            store = file.read()
+        number = b"format" + (1).to_bytes(4, "big")
+        self.assertIn(number, store)
+        with open(node.db_path, "wb") as file:
+            file.write(store.replace(number, b"format" + (77).to_bytes(4, "big")))
+        self.refused(node, node.db_path, "77")
+        with open(node.db_path, "r+b") as file:
+            file.write(store)
+        self.still_there(node)
+
+    def test_not_a_store(self):
+        """Files of other programs stay what they are."""
+        node = self.node()
+        for content in (b"hello\n", b"SQLite format 3\0" + bytes(8192), bytes(100000)):
+            with self.subTest(content[:20]):
+                with open(node.db_path, "wb") as file:
+                    file.write(content)
+                self.refused(node, node.db_path)
+
+    def test_damaged_store(self):
+        """A store cut off in the middle is refused or served, but never crashes."""
+        node = self.used()
+        size = os.path.getsize(node.db_path)
+        os.truncate(node.db_path, size // 2 // 4096 * 4096)
+        node.write_config()
+        with open(node.log_path, "ab") as log:
+            node.process = start_process([node.binary, "-c", node.config_path], log, node.folder)
+        try:
+            code = node.process.wait(1)
+        except Exception:
+            code = node.term()
+        self.assertIn(code, (0, ENDED_BADLY), tail(node.log_path))
+
+    def test_folders_that_do_not_serve(self):
+        """No such folder; below a file; a folder for a file."""
+        node = self.node()
+        file_path = os.path.join(node.folder, "file")
+        open(file_path, "w").close()
+        folder_path = os.path.join(node.folder, "sub")
+        os.mkdir(folder_path)
+        for path in (os.path.join(node.folder, "absent", "yzma.db"), os.path.join(file_path, "yzma.db"),
+                     folder_path):
+            with self.subTest(path):
+                node.settings["Server.DBPath"] = path
+                self.refused(node, path)
+
+    @unittest.skipIf(SANITIZED, "the sanitizers' libraries are not for everyone to read")
+    def test_unwritable_folder(self):
+        """As a user who may not write there, with a store that exists and without."""
+        used = self.used()
+        fresh = self.node("fresh")
+        prefix = ()
+        os.chmod(self.folder, 0o755)
+        if os.getuid() == 0:  # for whom modes do not count
+            prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+            binary = os.path.join(self.folder, "yzma")
+            shutil.copy(used.binary, binary)
+            used.binary = fresh.binary = binary
+        for node in (used, fresh):
+            with self.subTest(node.name):
+                node.write_config()
+                os.chmod(node.config_path, 0o644)
+                os.chmod(node.folder, 0o555)
+                if os.path.exists(node.db_path):
+                    os.chmod(node.db_path, 0o444)
+                self.refused(node, node.db_path, "ermission denied", args=["-c", node.config_path], prefix=prefix)
+                os.chmod(node.folder, 0o755)
+                if os.path.exists(node.db_path):
+                    os.chmod(node.db_path, 0o644)
+        self.still_there(used)
+
+    def test_address_of_another_machine(self):
+        """An address that this machine does not have."""
+        node = self.node()
+        node.settings["Peering.BindAddr"] = "192.0.2.1"  # RFC 5737: nobody has it
+        self.refused(node, "192.0.2.1")
+
+
+if __name__ == "__main__":
+    unittest.main()
