@@ -22,6 +22,17 @@ test: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 	@scripts/run-tests.py $(BUILD)
 
+# Three nodes, the records of Debian's iso-codes, a death and a return: made to be watched.
+demo: yzma
+	@scripts/install-deps.sh demo
+	@YZMA=$(BUILD)/yzma python3 demo/demo.py
+
+# Against the real memberlist. Its packages take some 700 MB, so CI leaves this out.
+test-interop: yzma
+	@scripts/install-deps.sh test interop
+	@cd tests/interop/peer && GO111MODULE=off GOPATH=/usr/share/gocode go build -o $(abspath $(BUILD))/interop/peer .
+	@YZMA=$(BUILD)/yzma PEER=$(BUILD)/interop/peer python3 tests/interop/test_memberlist.py
+
 # What CI runs: the tests again under sanitizers, and the gates on symbols and files.
 ci:
 	@.ci/run
@@ -38,8 +49,10 @@ help:
 	@echo "make          builds $(BUILD)/yzma"
 	@echo "make run      starts one node without configuration"
 	@echo "make test     runs all tests"
+	@echo "make demo     shows three nodes, a death and a return"
+	@echo "make test-interop   tests against the real memberlist (installs Go)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test ci format clean help
+.PHONY: all yzma run test demo test-interop ci format clean help

@@ -18,7 +18,7 @@ packages_of() {
     test) echo python3 curl ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
-    interop) echo golang-go ;;
+    interop) echo golang-go golang-github-hashicorp-memberlist-dev ;;
     bench) echo python3 util-linux nginx-light etcd-server ;;
     *) echo "$0: no group '$1'" >&2; exit 2 ;;
     esac

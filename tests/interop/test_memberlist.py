@@ -1,0 +1,232 @@
+"""Our nodes and the real memberlist in one cluster: each joins, lists, misses and
+lets go the other as it does its own kind."""
+import json
+import os
+import subprocess
+import sys
+import threading
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "system"))
+from harness import HOST, SystemTest, free_ports, linked, until  # noqa: E402
+
+PEER = os.path.abspath(os.environ.get("PEER", "build/interop/peer"))
+
+
+class Peer:
+    """A memberlist node in a process of its own."""
+
+    def __init__(self, name, *flags):
+        self.name = name
+        self.address = f"{HOST}:{free_ports(1)}"
+        self.events = []
+        host, port = self.address.split(":")
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", PEER, "-name", name, "-bind", host, "-port", port, "-profile", "local",
+             "-log", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        until(lambda: self.said("ready"), 10, f"{name} is ready")
+
+    def read(self):
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def said(self, event, since=0):
+        return [e for e in self.events[since:] if e["ev"] == event]
+
+    def log(self):
+        return [e["line"] for e in self.said("log")]
+
+    def command(self, line):
+        self.process.stdin.write(line + "\n")
+
+    def members(self):
+        """Name -> what it says of each that it takes for alive."""
+        since = len(self.events)
+        self.command("members")
+        found = until(lambda: self.said("members", since), 5, "it lists its members")
+        return {m["name"]: m for m in found[0]["members"]}
+
+    def lists(self, node):
+        return any(name.startswith(node.name + "-") for name in self.members())
+
+    def done(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Memberlist(SystemTest):
+    def peer(self, name="real", *flags):
+        peer = Peer(name, *flags)
+        self.addCleanup(peer.done)
+        return peer
+
+    def sees(self, node, peer):
+        member = node.members().get(peer.name)
+        return member and member["Status"]
+
+    def wait_both(self, node, peer):
+        until(lambda: self.sees(node, peer) == "alive" and peer.lists(node), 15,
+              lambda: f"both list both: {node.members()}, {peer.members()}, {peer.log()[-5:]}")
+
+    def pair(self, *flags):
+        """Ours, and theirs joined to it."""
+        ours = self.node("ours").start()
+        real = self.peer("real", "-join", ours.gossip, *flags)
+        self.wait_both(ours, real)
+        return ours, real
+
+    # ---- joining ---------------------------------------------------------------
+
+    def test_theirs_joins_ours(self):
+        ours, real = self.pair()
+        self.assertEqual(ours.members()["real"]["Address"], real.address)
+        ((name, seen),) = ((n, m) for n, m in real.members().items() if n != "real")
+        self.assertEqual((name, seen["addr"]), (ours.member_name, ours.gossip))
+        self.assertEqual(json.loads(seen["meta"])["APIIngress"], ours.replication)
+
+    def test_ours_joins_theirs(self):
+        real = self.peer()
+        ours = self.node("ours").start("-j", real.address)
+        self.wait_both(ours, real)
+
+    def test_join_by_call(self):
+        real = self.peer()
+        ours = self.node("ours").start()
+        self.assertEqual(ours.expect(200, ours.join(real.address)).data["Joined"], 1)
+        self.wait_both(ours, real)
+
+    def test_every_protocol_version(self):
+        """Versions 1 to 5, compressed and not."""
+        ours = self.node("ours").start()
+        for version in range(1, 6):
+            for compress in ("true", "false"):
+                with self.subTest(version=version, compress=compress):
+                    real = self.peer(f"real-{version}-{compress}", "-protocol", str(version),
+                                     f"-compress={compress}", "-join", ours.gossip)
+                    self.wait_both(ours, real)
+
+    def test_no_replica(self):
+        """A real memberlist is a member and no replica; ours beside it still exchange,
+        also when they meet only through it."""
+        real = self.peer()
+        one = self.node("one").start("-j", real.address)
+        two = self.node("two").start("-j", real.address)
+        until(lambda: one.sees(two) == "alive" and linked(one) == 1, 15, "ours meet through theirs")
+        one.put("k", "v")
+        until(lambda: two.value("k") == "v", 10, "the value arrives")
+        self.wait_both(two, real)
+        self.assertEqual(len(one.status()["Links"]), 1)
+
+    # ---- going -----------------------------------------------------------------
+
+    def test_ours_is_killed(self):
+        """Theirs notices, as it notices its own kind."""
+        ours, real = self.pair()
+        ours.kill9()
+        until(lambda: not real.lists(ours), 30, "theirs misses ours")
+        self.assertTrue([line for line in real.log() if "Marking" in line and "failed" in line])
+
+    def test_theirs_is_killed(self):
+        """Ours suspects, then buries it."""
+        ours, real = self.pair()
+        real.process.kill()
+        until(lambda: self.sees(ours, real) == "dead", 30, lambda: f"it is dead: {ours.members()}")
+
+    def test_ours_stops(self):
+        """SIGTERM is a leave: no suspicion. And it is taken back."""
+        ours, real = self.pair()
+        self.assertEqual(ours.term(), 0)
+        until(lambda: not real.lists(ours), 5, "theirs lets it go")
+        self.assertFalse([line for line in real.log() if "Suspect" in line or "Marking" in line])
+        ours.start()
+        self.wait_both(ours, real)
+
+    def test_ours_leaves(self):
+        """POST /cluster/leave, too; and joins again."""
+        ours, real = self.pair()
+        ours.leave()
+        until(lambda: not real.lists(ours), 5, "theirs lets it go")
+        self.assertFalse([line for line in real.log() if "Marking" in line])
+        ours.expect(200, ours.join(real.address))
+        self.wait_both(ours, real)
+
+    def test_theirs_leaves(self):
+        ours, real = self.pair()
+        real.command("leave")
+        until(lambda: self.sees(ours, real) == "left", 10, lambda: f"it has left: {ours.members()}")
+
+    def test_ours_comes_back_after_kill(self):
+        """It learns that it is thought dead, and says otherwise."""
+        ours, real = self.pair()
+        name = ours.member_name
+        ours.kill9()
+        until(lambda: not real.lists(ours), 30, "theirs misses ours")
+        ours.start()
+        self.wait_both(ours, real)
+        self.assertIn(name, real.members())
+
+    # ---- staying ---------------------------------------------------------------
+
+    def test_compressed_states(self):
+        """Push/pulls with a large user state, which go compressed."""
+        ours, real = self.pair()
+        real.command("statesize 30000")
+        before = ours.counters()["swim_exchanges"]
+        real.command(f"join {ours.gossip}")
+        until(lambda: ours.counters()["swim_exchanges"] > before, 10, "they exchange their states")
+        self.wait_both(ours, real)
+        counters = ours.counters()
+        self.assertEqual((counters["swim_streams_malformed"], counters["swim_compressions_bad"]), (0, 0))
+
+    def test_tcp_fallback(self):
+        """Theirs gets no UDP any more: both keep each other alive by TCP pings."""
+        ours, real = self.pair()
+        before = ours.counters()["swim_probes_saved_by_tcp"]
+        real.command("drop udp")
+        until(lambda: ours.counters()["swim_probes_saved_by_tcp"] >= before + 3, 30, "TCP pings save it")
+        self.assertEqual(self.sees(ours, real), "alive")
+        self.assertTrue(real.lists(ours))
+        real.command("drop none")
+        self.wait_both(ours, real)
+
+    def test_cut_off_and_back(self):
+        """Theirs is cut off until it is dead, and then is back: both list both again."""
+        ours, real = self.pair()
+        real.command("drop all")
+        until(lambda: self.sees(ours, real) == "dead" and not real.lists(ours), 40, "each takes the other for dead")
+        real.command("drop none")
+        until(lambda: self.sees(ours, real) == "alive" and real.lists(ours), 60, "they find each other again")
+
+    def test_ping(self):
+        """Theirs asks ours by UDP, and gets its answer."""
+        ours, real = self.pair()
+        real.command(f"ping {ours.member_name}")
+        until(lambda: real.said("pong"), 10, lambda: f"a pong: {real.said('error')}")
+
+    def test_user_messages(self):
+        """What applications of memberlist say to each other: ignored, counted."""
+        ours, real = self.pair()
+        before = ours.counters()["swim_user_messages_ignored"]
+        real.command("broadcast hello")
+        real.command(f"send {ours.member_name} hello by stream")
+        until(lambda: ours.counters()["swim_user_messages_ignored"] > before, 10, "it is counted")
+        self.wait_both(ours, real)
+
+    def test_new_meta(self):
+        """Theirs changes what it says of itself: taken, and nobody leaves."""
+        ours, real = self.pair()
+        before = ours.members()["real"]["Incarnation"]
+        real.command("meta something else")
+        until(lambda: ours.members()["real"]["Incarnation"] > before, 10, "the news arrives")
+        self.assertEqual(self.sees(ours, real), "alive")
+
+
+if __name__ == "__main__":
+    unittest.main()
