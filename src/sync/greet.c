@@ -161,7 +161,7 @@ static bool newer_stays(const struct sync *s, const struct link *old, const stru
 }
 
 static void take_hello(struct sync *s, struct sync_time time, struct link *link, struct hello *hello,
-                       struct peer *peer, struct effects *out)
+                       struct peer *peer, bool replaces, struct effects *out)
 {
     if (link->dialed && link->peer) {
         link->peer->dialing = 0;
@@ -256,7 +256,7 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
                 old->peer = NULL;
                 sync_link_end(s, time, old, NULL, out);
             }
-            take_hello(s, time, link, &hello, peer, out);
+            take_hello(s, time, link, &hello, peer, old != NULL, out);
             up = true;
         }
     }
