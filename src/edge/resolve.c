@@ -30,7 +30,7 @@ static bool split(const char *text, uint16_t default_port, char host[HOST_MAX + 
     }
     if (name.len > 2 && name.data[0] == '[' && name.data[name.len - 1] == ']')
         name = bytes_of(name.data + 1, name.len - 2);
-    else if (name.len > 0 && memchr(name.data, ':', name.len))
+    else if (name.len > 0 && (memchr(name.data, ':', name.len) || memchr(name.data, '[', name.len)))
         return false; /* an IPv6 address without brackets: which part is the port? */
     uint64_t port = default_port;
     if (name.len == 0 || name.len > HOST_MAX || (digits.data && number_parse(digits, &port) != OK) ||

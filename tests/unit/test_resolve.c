@@ -64,9 +64,8 @@ static void addresses_are_themselves(void **state)
 /* What is no "host:port" is told, not guessed at. */
 static void malformed_texts_are_refused(void **state)
 {
-    const char *const texts[] = {"",     ":",     ":80",       "a:",       "a:0",   "a:65536",
-                                 "a:-1", "a:b:1", "::1",       "[::1",     "[]:80", "a:80x",
-                                 "[]",   "a: 80", "[::1]:99999"};
+    const char *const texts[] = {"",    ":",    ":80",   "a:",    "a:0", "a:65536", "a:-1",       "a:b:1",
+                                 "::1", "[::1", "[]:80", "a:80x", "[]",  "a: 80",   "[::1]:99999"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct result result = resolve(texts[i], AF_UNSPEC);
         assert_int_equal(result.count, 0);
