@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "config_table.h"
 #include "machine.h"
 
 enum { WHY_MAX = 4096 };
@@ -98,21 +99,25 @@ static void defaults_are_those_of_the_table(void **state)
     buf_done(&why);
 }
 
+/* No setting has its default, but for those that have only one value. */
+static const char everything[] =
+    "{\"API\":{\"Bind\":\"[::1]:81\",\"Threads\":3,\"MaxValueBytes\":4096,\"MaxConnections\":50,"
+    "\"RequestTimeout\":\"1m30s\",\"MaxBodiesInFlight\":\"1GiB\",\"AllowedOrigins\":[\"https://a.org\","
+    "\"http://b:1\"]},"
+    "\"Peering\":{\"Name\":\"kronk\",\"BindAddr\":\"127.0.0.1\",\"BindPort\":37001,\"ReplicationPort\":0,"
+    "\"AdvertiseAddress\":\"127.0.0.2\",\"AdvertisePort\":4,\"Federation\":{\"NodeName\":\"Kronk's "
+    "lab\",\"APIIngress\":\"host.example:37002\"},\"Profile\":\"wan\",\"Join\":[\"127.0.0.1:1\","
+    "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"\",\"Keys\":[],\"ForgetAfter\":\"2d\","
+    "\"ClockSkewMax\":\"5s\",\"Compression\":7},"
+    "\"Server\":{\"DBPath\":\"/tmp/x.db\",\"History\":\"0s\",\"HistoryMax\":\"2MiB\","
+    "\"MemoryTable\":1048576,\"MaxStoreBytes\":\"1GiB\",\"MaxVersions\":2,\"Conflict\":\"lww\",\"Log\":{"
+    "\"Level\":\"debug\","
+    "\"Format\":\"json\"},\"SlowRequest\":\"1s\"}}";
+
 /* Every setting can be set, and lands in its own field. */
 static void every_setting_is_read(void **state)
 {
-    struct config config = read_good(
-        "{\"API\":{\"Bind\":\"[::1]:81\",\"Threads\":3,\"MaxValueBytes\":4096,\"MaxConnections\":50,"
-        "\"RequestTimeout\":\"1m30s\",\"MaxBodiesInFlight\":\"1GiB\",\"AllowedOrigins\":[\"https://a.org\","
-        "\"http://b:1\"]},"
-        "\"Peering\":{\"Name\":\"kronk\",\"BindAddr\":\"127.0.0.1\",\"BindPort\":37001,\"ReplicationPort\":0,"
-        "\"AdvertiseAddress\":\"127.0.0.2\",\"AdvertisePort\":4,\"Federation\":{\"NodeName\":\"Kronk's "
-        "lab\",\"APIIngress\":\"host.example:37002\"},\"Profile\":\"wan\",\"Join\":[\"127.0.0.1:1\","
-        "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"\",\"Keys\":[],\"ForgetAfter\":\"2d\","
-        "\"ClockSkewMax\":\"5s\",\"Compression\":7},"
-        "\"Server\":{\"DBPath\":\"/tmp/x.db\",\"History\":\"0s\",\"HistoryMax\":\"2MiB\","
-        "\"MemoryTable\":1048576,\"MaxVersions\":2,\"Conflict\":\"lww\",\"Log\":{\"Level\":\"debug\","
-        "\"Format\":\"json\"},\"SlowRequest\":\"1s\"}}");
+    struct config config = read_good(everything);
 
     assert_string_equal(config.api.bind.host, "::1");
     assert_int_equal(config.api.bind.port, 81);
@@ -145,6 +150,7 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config.server.history_bytes_max, 2 << 20);
     assert_int_equal(config.server.memory_table_bytes, 1 << 20);
     assert_int_equal(config.server.versions_max, 2);
+    assert_int_equal(config.server.store_bytes_max, 1 << 30);
     assert_int_equal(config.server.log_level, NOTICE_DEBUG);
     assert_int_equal(config.server.log_format, LOG_JSON);
     assert_int_equal(config.server.slow_request_ms, 1000);
@@ -373,6 +379,24 @@ static void files_are_searched_in_order(void **state)
     buf_done(&why);
 }
 
+/* What a reload calls changed is what is: of all settings, and of none. */
+static void settings_are_compared(void **state)
+{
+    struct config config = read_good(everything), again = read_good(everything), defaults;
+    config_init(&defaults);
+    for (size_t i = 0; i < SETTINGS; i++) {
+        const char *path = settings[i].path;
+        bool only_one = strcmp(path, "Peering.Label") == 0 || strcmp(path, "Peering.Keys") == 0 ||
+                        strcmp(path, "Server.Conflict") == 0;
+        assert_true(setting_equal(&settings[i], &config, &again));
+        if (setting_equal(&settings[i], &config, &defaults) != only_one)
+            fail_msg("%s", path);
+    }
+    config_done(&config);
+    config_done(&again);
+    config_done(&defaults);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +412,7 @@ int main(void)
         cmocka_unit_test(clashes_are_refused),
         cmocka_unit_test(defaults_follow_what_is_set),
         cmocka_unit_test(files_are_searched_in_order),
+        cmocka_unit_test(settings_are_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
