@@ -225,6 +225,7 @@ enum err cluster_open(const struct cluster_options *options, struct cluster **re
     c->loop.data = c;
     enum err err = cluster_bind(c, why);
     if (err != OK) {
+        uv_run(&c->loop, UV_RUN_DEFAULT); /* connections that came meanwhile, to be closed */
         CHECK(uv_loop_close(&c->loop) == 0);
         inbox_done(&c->inbox);
         free(c->bind_address);
