@@ -63,7 +63,7 @@ for entry in "${floors[@]}"; do
             bad=1
         fi
     done < <(nm -A --undefined-only "${archives[@]}" |
-        awk '{ n = split($1, part, /[:\/]/); print part[n - 1] == "" ? part[n - 2] : part[n - 1], $NF }' |
+        awk 'NF >= 3 { n = split($1, part, /[:\/]/); print part[n - 1] == "" ? part[n - 2] : part[n - 1], $NF }' |
         awk 'NR == FNR { defined[$1]; next } !($2 in defined)' <(echo "$defined") - | sort -u)
     while read -r section symbol; do
         if [[ $floor/$symbol != base/on_failure ]]; then
