@@ -37,6 +37,10 @@ test-interop: yzma
 ci:
 	@.ci/run
 
+# Measures against nginx and etcd, on this machine in this run: bench/RESULTS.md.
+bench: $(BUILD)/build.ninja
+	@bench/run.sh $(BUILD)
+
 # Writes every C file as clang-format has it.
 format:
 	@scripts/install-deps.sh check
@@ -52,7 +56,8 @@ help:
 	@echo "make demo     shows three nodes, a death and a return"
 	@echo "make test-interop   tests against the real memberlist (installs Go)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
+	@echo "make bench    measures against nginx and etcd into bench/RESULTS.md"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop ci format clean help
+.PHONY: all yzma run test demo test-interop ci bench format clean help
