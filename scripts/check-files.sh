@@ -1,17 +1,17 @@
 #!/bin/bash
-# Two rules about files as such: one file one subject, so none above 800 lines;
-# and no path of the machine that it was written on.
+# Two rules about files as such: one file one subject, so none above 800 lines
+# (1,200 for tests, which are lists of short stories); and no path of the machine that it was written on.
 # Usage: scripts/check-files.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-lines_max=800
 passed=0 failed=0
 while read -r file; do
     bad=0
     case $file in
     *vectors/* | */crc_tables.h | *.svg | *go.sum) ;; # data, not written by hand
     *)
-        lines=$(wc -l <"$file")
+        lines=$(wc -l <"$file") lines_max=800
+        [[ $file == tests/* ]] && lines_max=1200
         if [ "$lines" -gt "$lines_max" ]; then
             echo "$file: $lines lines, above $lines_max"
             bad=1

@@ -25,7 +25,7 @@ struct http_backend {
     struct store *store;
     /* Hands a write to the committer. On OK work->done is called exactly once,
      * from any thread, also when everything is shutting down (ERR_CLOSED), and
-     * frees the work. On an error (ERR_FULL: the queue; ERR_CLOSED) done is not
+     * frees the work. On an error (ERR_BUSY: the queue is full; ERR_CLOSED) done is not
      * called and the work stays the caller's. */
     enum err (*submit)(void *ctx, struct store_work *work);
     /* Asks the node. The names are borrowed for the call. On OK done is called

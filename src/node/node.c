@@ -346,6 +346,7 @@ static bool is_silent(const struct node *n)
 static void take_stream(struct node *n, const struct node_event *event, struct effects *out)
 {
     struct sync_time time = time_of(n);
+    const char *why = event->text ? event->text : "the connection failed or was closed";
     switch (event->kind) {
     case NODE_STREAM_ACCEPTED:
         if (n->left && (event->stream_kind == STREAM_SYNC || is_silent(n)))
@@ -368,8 +369,8 @@ static void take_stream(struct node *n, const struct node_event *event, struct e
         break;
     default:
         CHECK(event->kind == NODE_STREAM_CLOSED);
-        if (!sync_stream_closed(n->sync, time, event->stream, event->text ? event->text : "closed", out))
-            swim_stream_closed(n->swim, n->now_ms, event->stream, out);
+        if (!sync_stream_closed(n->sync, time, event->stream, why, out))
+            swim_stream_closed(n->swim, n->now_ms, event->stream, why, out);
         break;
     }
 }

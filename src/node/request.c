@@ -197,6 +197,7 @@ void request_take(struct node *n, const struct node_event *event, struct effects
         if (n->remember_at_ms != UINT64_MAX)
             remember_members(n, out);
         request_add(n, event->ticket, REQUEST_SHUTDOWN, SHUTDOWN_MS);
+        sync_stop(n->sync);
         swim_leave(n->swim, n->now_ms, out);
         break;
     }

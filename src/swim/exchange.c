@@ -362,7 +362,7 @@ void swim_stream_data(struct swim *s, uint64_t now_ms, uint64_t id, struct bytes
     read_input(s, stream);
 }
 
-void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, struct effects *out)
+void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, const char *why, struct effects *out)
 {
     s->now = now_ms;
     s->out = out;
@@ -370,7 +370,7 @@ void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
     if (!stream)
         return;
     if (stream->role == ROLE_JOIN)
-        swim_tell_join(s, stream->ticket, ERR_CLOSED, bytes_str("the connection failed or was closed"), 0);
+        swim_tell_join(s, stream->ticket, ERR_CLOSED, bytes_str(why), 0);
     drop(s, stream);
 }
 

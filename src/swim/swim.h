@@ -61,8 +61,10 @@ void swim_stream_accepted(struct swim *s, uint64_t now_ms, uint64_t stream, cons
 void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t stream, struct effects *out);
 void swim_stream_data(struct swim *s, uint64_t now_ms, uint64_t stream, struct bytes data,
                       struct effects *out);
-/* The other side closed, or it failed, or it could not be opened. */
-void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t stream, struct effects *out);
+/* The other side closed, or it failed, or it could not be opened: why is told to
+ * whoever waits for a join by it. */
+void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t stream, const char *why,
+                        struct effects *out);
 
 /* Exchanges all that is known with the node at an address; ends in SWIM_JOIN_DONE
  * with this ticket, after the profile's tcp_timeout at the latest. After

@@ -26,7 +26,7 @@ void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms)
 
 static bool wants_link(const struct sync *s, const struct peer *peer)
 {
-    return !s->left && !s->reidentifying && !peer->link && !peer->dialing && !peer->left &&
+    return !s->left && !s->stopping && !s->reidentifying && !peer->link && !peer->dialing && !peer->left &&
            peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
 }
 

@@ -123,7 +123,9 @@ void sync_link_end(struct sync *s, struct sync_time time, struct link *link, con
 void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why,
                     struct effects *out)
 {
-    if (link->state == LINK_UP && link->peer->link == link) {
+    if (s->stopping) {
+        /* the links end with us */
+    } else if (link->state == LINK_UP && link->peer->link == link) {
         s->count.links_lost++;
         effects_notice(out, NOTICE_WARN, "event=link_lost node=%s reason=%s next=\"dials again\"",
                        link->peer->name, why);

@@ -282,6 +282,11 @@ void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
         fill_stop(s, out);
 }
 
+void sync_stop(struct sync *s)
+{
+    s->stopping = true;
+}
+
 void sync_return(struct sync *s, struct sync_time time)
 {
     s->left = false;

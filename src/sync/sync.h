@@ -79,6 +79,9 @@ void sync_blocks_changed(struct sync *sync, struct sync_time time, struct effect
 void sync_leave(struct sync *sync, struct sync_time time, struct effects *out);
 void sync_return(struct sync *sync, struct sync_time time);
 
+/* The process is about to end: no new links, and their ends are no news. */
+void sync_stop(struct sync *sync);
+
 /* What the node must know; false when there is nothing more. */
 enum sync_event_kind {
     SYNC_READDRESS,    /* name, addr: a replica proved its id and has this gossip address */

@@ -82,6 +82,7 @@ struct sync {
     struct clock clock, floor; /* durable here, as of the last look */
     struct walk_state walk;    /* of us as receiver */
     bool left;                 /* for good */
+    bool stopping;
     bool reidentifying;
     uint64_t started_ms;
 

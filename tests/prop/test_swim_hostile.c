@@ -58,7 +58,7 @@ static void shoot_stream(struct target *t, struct rng *rng, struct bytes bytes)
         at += piece;
     }
     if (rng_permille(rng, 500))
-        swim_stream_closed(t->s, t->now, id, &out);
+        swim_stream_closed(t->s, t->now, id, "closed", &out);
     after(t, &out);
 }
 

@@ -50,7 +50,7 @@ static void on_data(void *ctx, uint64_t now, uint64_t stream, struct bytes bytes
 
 static void on_closed(void *ctx, uint64_t now, uint64_t stream, struct effects *out)
 {
-    swim_stream_closed(((struct swim_node *)ctx)->swim, now, stream, out);
+    swim_stream_closed(((struct swim_node *)ctx)->swim, now, stream, "closed", out);
 }
 
 static void on_after(void *ctx, uint64_t now)
