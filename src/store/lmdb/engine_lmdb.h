@@ -17,7 +17,9 @@
  * what the disk holds is then unknown) ends writing: every later write gives
  * ERR_IO until the store is opened again. Reads of what was committed go on.
  *
- * Opening changes nothing in a file that has content. */
+ * Opening changes nothing in a file that has content. Records carry checksums of
+ * their own; LMDB's pages have none, so a file damaged in its inner pages can stop
+ * the process that reads it: a disk that lies is beyond this engine. */
 #ifndef YZMA_STORE_LMDB_ENGINE_LMDB_H
 #define YZMA_STORE_LMDB_ENGINE_LMDB_H
 
