@@ -64,7 +64,6 @@ struct http {
     struct http_options options; /* texts owned */
     struct http_backend backend;
     struct MHD_Daemon *daemon;
-    int listen_fd;
     char *address;
     uint16_t port;
     struct deadlines deadlines;

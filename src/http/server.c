@@ -64,6 +64,13 @@ __attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, cons
     buf_done(&line);
 }
 
+/* Asked for every connection that was accepted; MHD_NO closes it at once. */
+static enum MHD_Result admit(void *cls, const struct sockaddr *address, socklen_t length)
+{
+    const struct http *http = cls;
+    return atomic_load(&http->quiesced) ? MHD_NO : MHD_YES;
+}
+
 static struct MHD_Daemon *start_daemon(struct http *http, int fd)
 {
     struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)http->options.threads, NULL},
@@ -71,8 +78,8 @@ static struct MHD_Daemon *start_daemon(struct http *http, int fd)
     if (http->options.threads == 1)
         pool[0].option = MHD_OPTION_END; /* the daemon's own thread is the one worker */
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
-        NULL, exchange_on_call, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0,
+        admit, http, exchange_on_call, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, http->options.connections_max,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_uri, http,
@@ -112,7 +119,6 @@ enum err http_start(const struct http_options *options, const struct http_backen
     struct http *http = mem_new(sizeof *http);
     copy_options(http, options);
     http->backend = *backend;
-    http->listen_fd = listener.fd;
     http->port = listener.port;
     http->address = real_address(options->bind, listener.port);
     parking_init(&http->parking);
@@ -142,12 +148,10 @@ uint16_t http_port(const struct http *http)
 
 void http_quiesce(struct http *http)
 {
-    if (atomic_exchange(&http->quiesced, true))
-        return;
-    MHD_quiesce_daemon(http->daemon);
-    /* Refuses new connections at once. Only http_stop closes it: a worker that
-     * has yet to take it out of its epoll set aborts on a closed descriptor. */
-    shutdown(http->listen_fd, SHUT_RDWR);
+    /* From here on admit() turns everybody away. Not MHD_quiesce_daemon: it takes
+     * the listening socket out of the workers' epoll sets while they may do the
+     * same, and aborts the process when a worker was first (0.9.75). */
+    atomic_store(&http->quiesced, true);
 }
 
 /* Until nothing is in flight, or the time is up. */
@@ -169,8 +173,7 @@ void http_stop(struct http *http, uint64_t deadline_ms)
     parking_close(&http->parking);
     drain(http, LAST_ANSWERS_MS);
     deadlines_cut_all(&http->deadlines);
-    MHD_stop_daemon(http->daemon);
-    close(http->listen_fd);
+    MHD_stop_daemon(http->daemon); /* closes the listening socket, too */
     deadlines_stop(&http->deadlines);
     deadlines_done(&http->deadlines);
     http->daemon = NULL;
