@@ -1,5 +1,6 @@
 """SIGTERM and SIGINT: what is in flight is answered, the others are told, the exit
 code is 0, all within five seconds."""
+import http.client
 import signal
 import socket
 import unittest
@@ -16,13 +17,16 @@ class Stop(SystemTest):
         self.addCleanup(sock.close)
         return sock
 
-    def refuses(self, node):
-        """True once nobody listens any more."""
+    def turns_away(self, node):
+        """True once a new connection gets no answer."""
+        api = node.client()
         try:
-            socket.create_connection(node.api_address.split(":")).close()
+            api.call("GET", "/health")
             return False
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return True
+        finally:
+            api.close()
 
     def test_in_flight(self):
         """A request that is half here when the signal comes is still answered, and
@@ -35,7 +39,7 @@ class Stop(SystemTest):
                 sock.sendall(HEAD % b"half" + b"[1,2")
                 until(lambda: node.counters()["api_in_flight"] >= 2, 5, "the head has been read")
                 node.signal(number)
-                until(lambda: self.refuses(node), 5, "no new connections")
+                until(lambda: self.turns_away(node), 5, "no new connections")
                 sock.sendall(b",3,45]")
                 self.assertTrue(sock.recv(4096).startswith(b"HTTP/1.1 200 "))
                 self.assertEqual(node.wait_end(), 0)
@@ -50,6 +54,13 @@ class Stop(SystemTest):
             sock.sendall((HEAD % b"half" + b"[1")[:10 + 5 * i])
         until(lambda: node.counters()["api_in_flight"] >= 2, 5, "some heads have been read")
         self.assertEqual(node.term(), 0)
+
+    def test_right_after_the_start(self):
+        """While its threads have hardly begun, again and again."""
+        node = self.node()
+        for _ in range(30):
+            node.start()
+            self.assertEqual(node.term(), 0)
 
     def test_twice(self):
         """A second signal while it stops changes nothing."""

@@ -76,6 +76,7 @@ class Node:
         self.db_path = os.path.join(folder, "yzma.db")
         self.settings = {"Peering.Name": name, "Peering.Profile": "local", "Server.DBPath": self.db_path}
         self.process = None
+        self.ending = False  # it was told to end
         self.args = []
         self.take_ports()
         self.settings.update(settings or {})
@@ -111,13 +112,18 @@ class Node:
 
     def start(self, *args, wait=True):
         """args: more of the command line, such as "-j", "host:port"."""
-        assert not self.running
         self.write_config()
-        with open(self.log_path, "ab") as log:
-            self.process = start_process([self.binary, "-c", self.config_path, *args], log, self.folder)
+        self.launch(["-c", self.config_path, *args])
         if wait:
             until(self.is_healthy, START_WITHIN, f"{self.name} answers /health")
         return self
+
+    def launch(self, args, prefix=()):
+        """No more than the process; prefix: a command that turns into the program."""
+        assert not self.running
+        self.ending = False
+        with open(self.log_path, "ab") as log:
+            self.process = start_process([*prefix, self.binary, *args], log, self.folder)
 
     @property
     def running(self):
@@ -140,13 +146,15 @@ class Node:
               + repr(self.call("GET", "/ready")))
 
     def wait_end(self, within=STOP_WITHIN):
-        """The exit code."""
+        """The exit code of one that was told to end, or will by itself."""
+        self.ending = True
         try:
             return self.process.wait(within * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {within * PATIENCE:g} s") from None
 
     def signal(self, number):
+        self.ending |= number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
         if self.running:
             self.process.send_signal(number)
 
@@ -168,12 +176,22 @@ class Node:
         return self.start(*args)
 
     def done(self):
-        if self.running:
-            self.process.kill()
-        if self.process is not None:
-            self.process.wait()
+        """Ends it. Fails if it has ended by itself before; under a sanitizer it stops
+        regularly, and fails if that finds anything."""
         if self._api:
             self._api.close()
+        if self.process is None:
+            return
+        try:
+            if self.process.poll() is not None:
+                assert self.ending, f"{self.name} ended by itself with {self.process.returncode}"
+            elif SANITIZED:
+                self.signal(signal.SIGCONT)
+                assert self.term() == 0, f"{self.name} stopped with {self.process.returncode}"
+        finally:
+            if self.running:
+                self.process.kill()
+            self.process.wait()
 
     # ---- its API --------------------------------------------------------------
 
