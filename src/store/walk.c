@@ -200,6 +200,8 @@ enum err walk_rows(struct store_txn *txn, const struct rows_work *work)
         return err;
     if (dot_compare(&work->row_after, &walk->row_after) != 0)
         return ERR_REFUSED;
+    if (work->count == 0 && !work->last)
+        return ERR_MALFORMED; /* leads nowhere, for ever */
     clock_join(&walk->high, &work->source_floor);
     clock_join(&walk->last, &work->source_clock);
     for (size_t i = 0; i < work->count; i++) {

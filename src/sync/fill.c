@@ -7,6 +7,7 @@
  * neither a restart nor another source begins anew. A source only answers: each
  * piece is a fresh snapshot, and it refuses when its clock does not cover those
  * of the pieces before. */
+#include "check.h"
 #include "sync_state.h"
 
 #include <stdlib.h>
@@ -67,13 +68,19 @@ static struct link *source_to_begin_with(const struct sync *s, struct sync_time 
     return best;
 }
 
-static struct link *source_to_go_on_with(const struct sync *s)
+/* *ret_later: there is a source that will do, after a while. */
+static struct link *source_to_go_on_with(const struct sync *s, uint64_t now_ms, bool *ret_later)
 {
     struct link *best = NULL;
+    *ret_later = false;
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
         if (link->state != LINK_UP || link->peer->walking || !clock_covers(&link->peer->clock, &s->walk.last))
             continue;
+        if (now_ms < link->no_walk_until_ms) {
+            *ret_later = true;
+            continue;
+        }
         if (link->stream == s->walk_stream)
             return link; /* the one we had */
         if (!best || clock_sum(&link->peer->clock) > clock_sum(&best->peer->clock))
@@ -138,10 +145,39 @@ void fill_stop(struct sync *s, struct effects *out)
     sync_submit(s, work, (struct pending){.kind = PENDING_WALK}, out);
 }
 
+/* No more from this source for a while: another one, if there is one. */
+static void avoid_source(struct sync *s, struct sync_time time, uint64_t for_ms)
+{
+    struct link *link = sync_link_find(s, s->walk_stream);
+    if (link)
+        link->no_walk_until_ms = time.now_ms + for_ms;
+    s->walk_asked_ms = 0;
+    s->walk_stream = 0;
+}
+
+/* Has the source that was asked had its time? */
+static bool give_up_source(struct sync *s, struct sync_time time, struct effects *out)
+{
+    struct link *link = sync_link_find(s, s->walk_stream);
+    CHECK(link); /* fill_link_gone */
+    uint64_t since = link->in.len && link->heard_ms > s->walk_asked_ms ? link->heard_ms : s->walk_asked_ms;
+    if (time.now_ms < since + WALK_ANSWER_MS)
+        return false;
+    effects_notice(out, NOTICE_WARN, "event=walk_source_silent source=%s next=\"asks another\"",
+                   link->peer->name);
+    avoid_source(s, time, DAMAGE_RETRY_MS);
+    return true;
+}
+
 void fill_think(struct sync *s, struct sync_time time, struct effects *out)
 {
-    if (s->walk_storing || s->reidentifying || s->left)
+    if (s->walk_storing || s->reidentifying)
         return;
+    if (s->left) { /* nobody will fill us: what is here is served */
+        if (sync_walking(s))
+            fill_stop(s, out);
+        return;
+    }
     if (!sync_walking(s)) {
         struct link *link = s->lacking_ms ? source_to_begin_with(s, time) : NULL;
         if (link)
@@ -151,11 +187,16 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
                   out);
         return;
     }
-    if (s->walk_asked_ms)
+    if (s->walk_asked_ms && !give_up_source(s, time, out))
         return; /* an answer, or the link's end, will come */
-    struct link *link = source_to_go_on_with(s);
+    bool later;
+    struct link *link = source_to_go_on_with(s, time.now_ms, &later);
     if (link) {
         ask(s, time, link, out);
+        return;
+    }
+    if (later) { /* to start over would lead to the same place */
+        s->walk_source_ms = 0;
         return;
     }
     if (s->walk_source_ms == 0)
@@ -219,9 +260,7 @@ void fill_refused(struct sync *s, struct sync_time time, struct link *link, stru
         return;
     effects_notice(out, NOTICE_INFO, "event=walk_refused source=%s reason=%.*s next=\"asks again\"",
                    link->peer->name, (int)(text.len > 100 ? 100 : text.len), (const char *)text.data);
-    s->walk_asked_ms = 0;
-    s->walk_stream = 0;
-    (void)time;
+    avoid_source(s, time, WALK_SOURCE_PATIENCE_MS);
 }
 
 static void take_rows_again(struct sync *s, struct sync_time time, struct effects *out)
@@ -245,6 +284,11 @@ void fill_stored(struct sync *s, struct sync_time time, const struct store_work 
         s->count.store_refused++;
         effects_notice(out, NOTICE_WARN, "event=walk_piece_refused reason=%s next=\"asks again\"",
                        err_text(work->err));
+        bool again = work->err == ERR_MALFORMED || work->err == ERR_DAMAGED || work->err == ERR_REFUSED ||
+                     work->err == ERR_TOO_LARGE; /* it would be refused as it was */
+        if (again && was_walking)
+            avoid_source(s, time, DAMAGE_RETRY_MS);
+        (void)sync_look(s); /* a part of the piece may have been taken */
         s->think_at_ms = time.now_ms + RETRY_MS;
         return;
     }
@@ -305,10 +349,25 @@ static void answer(struct sync *s, struct sync_time time, struct link *link, con
     clock_done(&clock);
 }
 
+void fill_serve_waiting(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    struct buf ask = link->walk_ask;
+    if (ask.len == 0 || link->state != LINK_UP)
+        return;
+    buf_init(&link->walk_ask, FRAME_FIRST_MAX);
+    fill_serve(s, time, link, buf_bytes(&ask), out);
+    buf_done(&ask);
+}
+
 void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                 struct effects *out)
 {
     struct walk_ask ask = {0};
+    if (link->queued >= SEND_QUEUE_HIGH) { /* one question waits; who asks without reading gets no memory */
+        buf_reset(&link->walk_ask);
+        buf_put_bytes(&link->walk_ask, body);
+        return;
+    }
     if (frame_get_walk_ask(body, &ask) != OK) {
         s->count.frames_malformed++;
         return;

@@ -299,6 +299,8 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     }
     if (refusal.reason == REFUSE_DUPLICATE && link->peer && link->peer->link != link) {
         link->peer->dialing = 0;
+        if (!link->peer->link) /* what it holds for our connection is dead here: it will notice */
+            greet_backoff(s, link->peer, time.now_ms);
         link->peer = NULL;
     }
     sync_link_end(s, time, link, refusal.reason == REFUSE_DUPLICATE ? NULL : refusal.text, out);

@@ -27,12 +27,15 @@ bool link_wants(const struct link *link, const struct replica_id *origin)
     return false;
 }
 
-void link_want(struct link *link, const struct replica_id *origin)
+bool link_want(struct link *link, const struct replica_id *origin)
 {
-    if (link_wants(link, origin) || link->wanted_count == CLOCK_REPLICAS_MAX)
-        return;
+    if (link_wants(link, origin))
+        return true;
+    if (link->wanted_count == CLOCK_REPLICAS_MAX)
+        return false;
     link->wanted = mem_grow(link->wanted, (link->wanted_count + 1) * sizeof *link->wanted);
     link->wanted[link->wanted_count++] = *origin;
+    return true;
 }
 
 void link_unwant(struct link *link, const struct replica_id *origin)
@@ -50,6 +53,7 @@ void link_free(struct link *link)
     if (!link)
         return;
     buf_done(&link->in);
+    buf_done(&link->walk_ask);
     clock_done(&link->sent);
     clock_done(&link->reported);
     clock_done(&link->reported_floor);
@@ -72,6 +76,7 @@ struct link *sync_link_new(struct sync *s, uint64_t stream, bool dialed, uint64_
     *link = (struct link){.stream = stream, .state = LINK_DIALING, .dialed = dialed};
     link->state_ms = link->heard_ms = link->spoke_ms = now_ms;
     buf_init(&link->in, FRAME_HEADER + FRAME_FIRST_MAX);
+    buf_init(&link->walk_ask, FRAME_FIRST_MAX);
     s->links[s->link_count++] = link;
     return link;
 }

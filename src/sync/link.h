@@ -33,7 +33,8 @@ struct link {
     struct replica_id *wanted; /* replicas besides our own whose rows the peer asked for */
     size_t wanted_count;
     bool held;                 /* the peer's clock is not at or above our floor: no delta will do */
-    uint64_t damaged_until_ms; /* a chunk could not be read: not before */
+    uint64_t damaged_until_ms; /* a chunk of our own rows could not be read: not before */
+    struct buf walk_ask;       /* a question that waits until the queue has drained; empty: none */
     uint64_t ahead_digest;     /* the set of rows ahead that was offered last */
     struct clock reported;     /* our clock, as last reported */
     struct clock reported_floor;
@@ -43,14 +44,16 @@ struct link {
     /* receiving */
     unsigned works; /* chunks of it at the committer */
     bool paused;
-    struct clock target; /* the peer's clock at its hello: once ours covers it, we have caught up */
+    uint64_t no_walk_until_ms; /* a piece from it could not be had or not be stored: not before */
+    struct clock target;       /* the peer's clock at its hello: once ours covers it, we have caught up */
     bool caught_up;
 };
 
 /* Moves to a later state; CHECKs that the move is on the chart. */
 void link_move(struct link *link, enum link_state state, uint64_t now_ms);
 bool link_wants(const struct link *link, const struct replica_id *origin);
-void link_want(struct link *link, const struct replica_id *origin);
+/* False when the peer has asked for more replicas than there can be. */
+bool link_want(struct link *link, const struct replica_id *origin);
 void link_unwant(struct link *link, const struct replica_id *origin);
 void link_free(struct link *link);
 

@@ -107,8 +107,8 @@ static bool take_want(struct sync *s, struct sync_time time, struct link *link, 
     uint64_t from;
     if (frame_get_want(frame->body, &origin, &from) != OK)
         return malformed(s, time, link, "want", out);
-    if (!replica_id_equal(&origin, &s->id))
-        link_want(link, &origin);
+    if (!replica_id_equal(&origin, &s->id) && !link_want(link, &origin))
+        return true;
     clock_set(&link->sent, &origin, from);
     send_pump(s, time, link, out);
     return true;
@@ -189,7 +189,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
 /* ---- what became of it ---------------------------------------------------------------- */
 
 /* The link's place at the committer is free again. */
-static struct link *work_done(struct sync *s, const struct pending *pending, struct effects *out)
+static struct link *work_done(struct sync *s, struct sync_time time, const struct pending *pending,
+                              struct effects *out)
 {
     struct link *link = sync_link_find(s, pending->stream);
     if (!link)
@@ -198,6 +199,7 @@ static struct link *work_done(struct sync *s, const struct pending *pending, str
     link->works--;
     if (link->paused && link->works < LINK_WORKS_MAX / 2) {
         link->paused = false;
+        link->heard_ms = time.now_ms; /* the silence was ours */
         effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
     }
     return link;
@@ -206,7 +208,7 @@ static struct link *work_done(struct sync *s, const struct pending *pending, str
 static void rows_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                         const struct store_work *work, struct effects *out)
 {
-    struct link *link = work_done(s, pending, out);
+    struct link *link = work_done(s, time, pending, out);
     switch (work->err) {
     case OK:
         s->progress_ms = time.now_ms;
@@ -230,8 +232,10 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + THINK_MS);
         return;
     case ERR_DAMAGED:
+    case ERR_TOO_LARGE: /* more replicas or versions than there may be: soon asked again it is no less */
         effects_notice(out, NOTICE_ERROR,
-                       "event=record_damaged next=\"rows behind it wait; tries again in 30 s\"");
+                       "event=rows_refused reason=%s next=\"rows behind it wait; tries again in 30 s\"",
+                       err_text(work->err));
         relay_retry(s, &pending->origin, &pending->peer, time.now_ms + DAMAGE_RETRY_MS);
         return;
     default: /* no room, no time: the rows are still there at the peer */

@@ -138,7 +138,9 @@ static void think_of(struct sync *s, struct sync_time time, struct origin *origi
     struct link *retry = NULL;
     if (origin->retry_at_ms && time.now_ms >= origin->retry_at_ms) {
         origin->retry_at_ms = 0;
-        retry = link_of(s, &origin->retry_peer);
+        /* only of the one that is to send them: two would send everything twice */
+        const struct replica_id *from = origin->relayed ? &origin->relay : &origin->id;
+        retry = replica_id_equal(from, &origin->retry_peer) ? link_of(s, from) : NULL;
         if (retry)
             send_want(s, time, retry, &origin->id, out);
     }

@@ -39,18 +39,24 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
         uint64_t from = clock_get(&link->sent, origin), theirs = clock_get(&link->peer->clock, origin), to;
         if (theirs > from)
             from = theirs; /* came to it another way */
-        if (!sends(s, link, origin) || from >= clock.entries[i].counter)
+        bool own = replica_id_equal(origin, &s->id);
+        if (!sends(s, link, origin) || (own && time.now_ms < link->damaged_until_ms) ||
+            from >= clock.entries[i].counter)
             continue;
         if (from < clock_get(&floor, origin))
             continue; /* asked from below our floor: its next report says better, or it walks */
         enum err err = chunk_rows(snapshot, origin, from, clock.entries[i].counter, &limits, &frame, &to);
         if (err != OK) {
             s->count.chunks_damaged++;
-            link->damaged_until_ms = time.now_ms + DAMAGE_RETRY_MS;
-            effects_notice(out, NOTICE_ERROR,
-                           "event=delta_aborted node=%s reason=%s next=\"tries again in 30 s\"",
-                           link->peer->name, err_text(err));
-            break;
+            if (own)
+                link->damaged_until_ms = time.now_ms + DAMAGE_RETRY_MS;
+            else
+                link_unwant(link, origin); /* its patience ends, and it asks somebody else */
+            effects_notice(out, NOTICE_ERROR, "event=delta_aborted node=%s reason=%s next=%s",
+                           link->peer->name, err_text(err),
+                           own ? "tries again in 30 s" : "another node may send them");
+            buf_reset(&frame);
+            continue;
         }
         clock_set(&link->sent, origin, to);
         s->count.rows_sent += to - from;
@@ -83,8 +89,7 @@ static bool may_have_something(const struct sync *s, const struct link *link)
 
 void send_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    if (link->state != LINK_UP || link->peer->walking || sync_walking(s) ||
-        time.now_ms < link->damaged_until_ms)
+    if (link->state != LINK_UP || link->peer->walking || sync_walking(s))
         return;
     while (link->queued < SEND_QUEUE_HIGH && may_have_something(s, link))
         if (!send_chunk(s, time, link, out))
@@ -97,13 +102,28 @@ void send_pump_all(struct sync *s, struct sync_time time, struct effects *out)
         send_pump(s, time, s->links[i], out);
 }
 
+/* A peer that does not read is told nothing new: reports would pile up. */
+static bool reads(const struct link *link)
+{
+    return link->queued < SEND_QUEUE_HIGH;
+}
+
+uint64_t send_report_deadline(const struct sync *s, const struct link *link)
+{
+    bool changed = !clock_equal(&s->clock, &link->reported) || !clock_equal(&s->floor, &link->reported_floor);
+    uint64_t report = link->reported_ms + REPORT_MS, heartbeat = link->spoke_ms + HEARTBEAT_MS;
+    if (!reads(link))
+        return UINT64_MAX;
+    return changed && report < heartbeat ? report : heartbeat;
+}
+
 /* Tells the peer what is durable here when that has changed, at most every
  * REPORT_MS, and something every HEARTBEAT_MS. */
 void send_report(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     uint8_t flags = sync_walking(s) ? SYNC_WALKING : 0;
     struct buf frame;
-    if (link->state != LINK_UP)
+    if (link->state != LINK_UP || !reads(link))
         return;
     bool changed = flags != link->reported_flags || !clock_equal(&s->clock, &link->reported) ||
                    !clock_equal(&s->floor, &link->reported_floor);
@@ -145,8 +165,8 @@ void send_ahead(struct sync *s, struct sync_time time, struct effects *out)
     if (chunk_ahead(snapshot, &limits, &frame, &digest) == OK && digest && digest == s->ahead_digest) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[i];
-            if (link->state != LINK_UP || link->peer->walking || link->ahead_digest == digest ||
-                !clock_covers(&link->peer->clock, &s->floor))
+            if (link->state != LINK_UP || link->peer->walking || !reads(link) ||
+                link->ahead_digest == digest || !clock_covers(&link->peer->clock, &s->floor))
                 continue;
             link->ahead_digest = digest;
             struct buf copy;

@@ -349,10 +349,11 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
                               : err == ERR_TOO_LARGE ? &s->count.frames_oversized
                                                      : &s->count.frames_malformed;
             (*count)++;
-            if (link->peer && err != ERR_NOMEM)
-                link->peer->shunned_until_ms = time.now_ms + SHUN_MS;
+            struct peer *peer = link->peer;
             sync_link_lost(s, time, link, err == ERR_NOMEM ? "no memory for a frame" : "not a frame", out);
             effects_stream_close(out, stream);
+            if (peer && err != ERR_NOMEM)
+                peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
             return true;
         }
         if (!receive_frame(s, time, link, &frame, out))
@@ -370,8 +371,10 @@ bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream,
     if (!link)
         return false;
     link->queued = queued;
-    if (queued <= SEND_QUEUE_LOW)
+    if (queued <= SEND_QUEUE_LOW) {
+        fill_serve_waiting(s, time, link, out);
         send_pump(s, time, link, out);
+    }
     return true;
 }
 
@@ -484,9 +487,7 @@ uint64_t sync_deadline(const struct sync *s)
         }
         if (!link->paused)
             next = earlier(next, link->heard_ms + SILENCE_MAX_MS);
-        next = earlier(next, link->spoke_ms + HEARTBEAT_MS);
-        if (!clock_equal(&s->clock, &link->reported) || !clock_equal(&s->floor, &link->reported_floor))
-            next = earlier(next, link->reported_ms + REPORT_MS);
+        next = earlier(next, send_report_deadline(s, link));
         think_soon |= !clock_covers(&s->clock, &link->peer->clock);
     }
     for (size_t i = 0; i < s->origin_count; i++)

@@ -20,6 +20,7 @@ enum {
     WALK_PATIENCE_MS = 3000,  /* without progress: peers that could send a delta do not */
     WALK_SOURCE_PATIENCE_MS =
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
+    WALK_ANSWER_MS = 30000,  /* for a piece, without a byte from its source: then another is asked */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
     SHUN_MS = 10000,         /* no link with a peer that sent a malformed frame: it would send it again */
     DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
@@ -147,6 +148,8 @@ uint64_t greet_deadline(const struct sync *s);
 /* send.c */
 void send_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void send_pump_all(struct sync *s, struct sync_time time, struct effects *out);
+/* When send_report has something to do at the latest. */
+uint64_t send_report_deadline(const struct sync *s, const struct link *link);
 void send_report(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void send_ahead(struct sync *s, struct sync_time time, struct effects *out);
 void send_want(struct sync *s, struct sync_time time, struct link *link, const struct replica_id *origin,
@@ -179,6 +182,7 @@ void fill_refused(struct sync *s, struct sync_time time, struct link *link, stru
 void fill_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 /* Breaks our walk off for good. */
 void fill_stop(struct sync *s, struct effects *out);
+void fill_serve_waiting(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void fill_link_gone(struct sync *s, uint64_t stream, uint64_t now_ms);
 
 /* forget.c */

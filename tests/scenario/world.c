@@ -244,6 +244,8 @@ static void close_stream(struct world *w, int node, uint64_t stream)
     if (!pipe)
         return;
     pipe->ends[end].open = false;
+    if (w->cut[node][pipe->ends[!end].node])
+        return; /* the other end learns nothing */
     uint64_t at_ms = w->now_ms + w->options.delay_ms;
     plan_closed(w, at_ms > pipe->ends[end].free_at_ms ? at_ms : pipe->ends[end].free_at_ms, pipe, !end,
                 "closed by peer");
@@ -667,6 +669,15 @@ void world_cut(struct world *w, int a, int b, bool cut)
 void world_clock_offset(struct world *w, int i, int64_t ms)
 {
     w->hosts[i].clock_offset_ms = ms;
+}
+
+void world_damage(struct world *w, int i, const char *key)
+{
+    struct engine *engine = w->hosts[i].engine;
+    struct engine_txn *txn;
+    CHECK(engine->ops->write_begin(engine, &txn) == OK);
+    CHECK(engine->ops->put(txn, TABLE_RECORDS, bytes_str(key), bytes_str("rubbish")) == OK);
+    CHECK(engine->ops->commit(txn) == OK);
 }
 
 void world_disk_full(struct world *w, int i, bool full)

@@ -36,6 +36,8 @@ void world_restore(struct world *w, int i, bool same_file);
 void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
 void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
 void world_clock_offset(struct world *w, int i, int64_t ms);
+/* The record under a key becomes bytes that nobody can read. */
+void world_damage(struct world *w, int i, const char *key);
 void world_disk_full(struct world *w, int i, bool full);
 
 void world_run(struct world *w, uint64_t ms);

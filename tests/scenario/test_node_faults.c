@@ -1,0 +1,311 @@
+/* Whole nodes in virtual time, where something is wrong: damaged records, hanging
+ * connections, a peer that asks and does not read. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "engine_mem.h"
+#include "frames.h"
+#include "world.h"
+
+static void put_many(struct world *w, int node, const char *prefix, int count)
+{
+    char key[64];
+    for (int k = 0; k < count; k++) {
+        snprintf(key, sizeof key, "%s%05d", prefix, k);
+        assert_int_equal(world_put(w, node, key, "\"some value that is not very long\""), OK);
+    }
+}
+
+/* Many keys on two nodes, too many for a new one to take as rows. */
+static struct world *two_full_nodes(uint64_t seed)
+{
+    struct world *w = world_new(&(struct world_options){.seed = seed});
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 2000);
+    put_many(w, 0, "k", 12000);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    world_run(w, 2000);
+    return w;
+}
+
+static bool has_walked(struct world *w, const void *unused)
+{
+    (void)unused;
+    return world_counter(w, 2, "walks_finished") == 1;
+}
+
+/* A source that meets a record it cannot read refuses; the walk goes on from
+ * another one, and does not begin anew. */
+static void a_walk_leaves_a_damaged_source(void **state)
+{
+    for (int damaged = 0; damaged < 2; damaged++) {
+        struct world *w = two_full_nodes(31);
+        world_damage(w, damaged, "k05000");
+        world_start(w, 2, (int[]){0, 1}, 2);
+        assert_true(world_until(w, has_walked, NULL, 10000));
+        assert_int_equal(world_counter(w, 2, "walks_started"), 1);
+        assert_non_null(world_get(w, 2, "k05000"));
+        world_free(w);
+    }
+}
+
+/* With nobody else to go on from, it waits for the source to be mended, asking
+ * now and then. */
+static void a_walk_waits_for_its_only_source(void **state)
+{
+    struct world *w = two_full_nodes(32);
+    world_kill(w, 1);
+    world_damage(w, 0, "k05000");
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 30000);
+    uint64_t pieces = world_counter(w, 0, "walk_pieces_out");
+    world_run(w, 60000);
+    assert_int_equal(world_counter(w, 0, "walk_pieces_out"), pieces);
+    assert_int_equal(world_counter(w, 2, "walks_started"), 1);
+    world_free(w);
+}
+
+/* A record damaged here holds up the walk, which asks now and then, and not as
+ * fast as it is answered. */
+static void a_walk_over_a_damaged_record_does_not_spin(void **state)
+{
+    struct world *w = two_full_nodes(33);
+    world_start_alone(w, 2);
+    world_damage(w, 2, "k05000");
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    assert_int_equal(err, OK);
+    world_run(w, 5000);
+    world_forget_bytes(w);
+    world_run(w, 60000);
+    assert_in_range(world_bytes_sent(w, 0, 2) + world_bytes_sent(w, 1, 2), 1, 4 * (1 << 20));
+    world_free(w);
+}
+
+/* A walk whose source dies goes on from the other one, whenever that happens. */
+static void a_walk_outlives_its_source(void **state)
+{
+    for (int victim = 0; victim < 2; victim++) {
+        for (uint64_t ms = 5; ms < 40; ms += 7) {
+            struct world *w = two_full_nodes(34);
+            world_start(w, 2, (int[]){0, 1}, 2);
+            world_run(w, ms);
+            world_kill(w, victim);
+            assert_true(world_until(w, world_agrees, NULL, 15000));
+            assert_in_range(world_counter(w, 2, "walks_started"), 0, 1);
+            world_free(w);
+        }
+    }
+}
+
+/* A walk goes on where it stood after the receiver's restart. */
+static void a_walk_outlives_a_restart(void **state)
+{
+    for (uint64_t ms = 5; ms < 40; ms += 7) {
+        struct world *w = two_full_nodes(35);
+        world_start(w, 2, (int[]){0, 1}, 2);
+        world_run(w, ms);
+        world_kill(w, 2);
+        world_start_alone(w, 2);
+        world_start_alone(w, 3); /* and somebody who has nothing to do with it */
+        world_kill(w, 3);
+        enum err err;
+        world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.2:7946", &err, 10000);
+        assert_true(world_until(w, world_agrees, NULL, 15000));
+        world_free(w);
+    }
+}
+
+/* Who leaves in the middle of a walk will not be filled: what it has is served. */
+static void leaving_ends_a_walk(void **state)
+{
+    for (uint64_t ms = 5; ms < 30; ms++) {
+        struct world *w = two_full_nodes(36);
+        enum err err;
+        world_start(w, 2, (int[]){0}, 1);
+        world_run(w, ms);
+        world_request(w, 2, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+        world_run(w, 2000);
+        assert_int_equal(world_put(w, 2, "zz", "1"), OK);
+        world_free(w);
+    }
+}
+
+/* Silence of 15 s ends a link, and not less. */
+static void silence_is_noticed_in_time(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 37});
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 3000);
+    world_cut(w, 0, 1, true);
+    world_run(w, 9900); /* the last heartbeat is at most 5 s old */
+    assert_false(world_noticed(w, "silent for 15 s"));
+    world_run(w, 5200);
+    assert_true(world_noticed(w, "silent for 15 s"));
+    world_free(w);
+}
+
+/* ---- one node, and a peer played by hand ------------------------------------------ */
+
+struct rig {
+    struct store *store;
+    struct node *node;
+    uint64_t now_ms;
+    uint64_t stream; /* of the events that are fed */
+    uint64_t dialed; /* the last that the node has opened; 0: none */
+    size_t sent;     /* bytes on `stream` */
+};
+
+static void rig_init(struct rig *rig)
+{
+    struct store_options options = {
+        .fresh_id = {.b = {1}}, .start_random = 1, .skew_max_ms = 60000, .versions_max = 64};
+    struct node_config config = {.name = "n",
+                                 .federation_name = "n",
+                                 .ingress = "10.0.0.1:7947",
+                                 .profile = &swim_profile_lan,
+                                 .forget_after_ms = 1000000,
+                                 .history_ms = 1000000,
+                                 .history_max_bytes = 1 << 30,
+                                 .advertise = {.ip = {10, 0, 0, 1}, .len = 4, .port = 7946}};
+    struct buf why;
+    bool reidentified;
+    buf_init(&why, 1000);
+    rng_init(&config.rng, 1);
+    *rig = (struct rig){.now_ms = 1000, .stream = 1};
+    assert_int_equal(store_open(engine_mem_new(), &options, &rig->store, &reidentified, &why), OK);
+    for (int i = 0; i < 2000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%04d", i);
+        struct store_work *work = store_work_new(WORK_WRITE);
+        struct store_txn *txn;
+        static const char value[1000];
+        work->write.key = bytes_str(key);
+        work->write.value = bytes_of(value, sizeof value);
+        assert_int_equal(store_begin(rig->store, 1, &txn), OK);
+        assert_int_equal(store_do(txn, work), OK);
+        assert_int_equal(store_commit(txn), OK);
+        store_work_free(work);
+    }
+    assert_int_equal(node_new(&config, rig->store, 1000, 1000, &rig->node), OK);
+    buf_done(&why);
+}
+
+static void rig_step(struct rig *rig, struct node_event event)
+{
+    struct effects out = {0};
+    event.now_ms = event.wall_ms = rig->now_ms;
+    event.stream = rig->stream;
+    node_step(rig->node, &event, &out);
+    for (size_t i = 0; i < out.count; i++) {
+        const struct effect *effect = &out.list[i];
+        if (effect->kind == EFFECT_STREAM_SEND && effect->stream == rig->stream)
+            rig->sent += effect->bytes.len;
+        if (effect->kind == EFFECT_STREAM_OPEN)
+            rig->dialed = effect->stream;
+    }
+    effects_done(&out);
+}
+
+static void rig_receive(struct rig *rig, struct buf *frame)
+{
+    assert_int_equal(frame->err, OK);
+    rig_step(rig, (struct node_event){.kind = NODE_STREAM_DATA, .bytes = buf_bytes(frame)});
+    buf_reset(frame);
+}
+
+static void rig_done(struct rig *rig)
+{
+    node_free(rig->node);
+    store_close(rig->store);
+}
+
+/* A peer that asks for pieces and reads none gets a bounded number; the last
+ * question is answered when there is room. */
+static void questions_without_reading_cost_no_memory(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello hello = {
+        .protocol_min = 1, .protocol_max = 1, .id = {.b = {2}}, .name = "peer", .flags = SYNC_WALKING};
+    struct walk_ask ask = {.serial = 1, .phase = WALK_RECORDS};
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(&rig, &frame);
+
+    for (int i = 0; i < 100; i++) {
+        frame_put_walk_ask(&frame, &ask);
+        rig_receive(&rig, &frame);
+    }
+    assert_in_range(rig.sent, 1 << 20, 4 << 20);
+    size_t before = rig.sent;
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_DRAINED, .queued = 0});
+    assert_in_range(rig.sent - before, 1 << 20, 2 << 20);
+    before = rig.sent;
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_DRAINED, .queued = 0});
+    assert_int_equal(rig.sent, before);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
+/* A peer that still holds a connection which is dead here refuses a second one for
+ * up to 15 s: it is not dialled as fast as it refuses. */
+static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello hello = {.protocol_min = 1,
+                          .protocol_max = 1,
+                          .id = {.b = {2}},
+                          .name = "peer",
+                          .ingress = "10.0.0.2:7947",
+                          .flags = SYNC_WALKING};
+    struct refusal refusal = {.reason = REFUSE_DUPLICATE, .text = "another connection of this pair stays"};
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(&rig, &frame);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_CLOSED});
+
+    unsigned dials = 0;
+    for (int ms = 0; ms < 1000; ms++, rig.now_ms++) {
+        rig.dialed = 0;
+        rig_step(&rig, (struct node_event){.kind = NODE_TICK});
+        if (!rig.dialed)
+            continue;
+        dials++;
+        rig.stream = rig.dialed;
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_OPENED});
+        frame_put_refuse(&frame, &refusal);
+        rig_receive(&rig, &frame);
+    }
+    assert_in_range(dials, 1, 5);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_walk_leaves_a_damaged_source),
+        cmocka_unit_test(a_walk_waits_for_its_only_source),
+        cmocka_unit_test(a_walk_over_a_damaged_record_does_not_spin),
+        cmocka_unit_test(a_walk_outlives_its_source),
+        cmocka_unit_test(a_walk_outlives_a_restart),
+        cmocka_unit_test(leaving_ends_a_walk),
+        cmocka_unit_test(silence_is_noticed_in_time),
+        cmocka_unit_test(questions_without_reading_cost_no_memory),
+        cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
