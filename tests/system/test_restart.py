@@ -9,6 +9,12 @@ def names(node):
     return sorted(node.members())
 
 
+def settle(cluster):
+    """An acknowledged write: what each noted of the others before it is durable, too."""
+    for node in cluster:
+        node.put(f"settled/{node.name}", 1)
+
+
 class WholeCluster(SystemTest):
     def test_all_stop_and_come_back(self):
         """By SIGTERM, then by kill -9; no -j at the restart. The same three members,
@@ -49,6 +55,7 @@ class NewAddress(SystemTest):
         """Killed and back at other ports: accepted at once, as the same member."""
         pacha, kronk, yzma = cluster = self.cluster("pacha", "kronk", "yzma")
         before = names(pacha)
+        settle(cluster)
         kronk.kill9()
         kronk.take_ports()
         kronk.start()
@@ -69,6 +76,7 @@ class NewAddress(SystemTest):
         """Two of three come back elsewhere; the one that stayed is what they know."""
         cluster = self.cluster("pacha", "kronk", "yzma")
         before = names(cluster[0])
+        settle(cluster)
         for node in cluster.nodes[1:]:
             node.kill9()
         for node in cluster.nodes[1:]:
