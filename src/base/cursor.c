@@ -92,6 +92,20 @@ struct bytes cursor_blob(struct cursor *c)
     return cursor_bytes(c, (size_t)n);
 }
 
+void cursor_text(struct cursor *c, char *text, size_t size)
+{
+    struct bytes blob = cursor_blob(c);
+    if (c->err != OK)
+        return;
+    if (blob.len >= size || (blob.len && memchr(blob.data, 0, blob.len))) {
+        c->err = ERR_MALFORMED;
+        return;
+    }
+    if (blob.len)
+        memcpy(text, blob.data, blob.len);
+    text[blob.len] = 0;
+}
+
 enum err cursor_finish(const struct cursor *c)
 {
     if (c->err != OK)

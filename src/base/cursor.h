@@ -21,7 +21,10 @@ uint64_t cursor_varint(struct cursor *c); /* over-long forms are ERR_MALFORMED *
 uint64_t cursor_varint_max(struct cursor *c, uint64_t max);
 struct bytes cursor_bytes(struct cursor *c, size_t n); /* borrows from the input */
 struct bytes cursor_blob(struct cursor *c);            /* varint length, then bytes */
-void cursor_fail(struct cursor *c, enum err err);      /* the first error stays */
+/* A blob of less than `size` bytes and without NUL, as a C string; else
+ * ERR_MALFORMED, and text is left alone. */
+void cursor_text(struct cursor *c, char *text, size_t size);
+void cursor_fail(struct cursor *c, enum err err); /* the first error stays */
 
 static inline size_t cursor_left(const struct cursor *c)
 {

@@ -83,3 +83,16 @@ struct replica_id replica_id_decode(struct cursor *in)
         memcpy(id.b, bytes.data, REPLICA_ID_SIZE);
     return id;
 }
+
+void dot_encode(const struct dot *dot, struct buf *out)
+{
+    replica_id_encode(&dot->replica, out);
+    buf_put_varint(out, dot->counter);
+}
+
+struct dot dot_decode(struct cursor *in)
+{
+    struct dot dot = {.replica = replica_id_decode(in)};
+    dot.counter = cursor_varint(in);
+    return dot;
+}

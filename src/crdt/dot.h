@@ -42,6 +42,10 @@ enum err replica_id_parse(struct bytes text, struct replica_id *ret) MUST_USE;
 /* From 16 random bytes: sets version 4 and the variant (RFC 9562, 5.4). */
 struct replica_id replica_id_of_random(const uint8_t random[REPLICA_ID_SIZE]);
 
+/* 16 bytes, varint counter. */
+void dot_encode(const struct dot *dot, struct buf *out);
+struct dot dot_decode(struct cursor *in);
+
 void replica_id_encode(const struct replica_id *id, struct buf *out); /* 16 bytes */
 struct replica_id replica_id_decode(struct cursor *in);
 

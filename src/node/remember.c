@@ -6,19 +6,11 @@
 
 #include <stdio.h>
 
-static uint64_t put_note(struct node *n, const char *name, struct bytes value, bool remove,
-                         struct effects *out)
+static uint64_t put_note(struct node *n, const char *name, struct bytes value, struct effects *out)
 {
-    struct store_work *work = store_work_new(WORK_NOTES);
-    struct note *note = mem_new(sizeof *note);
-    snprintf(note->name, sizeof note->name, "%s", name);
-    note->remove = remove;
-    buf_init(&note->value, value.len);
-    buf_put_bytes(&note->value, value);
-    work->notes.list = note;
-    work->notes.count = 1;
     struct effect *effect = effects_add(out, EFFECT_STORE);
-    effect->work = work;
+    effect->work = store_work_new(WORK_NOTES);
+    store_work_add_note(effect->work, name, value);
     return effect->ticket = node_new_ticket(n);
 }
 
@@ -56,7 +48,7 @@ void remember_incarnation(struct node *n, uint32_t incarnation, struct effects *
     struct buf value;
     buf_init(&value, 4);
     buf_put_u32(&value, incarnation);
-    put_note(n, NOTE_INCARNATION, buf_bytes(&value), false, out);
+    put_note(n, NOTE_INCARNATION, buf_bytes(&value), out);
     buf_done(&value);
 }
 
@@ -79,7 +71,7 @@ void remember_members(struct node *n, struct effects *out)
     buf_put_varint(&value, count);
     buf_put_bytes(&value, buf_bytes(&list));
     if (count > 0) /* alone: the last company is better than none */
-        put_note(n, NOTE_MEMBERS, buf_bytes(&value), false, out);
+        put_note(n, NOTE_MEMBERS, buf_bytes(&value), out);
     buf_done(&list);
     buf_done(&value);
     n->remember_at_ms = UINT64_MAX;
@@ -90,10 +82,10 @@ void remember_name(struct node *n, struct effects *out)
 {
     char name[NOTE_NAME_MAX], uuid[REPLICA_ID_TEXT];
     snprintf(name, sizeof name, NODE_NOTE_NAME "%s", replica_id_text(sync_id(n->sync), uuid));
-    put_note(n, name, bytes_str(n->name), false, out);
+    put_note(n, name, bytes_str(n->name), out);
 }
 
 uint64_t remember_left(struct node *n, bool left, struct effects *out)
 {
-    return put_note(n, NOTE_LEFT, bytes_str("1"), !left, out);
+    return put_note(n, NOTE_LEFT, left ? bytes_str("1") : bytes_of(NULL, 0), out);
 }

@@ -238,6 +238,9 @@ struct store_work {
 };
 
 struct store_work *store_work_new(enum work_kind kind);
+/* Adds a note to a WORK_NOTES (copies name and value); removes it when value.data
+ * is NULL. A name too long is a CHECK. */
+void store_work_add_note(struct store_work *work, const char *name, struct bytes value);
 void store_work_free(struct store_work *work); /* and what it owns; takes NULL */
 /* What it adds to a transaction, to stay within TXN_RECORDS_MAX and TXN_BYTES_MAX. */
 void store_work_cost(const struct store_work *work, size_t *ret_records, size_t *ret_bytes);

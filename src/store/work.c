@@ -12,6 +12,18 @@ struct store_work *store_work_new(enum work_kind kind)
     return work;
 }
 
+void store_work_add_note(struct store_work *work, const char *name, struct bytes value)
+{
+    CHECK(work->kind == WORK_NOTES && strlen(name) < NOTE_NAME_MAX);
+    work->notes.list = mem_grow(work->notes.list, (work->notes.count + 1) * sizeof *work->notes.list);
+    struct note *note = &work->notes.list[work->notes.count++];
+    memset(note, 0, sizeof *note);
+    memcpy(note->name, name, strlen(name) + 1);
+    note->remove = value.data == NULL;
+    buf_init(&note->value, value.len);
+    buf_put_bytes(&note->value, value);
+}
+
 static bool carries_rows(enum work_kind kind)
 {
     return kind == WORK_ROWS || kind == WORK_AHEAD || kind == WORK_WALK_START || kind == WORK_WALK_PIECE ||

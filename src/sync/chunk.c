@@ -123,12 +123,6 @@ static enum err chunk_finish(struct chunk *c)
     return OK;
 }
 
-static void put_dot(struct buf *out, const struct dot *dot)
-{
-    replica_id_encode(&dot->replica, out);
-    buf_put_varint(out, dot->counter);
-}
-
 /* ---- delta -------------------------------------------------------------------------- */
 
 enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from,
@@ -182,7 +176,7 @@ static void put_ahead(void *ctx, const struct row *row)
     struct chunk *c = ahead->chunk;
     if (c->err != OK || chunk_full(c))
         return;
-    put_dot(c->out, &row->dot);
+    dot_encode(&row->dot, c->out);
     buf_put_u8(c->out, (uint8_t)row->kind);
     buf_put_blob(c->out, row->key);
     chunk_put_record_of(c, row->key);
@@ -279,7 +273,7 @@ static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask,
         return err;
     chunk_init(&c, snapshot, limits, out, FRAME_WALK_ROWS);
     buf_put_varint(out, ask->serial);
-    put_dot(out, &ask->row_after);
+    dot_encode(&ask->row_after, out);
     put_snapshot_clocks(&c);
     chunk_count_here(&c);
     while (c.err == OK && !chunk_full(&c)) {
@@ -293,7 +287,7 @@ static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask,
             c.err = err;
             break;
         }
-        put_dot(out, &row.dot);
+        dot_encode(&row.dot, out);
         buf_put_u8(out, (uint8_t)row.kind);
         buf_put_blob(out, row.key);
         c.entries++;

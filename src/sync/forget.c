@@ -3,7 +3,7 @@
  * Any floor up to the own clock is safe; a peer below it is filled by a walk. It
  * is cheap only at or below the watermark, so that is where it stays, and beyond
  * the history that watchers were promised; past Server.HistoryMax it rises in any
- * case, the oldest sample first. */
+ * case, by a part of the rows at a time. */
 #include "sync_state.h"
 
 /* Nothing special about this value: rows are small, and a late prune costs disk. */
@@ -17,6 +17,20 @@ static void prune_to(struct sync *s, const struct clock *floor, struct effects *
     sync_submit(s, work, (struct pending){.kind = PENDING_PRUNE}, out);
 }
 
+/* Too much history: of each replica's rows the oldest eighth. Which replica's are
+ * the oldest is not known; the next look, ten seconds later, takes more. */
+static void raise_a_part(const struct clock *clock, struct clock *floor)
+{
+    for (size_t i = 0; i < clock->count; i++) {
+        struct dot dot = clock->entries[i];
+        uint64_t low = clock_get(floor, &dot.replica);
+        if (dot.counter <= low)
+            continue;
+        dot.counter = low + (dot.counter - low + 7) / 8;
+        clock_raise(floor, &dot);
+    }
+}
+
 /* The floor that is due now; false when the present one is. */
 static bool target(struct sync *s, struct sync_time time, struct clock *ret)
 {
@@ -28,11 +42,8 @@ static bool target(struct sync *s, struct sync_time time, struct clock *ret)
     }
     clock_join(ret, &s->floor);
     store_usage(s->store, &usage);
-    if (usage.table_bytes[TABLE_ROWS] > s->config.history_max_bytes) {
-        const struct clock *next = history_next_above(&s->history, ret);
-        if (next)
-            clock_join(ret, next);
-    }
+    if (usage.table_bytes[TABLE_ROWS] > s->config.history_max_bytes)
+        raise_a_part(&s->clock, ret);
     return !clock_covers(&s->floor, ret);
 }
 

@@ -68,32 +68,6 @@ static void put_id(struct buf *out, const struct replica_id *id)
     replica_id_encode(id, out);
 }
 
-static void put_dot(struct buf *out, const struct dot *dot)
-{
-    put_id(out, &dot->replica);
-    buf_put_varint(out, dot->counter);
-}
-
-static struct dot get_dot(struct cursor *in)
-{
-    struct dot dot = {.replica = replica_id_decode(in)};
-    dot.counter = cursor_varint(in);
-    return dot;
-}
-
-/* A blob of at most size - 1 bytes without NUL, as a C string. */
-static void get_text(struct cursor *in, char *text, size_t size)
-{
-    struct bytes blob = cursor_blob(in);
-    if (blob.len >= size || (blob.len && memchr(blob.data, 0, blob.len))) {
-        cursor_fail(in, ERR_MALFORMED);
-        return;
-    }
-    if (blob.len)
-        memcpy(text, blob.data, blob.len);
-    text[blob.len] = 0;
-}
-
 static struct bytes get_key(struct cursor *in)
 {
     struct bytes key = cursor_blob(in);
@@ -147,10 +121,10 @@ enum err frame_get_hello(struct bytes body, struct hello *ret)
         cursor_fail(&in, ERR_MALFORMED);
     hello.protocol_min = cursor_u16(&in);
     hello.protocol_max = cursor_u16(&in);
-    get_text(&in, hello.label, sizeof hello.label);
+    cursor_text(&in, hello.label, sizeof hello.label);
     hello.id = replica_id_decode(&in);
-    get_text(&in, hello.name, sizeof hello.name);
-    get_text(&in, hello.ingress, sizeof hello.ingress);
+    cursor_text(&in, hello.name, sizeof hello.name);
+    cursor_text(&in, hello.ingress, sizeof hello.ingress);
     hello.gossip.len = cursor_u8(&in);
     if (hello.gossip.len != 0 && hello.gossip.len != 4 && hello.gossip.len != 16)
         cursor_fail(&in, ERR_MALFORMED);
@@ -195,7 +169,7 @@ enum err frame_get_refuse(struct bytes body, struct refusal *ret)
     struct refusal refusal = {0};
     struct cursor in = cursor_of(body);
     refusal.reason = cursor_u8(&in);
-    get_text(&in, refusal.text, sizeof refusal.text);
+    cursor_text(&in, refusal.text, sizeof refusal.text);
     if (refusal.reason == REFUSE_FORK) {
         if (in.err == OK && starts_decode(&in, &refusal.starts) != OK)
             cursor_fail(&in, ERR_MALFORMED);
@@ -256,7 +230,7 @@ void frame_put_want(struct buf *out, const struct replica_id *origin, uint64_t f
 enum err frame_get_want(struct bytes body, struct replica_id *ret_origin, uint64_t *ret_from)
 {
     struct cursor in = cursor_of(body);
-    struct dot want = get_dot(&in);
+    struct dot want = dot_decode(&in);
     enum err err = cursor_finish(&in);
     if (err == OK) {
         *ret_origin = want.replica;
@@ -290,7 +264,7 @@ void frame_put_walk_ask(struct buf *out, const struct walk_ask *ask)
     buf_put_varint(out, ask->serial);
     buf_put_u8(out, (uint8_t)ask->phase);
     buf_put_blob(out, ask->after);
-    put_dot(out, &ask->row_after);
+    dot_encode(&ask->row_after, out);
     clock_encode(&ask->last, out);
     frame_end(out, begun);
 }
@@ -302,7 +276,7 @@ enum err frame_get_walk_ask(struct bytes body, struct walk_ask *ret)
     ask.serial = cursor_varint(&in);
     ask.phase = cursor_u8(&in);
     ask.after = cursor_blob(&in);
-    ask.row_after = get_dot(&in);
+    ask.row_after = dot_decode(&in);
     get_clock(&in, &ask.last);
     if (in.err == OK && ((ask.phase != WALK_RECORDS && ask.phase != WALK_ROWS) || ask.after.len > KEY_MAX))
         cursor_fail(&in, ERR_MALFORMED);
@@ -389,7 +363,7 @@ static void get_rows_head(struct cursor *in, enum frame_type type, struct rows_w
         break;
     case FRAME_WALK_ROWS:
         rows->serial = cursor_varint(in);
-        rows->row_after = get_dot(in);
+        rows->row_after = dot_decode(in);
         get_clock(in, &rows->source_clock);
         get_clock(in, &rows->source_floor);
         break;
@@ -419,7 +393,7 @@ static struct work_entry get_entry(struct cursor *in, enum frame_type type, cons
             cursor_fail(in, ERR_MALFORMED);
         entry.dot = (struct dot){.replica = rows->origin, .counter = *counter += step};
     } else if (type != FRAME_WALK_PIECE) {
-        entry.dot = get_dot(in);
+        entry.dot = dot_decode(in);
     }
     if (type != FRAME_WALK_PIECE)
         entry.kind = get_kind(in);

@@ -235,7 +235,7 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         refuse_text(s, time, link, REFUSE_SELF,
                     "this is the receiver's own replica id: a copy of its store, or itself", &hello, out);
     } else {
-        struct peer *peer = peers_get(&s->peers, &hello.id);
+        struct peer *peer = sync_peer(s, time, &hello.id, out);
         struct link *old = peer ? peer->link : NULL;
         uint64_t known;
         if (!peer) {

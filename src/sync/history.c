@@ -32,11 +32,3 @@ const struct clock *history_older_than(const struct history *history, uint64_t n
         found = &history->samples[i].clock;
     return found;
 }
-
-const struct clock *history_next_above(const struct history *history, const struct clock *floor)
-{
-    for (size_t i = 0; i < history->count; i++)
-        if (!clock_covers(floor, &history->samples[i].clock))
-            return &history->samples[i].clock;
-    return NULL;
-}

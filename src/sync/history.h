@@ -23,7 +23,4 @@ void history_done(struct history *history);
 void history_sample(struct history *history, uint64_t now_ms, uint64_t span_ms, const struct clock *clock);
 /* The newest sample that is at least span_ms old; NULL when there is none. */
 const struct clock *history_older_than(const struct history *history, uint64_t now_ms, uint64_t span_ms);
-/* The oldest sample that covers something which `floor` does not; NULL: none. */
-const struct clock *history_next_above(const struct history *history, const struct clock *floor);
-
 #endif

@@ -44,6 +44,8 @@ struct link {
     /* receiving */
     unsigned works; /* chunks of it at the committer */
     bool paused;
+    uint64_t hold_until_ms;    /* paused until then, as our store refuses; 0: not for that */
+    unsigned refusals;         /* of our store, in a row */
     uint64_t no_walk_until_ms; /* a piece from it could not be had or not be stored: not before */
     struct clock target;       /* the peer's clock at its hello: once ours covers it, we have caught up */
     bool caught_up;

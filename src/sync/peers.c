@@ -59,18 +59,6 @@ void peer_encode(const struct peer *peer, struct buf *out)
     clock_encode(&peer->clock, out);
 }
 
-static void get_text(struct cursor *in, char *text, size_t size)
-{
-    struct bytes blob = cursor_blob(in);
-    if (blob.len >= size) {
-        cursor_fail(in, ERR_MALFORMED);
-        return;
-    }
-    if (blob.len)
-        memcpy(text, blob.data, blob.len);
-    text[blob.len] = 0;
-}
-
 enum err peer_decode(struct peers *into, struct bytes note)
 {
     struct peer read = {0};
@@ -78,8 +66,8 @@ enum err peer_decode(struct peers *into, struct bytes note)
     if (cursor_u8(&in) != PEER_NOTE_FORMAT)
         cursor_fail(&in, ERR_MALFORMED);
     read.id = replica_id_decode(&in);
-    get_text(&in, read.name, sizeof read.name);
-    get_text(&in, read.ingress, sizeof read.ingress);
+    cursor_text(&in, read.name, sizeof read.name);
+    cursor_text(&in, read.ingress, sizeof read.ingress);
     read.left = cursor_u8(&in) != 0;
     read.heard_wall_ms = cursor_u64(&in);
     read.has_starts = cursor_u8(&in) != 0;
@@ -97,6 +85,24 @@ enum err peer_decode(struct peers *into, struct bytes note)
     clock_done(&peer->floor);
     *peer = read;
     return OK;
+}
+
+bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after_ms,
+                    struct replica_id *ret_id)
+{
+    size_t oldest = SIZE_MAX;
+    for (size_t i = 0; i < peers->count; i++) {
+        const struct peer *peer = peers->list[i];
+        if (!peer->link && !peer->dialing && !peer_expected(peer, wall_ms, forget_after_ms) &&
+            (oldest == SIZE_MAX || peer->heard_wall_ms < peers->list[oldest]->heard_wall_ms))
+            oldest = i;
+    }
+    if (oldest == SIZE_MAX)
+        return false;
+    *ret_id = peers->list[oldest]->id;
+    peer_free(peers->list[oldest]);
+    peers->list[oldest] = peers->list[--peers->count];
+    return true;
 }
 
 bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms)

@@ -14,7 +14,8 @@
 
 enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 
-#define PEER_NOTE "peer/"
+#define PEER_NOTE      "peer/"
+#define PEER_NAME_NOTE "name/" /* its member name alone: NODE_NOTE_NAME to the node */
 
 struct link;
 
@@ -48,6 +49,11 @@ void peers_done(struct peers *peers);
 struct peer *peers_find(const struct peers *peers, const struct replica_id *id);
 /* Finds or adds; NULL when PEERS_MAX is reached. */
 struct peer *peers_get(struct peers *peers, const struct replica_id *id);
+
+/* Drops the peer unheard of for the longest time, of those that are neither
+ * connected nor expected back; false when there is none. */
+bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after_ms,
+                    struct replica_id *ret_id);
 
 /* The note that keeps a peer, and back. Unreadable notes are ERR_DAMAGED. */
 void peer_encode(const struct peer *peer, struct buf *out);

@@ -188,6 +188,38 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
 
 /* ---- what became of it ---------------------------------------------------------------- */
 
+/* Reads on, unless there is still a reason not to. */
+void receive_resume(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    (void)s;
+    if (!link->paused || link->works >= LINK_WORKS_MAX / 2 || time.now_ms < link->hold_until_ms)
+        return;
+    link->paused = false;
+    link->hold_until_ms = 0;
+    link->heard_ms = time.now_ms; /* the silence was ours */
+    effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
+}
+
+/* The store has no room or no time: the rows stay at the peer, which is read no
+ * more until it is worth asking again; longer each time. */
+static void hold(struct sync *s, struct sync_time time, struct link *link, const struct pending *pending,
+                 struct effects *out)
+{
+    uint64_t delay = RETRY_MS;
+    for (unsigned i = 0; link && i < link->refusals && delay < HOLD_MAX_MS; i++)
+        delay *= 2;
+    if (delay > HOLD_MAX_MS)
+        delay = HOLD_MAX_MS;
+    relay_retry(s, &pending->origin, &pending->peer, time.now_ms + delay);
+    if (!link || time.now_ms < link->hold_until_ms)
+        return; /* a chunk that was on its way when the first was refused */
+    link->refusals++;
+    link->hold_until_ms = time.now_ms + delay;
+    if (!link->paused)
+        effects_add(out, EFFECT_STREAM_PAUSE)->stream = link->stream;
+    link->paused = true;
+}
+
 /* The link's place at the committer is free again. */
 static struct link *work_done(struct sync *s, struct sync_time time, const struct pending *pending,
                               struct effects *out)
@@ -197,11 +229,7 @@ static struct link *work_done(struct sync *s, struct sync_time time, const struc
         return NULL;
     CHECK(link->works > 0);
     link->works--;
-    if (link->paused && link->works < LINK_WORKS_MAX / 2) {
-        link->paused = false;
-        link->heard_ms = time.now_ms; /* the silence was ours */
-        effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
-    }
+    receive_resume(s, time, link, out);
     return link;
 }
 
@@ -211,6 +239,8 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
     struct link *link = work_done(s, time, pending, out);
     switch (work->err) {
     case OK:
+        if (link)
+            link->refusals = 0;
         s->progress_ms = time.now_ms;
         if (work->kind == WORK_ROWS)
             relay_moved(s, &pending->origin, time.now_ms);
@@ -240,7 +270,7 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
         return;
     default: /* no room, no time: the rows are still there at the peer */
         s->count.store_refused++;
-        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + RETRY_MS);
+        hold(s, time, link, pending, out);
         return;
     }
 }

@@ -153,6 +153,8 @@ static void think_of(struct sync *s, struct sync_time time, struct origin *origi
         origin->lacking_since_ms = time.now_ms ? time.now_ms : 1;
     uint64_t since = origin->moved_ms > origin->lacking_since_ms ? origin->moved_ms
                                                                  : origin->lacking_since_ms;
+    if (origin->retry_at_ms)
+        return; /* ours to be mended first: another peer would send what is refused again */
     if (!retry && time.now_ms >= since + RELAY_PATIENCE_MS && !bytes_arrive(s, origin, time.now_ms))
         ask_relay(s, time, origin, out);
 }

@@ -144,25 +144,44 @@ void sync_submit(struct sync *s, struct store_work *work, struct pending pending
     effect->work = work;
 }
 
-static void put_note(struct note *note, const char *prefix, const struct replica_id *id, size_t size)
+static const char *note_name(char out[NOTE_NAME_MAX], const char *prefix, const struct replica_id *id)
 {
     char uuid[REPLICA_ID_TEXT];
-    snprintf(note->name, sizeof note->name, "%s%s", prefix, replica_id_text(id, uuid));
-    buf_init(&note->value, size);
+    snprintf(out, NOTE_NAME_MAX, "%s%s", prefix, replica_id_text(id, uuid));
+    return out;
 }
 
 /* Keeps what is known of a peer, and its member name for readers of versions. */
 void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_NOTES);
-    struct note *list = mem_new(2 * sizeof *list);
-    put_note(&list[0], PEER_NOTE, &peer->id, FRAME_FIRST_MAX);
-    peer_encode(peer, &list[0].value);
-    put_note(&list[1], "name/", &peer->id, MEMBER_NAME_MAX);
-    buf_put_text(&list[1].value, peer->name);
-    work->notes.list = list;
-    work->notes.count = peer->name[0] ? 2 : 1;
+    char name[NOTE_NAME_MAX];
+    struct buf value;
+    buf_init(&value, FRAME_FIRST_MAX);
+    peer_encode(peer, &value);
+    store_work_add_note(work, note_name(name, PEER_NOTE, &peer->id), buf_bytes(&value));
+    if (peer->name[0])
+        store_work_add_note(work, note_name(name, PEER_NAME_NOTE, &peer->id), bytes_str(peer->name));
+    buf_done(&value);
     sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+}
+
+/* Finds or adds. A full table gives up the peer that was not heard of for the
+ * longest time, of those that are not expected back; NULL when all are. */
+struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
+                       struct effects *out)
+{
+    struct peer *peer = peers_get(&s->peers, id);
+    if (peer)
+        return peer;
+    struct replica_id gone;
+    if (!peers_drop_one(&s->peers, time.wall_ms, s->config.forget_after_ms, &gone))
+        return NULL;
+    struct store_work *work = store_work_new(WORK_NOTES);
+    char name[NOTE_NAME_MAX];
+    store_work_add_note(work, note_name(name, PEER_NOTE, &gone), bytes_of(NULL, 0));
+    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+    return peers_get(&s->peers, id);
 }
 
 void sync_push_event(struct sync *s, const struct sync_event *event)
@@ -236,7 +255,7 @@ void sync_member(struct sync *s, struct sync_time time, const struct replica_id 
     if (is_own_id(s, id)) /* a former one may still be a member, until it is found dead */
         return;
     bool known = peers_find(&s->peers, id) != NULL;
-    struct peer *peer = known || alive ? peers_get(&s->peers, id) : NULL;
+    struct peer *peer = known || alive ? sync_peer(s, time, id, out) : NULL;
     if (!peer)
         return;
     peer->member = alive;
@@ -433,6 +452,7 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
             if (!link->caught_up && clock_covers(&s->clock, &link->target))
                 link->caught_up = true;
             link->peer->heard_wall_ms = time.wall_ms;
+            receive_resume(s, time, link, out);
             send_report(s, time, link, out);
             send_pump(s, time, link, out);
         }
@@ -487,6 +507,8 @@ uint64_t sync_deadline(const struct sync *s)
         }
         if (!link->paused)
             next = earlier(next, link->heard_ms + SILENCE_MAX_MS);
+        if (link->hold_until_ms && link->works < LINK_WORKS_MAX / 2)
+            next = earlier(next, link->hold_until_ms);
         next = earlier(next, send_report_deadline(s, link));
         think_soon |= !clock_covers(&s->clock, &link->peer->clock);
     }

@@ -22,6 +22,7 @@ enum {
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
     WALK_ANSWER_MS = 30000,  /* for a piece, without a byte from its source: then another is asked */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
+    HOLD_MAX_MS = 5000,      /* .. doubling up to this */
     SHUN_MS = 10000,         /* no link with a peer that sent a malformed frame: it would send it again */
     DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
     AHEAD_MS = 5000,         /* rows above the own clock that stay so long are offered */
@@ -118,6 +119,8 @@ struct sync {
 void sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
 void sync_push_event(struct sync *s, const struct sync_event *event);
 enum err sync_look(struct sync *s); /* reads clock, floor and walk from the store */
+struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
+                       struct effects *out);
 void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
 
@@ -158,6 +161,7 @@ void send_want(struct sync *s, struct sync_time time, struct link *link, const s
 /* receive.c */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                    struct effects *out);
+void receive_resume(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void receive_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                     const struct store_work *work, struct effects *out);
 
