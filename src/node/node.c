@@ -269,7 +269,8 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         remember_incarnation(n, event->incarnation, out);
         break;
     case SWIM_CONFLICT:
-        notice_member(event, "name_conflict", NOTICE_ERROR, out);
+        /* As a rule the member itself, restarted somewhere else: its hello proves it. */
+        notice_member(event, "name_conflict", NOTICE_WARN, out);
         break;
     }
 }

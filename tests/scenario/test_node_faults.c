@@ -28,7 +28,7 @@ static struct world *two_full_nodes(uint64_t seed)
     world_start_alone(w, 0);
     world_start(w, 1, (int[]){0}, 1);
     world_run(w, 2000);
-    put_many(w, 0, "k", 12000);
+    put_many(w, 0, "k", 10500);
     assert_true(world_until(w, world_agrees, NULL, 20000));
     world_run(w, 2000);
     return w;
@@ -92,7 +92,7 @@ static void a_walk_over_a_damaged_record_does_not_spin(void **state)
 static void a_walk_outlives_its_source(void **state)
 {
     for (int victim = 0; victim < 2; victim++) {
-        for (uint64_t ms = 5; ms < 40; ms += 7) {
+        for (uint64_t ms = 5; ms < 40; ms += 9) {
             struct world *w = two_full_nodes(34);
             world_start(w, 2, (int[]){0, 1}, 2);
             world_run(w, ms);
@@ -107,7 +107,7 @@ static void a_walk_outlives_its_source(void **state)
 /* A walk goes on where it stood after the receiver's restart. */
 static void a_walk_outlives_a_restart(void **state)
 {
-    for (uint64_t ms = 5; ms < 40; ms += 7) {
+    for (uint64_t ms = 5; ms < 40; ms += 9) {
         struct world *w = two_full_nodes(35);
         world_start(w, 2, (int[]){0, 1}, 2);
         world_run(w, ms);
@@ -125,7 +125,7 @@ static void a_walk_outlives_a_restart(void **state)
 /* Who leaves in the middle of a walk will not be filled: what it has is served. */
 static void leaving_ends_a_walk(void **state)
 {
-    for (uint64_t ms = 5; ms < 30; ms++) {
+    for (uint64_t ms = 5; ms < 30; ms += 4) {
         struct world *w = two_full_nodes(36);
         enum err err;
         world_start(w, 2, (int[]){0}, 1);
