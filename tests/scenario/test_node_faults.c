@@ -210,6 +210,7 @@ static void rig_step(struct rig *rig, struct node_event event)
             rig->sent += effect->bytes.len;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
+        store_work_free(effect->work); /* never done here */
     }
     effects_done(&out);
 }
