@@ -129,12 +129,26 @@ static void on_commit(void *ctx)
         http_on_commit(http);
 }
 
+static void on_trouble(void *ctx, enum err err)
+{
+    (void)ctx;
+    if (err == OK)
+        log_info("event=store_takes_writes");
+    else if (err == ERR_FULL)
+        log_error(
+            "event=store_full next=\"writes get 503, reads and deletes go on; goes on by itself with room\"");
+    else
+        log_error("event=store_failed reason=%s next=\"writes get 503 until the node is started again\"",
+                  err_text(err));
+}
+
 static void start_committer(struct daemon *d)
 {
     struct committer_options options = {.works_max = COMMIT_WORKS_MAX,
                                         .bytes_max = d->config->api.bodies_bytes_max + COMMIT_PEER_BYTES_MAX,
                                         .wall_ms = wall_ms,
                                         .on_commit = on_commit,
+                                        .on_trouble = on_trouble,
                                         .ctx = d};
     d->committer = committer_new(d->store, &options);
 }

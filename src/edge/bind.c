@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 
 enum {
-    BACKLOG = 128,
+    BACKLOG = 1024,       /* as many as may be accepted: a burst waits, and is not told to come again */
     FREE_PORT_TRIES = 16, /* to find one that is free for TCP and for UDP */
 };
 

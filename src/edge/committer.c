@@ -13,11 +13,16 @@ struct work_queue {
     struct store_work *first, **end;
 };
 
+/* Near the limit small puts go and large ones fail: that is told so often at most. */
+enum { TROUBLE_EVERY_US = 5000000 };
+
 struct committer {
     struct store *store;
     struct committer_options options;
     pthread_t thread;
     bool joined;
+    enum err trouble;    /* as last told; of the committer's thread */
+    uint64_t trouble_us; /* when; 0: never */
 
     pthread_mutex_t lock; /* guards what follows; held for a few instructions only */
     pthread_cond_t wake;
@@ -145,10 +150,28 @@ static enum err run_and_tell(struct committer *c, struct store_work *list, size_
     return OK;
 }
 
+/* Tells when puts begin to fail, and when they are taken again; what frees room
+ * is taken all the while and says nothing. */
+static void watch_trouble(struct committer *c, const struct store_work *list, enum err err)
+{
+    bool puts = false;
+    for (const struct store_work *work = list; work && !puts; work = work->next)
+        puts = work->kind == WORK_ROWS ||
+               (work->kind == WORK_WRITE && !work->write.remove && (err != OK || work->err == OK));
+    uint64_t now = now_us();
+    if (!puts || err == c->trouble || (c->trouble_us && now < c->trouble_us + TROUBLE_EVERY_US))
+        return;
+    c->trouble = err;
+    c->trouble_us = now;
+    if (c->options.on_trouble)
+        c->options.on_trouble(c->options.ctx, err);
+}
+
 static void run_alone(struct committer *c, struct store_work *work)
 {
     bool stopped = c->counters.stopped_by_io; /* only this thread writes it */
     enum err err = stopped ? ERR_IO : run_and_tell(c, work, 1);
+    watch_trouble(c, work, err);
     if (err == OK)
         return;
     work->err = err;
@@ -161,8 +184,10 @@ static void run_alone(struct committer *c, struct store_work *work)
 static void run_group(struct committer *c, struct group group)
 {
     if (group.works > 1 && !c->counters.stopped_by_io) {
-        if (run_and_tell(c, group.first, group.works) == OK)
+        if (run_and_tell(c, group.first, group.works) == OK) {
+            watch_trouble(c, group.first, OK);
             goto done;
+        }
         pthread_mutex_lock(&c->lock);
         c->counters.groups_failed++;
         pthread_mutex_unlock(&c->lock);

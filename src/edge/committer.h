@@ -23,6 +23,9 @@ struct committer_options {
     /* After each commit that may have changed something, from the committer's
      * thread and before the works' done: wakes who sends news to peers. */
     void (*on_commit)(void *ctx);
+    /* From the committer's thread, when the engine begins to refuse puts, with its
+     * error, and with OK when it takes one again. May be NULL. */
+    void (*on_trouble)(void *ctx, enum err err);
     void *ctx;
 };
 

@@ -60,7 +60,9 @@ static enum err check_grammar(struct bytes text, struct json_error *ret)
                yajl_complete_parse(parser) != yajl_status_ok) {
         /* The line end breaks off a token that has no end: after a whole value
          * yajl would let one pass ([] "a). */
-        err = fail(ret, text.len, "ends early");
+        err = fail_in_yajl(ret, text.len, parser);
+        if (err == ERR_MALFORMED && strcmp(ret->reason, "parse error: trailing garbage") != 0)
+            err = fail(ret, text.len, "ends early");
     }
     yajl_free(parser);
     return err;

@@ -61,6 +61,7 @@ class DiskFull(SystemTest):
             self.fill_disk()
             acked, refusal = self.put_until_refused(node, "y" * 5000)
             self.assertEqual(refusal.status, 503)
+            self.assertIn("event=store_full", node.log())
             self.assertTrue(refusal.error)
             self.assertTrue(refusal.headers["Retry-After"])
             self.assertEqual(node.value("kept"), {"v": "1"})

@@ -29,6 +29,8 @@ struct store {
     uint64_t done[SEEN_MAX];
     size_t done_count;
     size_t wakes; /* calls of on_commit */
+    size_t troubles;
+    enum err trouble; /* the last one told */
     bool done_too_early;
 };
 
@@ -127,6 +129,13 @@ struct desk {
     struct committer *committer;
 };
 
+static void note_trouble(void *ctx, enum err err)
+{
+    struct store *store = ctx;
+    store->troubles++;
+    store->trouble = err;
+}
+
 static struct desk *desk_with(size_t works_max, size_t bytes_max)
 {
     struct desk *desk = calloc(1, sizeof *desk);
@@ -139,6 +148,7 @@ static struct desk *desk_with(size_t works_max, size_t bytes_max)
         .bytes_max = bytes_max,
         .wall_ms = wall_ms,
         .on_commit = count_wake,
+        .on_trouble = note_trouble,
         .ctx = &desk->store,
     };
     desk->committer = committer_new(&desk->store, &options);
@@ -341,6 +351,8 @@ static void a_full_disk_still_takes_deletes(void **state)
     assert_int_equal(counters(d).groups_failed, 1);
     assert_int_equal(counters(d).works_failed, 1);
     assert_false(counters(d).stopped_by_io);
+    assert_int_equal(d->store.troubles, 1); /* told once; the small put after it is no news yet */
+    assert_int_equal(d->store.trouble, ERR_FULL);
     assert_int_equal(d->store.done_count, 5);
     desk_free(d);
 }
