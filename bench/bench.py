@@ -8,7 +8,7 @@ against a bound in plain units (milliseconds, MB).
 
 Servers run on loopback, in a folder of their own that is removed afterwards, and
 are stopped by their process ids. Where a comparison says "one core" the server is
-pinned to the first and the load generator to the second."""
+pinned to the first and the load generator, which then polls, to the second."""
 
 import argparse
 import datetime
@@ -207,7 +207,7 @@ class Bench:
         keys = 10000
         with self.yzma(core=0) as yzma, self.nginx(core=0) as nginx:
             self.load(yzma, "/keys/k{n}", "-m", "POST", "-b", VALUE, "-n", str(keys), "-k", str(keys))
-            options = ("-k", str(keys), "-r", "-e", '"kuzco"')
+            options = ("-p", "-k", str(keys), "-r", "-e", '"kuzco"')
             self.add_pairs("GET, 64 connections, server on one core", self.in_turns(
                 lambda: self.load(yzma, "/keys/k{n}", *options, core=1),
                 lambda: self.load(nginx, "/keys/k{n}", *options, core=1)), "nginx `return 200`", 0.80)
@@ -228,8 +228,8 @@ class Bench:
             self.load(yzma, "/keys/hot", "-m", "POST", "-b", VALUE, "-n", "10000")
             self.load(yzma, "/keys/cold", "-m", "POST", "-b", VALUE, "-n", "1", "-c", "1")
             self.add_pairs("GET of a key overwritten 10,000 times", self.in_turns(
-                lambda: self.load(yzma, "/keys/hot", core=1),
-                lambda: self.load(yzma, "/keys/cold", core=1)), "a key written once", 0.9)
+                lambda: self.load(yzma, "/keys/hot", "-p", core=1),
+                lambda: self.load(yzma, "/keys/cold", "-p", core=1)), "a key written once", 0.9)
 
     def memory(self):
         """Memory of an idle node."""

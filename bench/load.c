@@ -36,6 +36,7 @@ struct options {
     uint64_t requests; /* stop after so many; 0: after the seconds */
     uint64_t keys;     /* numbers are below it */
     bool random;       /* else one after the other */
+    bool poll;         /* never sleep: see the usage */
 };
 
 /* ---- latencies: 64 steps to each power of two, so within 1.6 % ------------ */
@@ -330,7 +331,7 @@ static void run_load(struct run *run)
 
     while (running > 0) {
         struct epoll_event events[EVENTS_AT_A_TIME];
-        int n = epoll_wait(run->epoll, events, EVENTS_AT_A_TIME, -1);
+        int n = epoll_wait(run->epoll, events, EVENTS_AT_A_TIME, run->options.poll ? 0 : -1);
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;
             bool alive = true;
@@ -387,7 +388,7 @@ static const char usage[] =
 static struct options read_options(int argc, char **argv)
 {
     struct options o = {.method = "GET", .connections = 64, .seconds = 5, .warm_seconds = 0.5, .keys = 1};
-    for (int c; (c = getopt(argc, argv, "m:b:c:d:w:n:k:e:r")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "m:b:c:d:w:n:k:e:pr")) != -1;) {
         switch (c) {
         case 'm':
             o.method = optarg;
@@ -413,6 +414,9 @@ static struct options read_options(int argc, char **argv)
             break;
         case 'e':
             o.expect = optarg;
+            break;
+        case 'p':
+            o.poll = true;
             break;
         case 'r':
             o.random = true;
