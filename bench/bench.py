@@ -118,6 +118,7 @@ class Bench:
         self.rounds, self.seconds = (3, 1.5) if quick else (15, 2)
         self.rows = []
         self.nodes = 0
+        self.load_before = os.getloadavg()[0]
 
     # ---- candidates ----------------------------------------------------------
 
@@ -324,7 +325,7 @@ def write_results(bench, path):
         f"* {version_of([str(bench.yzma_binary), '--version'])}; {version_of(['nginx', '-v'])}; "
         f"{version_of(['etcd', '--version'])}",
         f"* {bench.rounds} pairs of turns of {bench.seconds} s; medians, of ratios and of figures; values of {len(VALUE)} bytes",
-        f"* load average at the end: {os.getloadavg()[0]:.1f} (above the number of cores: something else ran too)",
+        f"* load average before: {bench.load_before:.1f} (well above 0: something else ran too)",
         "", "| | YzmaDB | beside it | ratio | wanted | reached |", "|---|---|---|---|---|---|",
     ] + ["| " + " | ".join(row) + " |" for row in bench.rows]
     path.write_text("\n".join(lines) + "\n")
