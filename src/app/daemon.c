@@ -203,8 +203,6 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .forget_after_ms = config->peering.forget_after_ms,
         .history_ms = config->server.history_ms,
         .history_max_bytes = config->server.history_bytes_max,
-        .skew_max_ms = config->peering.clock_skew_max_ms,
-        .value_max = config->api.value_bytes_max,
         .world_counters = daemon_counters,
         .world_ctx = d,
     };

@@ -60,9 +60,8 @@ struct node_config {
     bool rejoin;              /* -j was given: joins even where the node had left for good */
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
-    uint64_t forget_after_ms, history_ms, history_max_bytes, skew_max_ms;
-    uint64_t value_max; /* bytes: API.MaxValueBytes; a peer's larger ones are taken all the same */
-    struct rng rng;     /* seeded by the world, with 256 random bits in the daemon */
+    uint64_t forget_after_ms, history_ms, history_max_bytes;
+    struct rng rng; /* seeded by the world, with 256 random bits in the daemon */
     /* Counters of the world (API, committer, sockets) for the status page; may be NULL. */
     void (*world_counters)(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
                            void *each_ctx);

@@ -221,8 +221,7 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
 }
 
 /* False when the frame is malformed. */
-bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
-                struct effects *out)
+bool fill_piece(struct sync *s, struct link *link, const struct frame *frame, struct effects *out)
 {
     struct store_work *work;
     uint64_t keys_total = 0;
@@ -246,7 +245,6 @@ bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const 
     s->walk_storing = true;
     link->peer->rows_in += work->rows.count;
     sync_submit(s, work, (struct pending){.kind = PENDING_WALK, .peer = link->peer->id}, out);
-    (void)time;
     return true;
 }
 

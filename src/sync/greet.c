@@ -172,7 +172,6 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
         if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, hello->ingress) == 0)
             s->peers.list[i]->ingress[0] = 0;
     link->peer = peer;
-    link->protocol = SYNC_PROTOCOL;
     link->in.max = FRAME_HEADER + FRAME_MAX;
     link_move(link, LINK_UP, time.now_ms);
     memcpy(peer->name, hello->name, sizeof peer->name);

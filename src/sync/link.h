@@ -26,7 +26,6 @@ struct link {
     size_t queued;     /* bytes handed to the world and not known to have left */
     uint64_t state_ms; /* when the state was entered */
     uint64_t heard_ms, spoke_ms;
-    uint64_t protocol; /* highest in common, once UP */
 
     /* sending */
     struct clock sent;         /* per replica: rows up to here were sent, or the peer had them */

@@ -173,7 +173,7 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         return true;
     case FRAME_WALK_PIECE:
     case FRAME_WALK_ROWS:
-        return fill_piece(s, time, link, frame, out) || malformed(s, time, link, "walk piece", out);
+        return fill_piece(s, link, frame, out) || malformed(s, time, link, "walk piece", out);
     case FRAME_WALK_REFUSED:
         fill_refused(s, time, link, frame->body, out);
         return true;
@@ -189,9 +189,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
 /* ---- what became of it ---------------------------------------------------------------- */
 
 /* Reads on, unless there is still a reason not to. */
-void receive_resume(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+void receive_resume(struct sync_time time, struct link *link, struct effects *out)
 {
-    (void)s;
     if (!link->paused || link->works >= LINK_WORKS_MAX / 2 || time.now_ms < link->hold_until_ms)
         return;
     link->paused = false;
@@ -229,7 +228,7 @@ static struct link *work_done(struct sync *s, struct sync_time time, const struc
         return NULL;
     CHECK(link->works > 0);
     link->works--;
-    receive_resume(s, time, link, out);
+    receive_resume(time, link, out);
     return link;
 }
 

@@ -452,7 +452,7 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
             if (!link->caught_up && clock_covers(&s->clock, &link->target))
                 link->caught_up = true;
             link->peer->heard_wall_ms = time.wall_ms;
-            receive_resume(s, time, link, out);
+            receive_resume(time, link, out);
             send_report(s, time, link, out);
             send_pump(s, time, link, out);
         }

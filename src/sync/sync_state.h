@@ -161,7 +161,7 @@ void send_want(struct sync *s, struct sync_time time, struct link *link, const s
 /* receive.c */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                    struct effects *out);
-void receive_resume(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+void receive_resume(struct sync_time time, struct link *link, struct effects *out);
 void receive_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                     const struct store_work *work, struct effects *out);
 
@@ -179,8 +179,7 @@ bool relay_lacking(const struct sync *s);
 void fill_think(struct sync *s, struct sync_time time, struct effects *out);
 void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                 struct effects *out);
-bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
-                struct effects *out);
+bool fill_piece(struct sync *s, struct link *link, const struct frame *frame, struct effects *out);
 void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                   struct effects *out);
 void fill_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);

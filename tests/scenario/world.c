@@ -592,9 +592,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .join_count = (size_t)join_count,
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
-                                 .history_max_bytes = w->options.history_max_bytes,
-                                 .skew_max_ms = 60000,
-                                 .value_max = 16 << 20};
+                                 .history_max_bytes = w->options.history_max_bytes};
     rng_init(&config.rng, rng_next(&w->rng));
     host->life++;
     CHECK(node_new(&config, host->store, w->now_ms, wall_of(w, i), &host->node) == OK);

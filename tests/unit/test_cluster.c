@@ -121,8 +121,6 @@ static void site_start(struct site *site, const char *name, const struct cluster
         .forget_after_ms = 3600000,
         .history_ms = 3600000,
         .history_max_bytes = 1 << 30,
-        .skew_max_ms = 60000,
-        .value_max = 16 << 20,
     };
     rng_init(&config.rng, cluster_gossip_port(site->cluster));
     assert_int_equal(cluster_start(site->cluster, &config, site->store, site->committer), OK);
