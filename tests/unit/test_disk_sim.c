@@ -430,6 +430,22 @@ static void a_clone_is_apart(void **state)
     scene_done(&s);
 }
 
+/* A copy is a disk like any other: what is synced on it is there after a crash. */
+static void a_clone_can_be_written(void **state)
+{
+    struct scene s = scene_new(1, SECTOR);
+    struct disk_sim *copy = disk_sim_clone(s.sim);
+    struct disk *disk = disk_sim_mount(copy);
+    struct disk_file *a = must_open(disk, "a");
+    must_put(a, 0, "new");
+    assert_int_equal(a->ops->sync(a), OK);
+    assert_int_equal(crashes_where(copy, first_sector_new), SEEDS);
+    a->ops->close(a);
+    disk->ops->free(disk);
+    disk_sim_free(copy);
+    scene_done(&s);
+}
+
 /* ---- faults --------------------------------------------------------------- */
 
 /* The calls of one small run, in order; how many went well until one did not. */
@@ -520,6 +536,27 @@ static void after_a_failed_sync_no_sync_helps(void **state)
     }
     assert_sometimes(lost);
     scene_done(&s);
+}
+
+/* Nor does it help the size of a new file. */
+static void after_a_failed_sync_no_sync_saves_the_size(void **state)
+{
+    size_t cut = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct disk_sim *sim = disk_sim_new(seed);
+        struct disk *disk = disk_sim_mount(sim);
+        struct disk_file *a = must_create(disk, "a", 4 * SECTOR);
+        disk_sim_fail(sim, 1, ERR_IO);
+        assert_int_equal(a->ops->sync(a), ERR_IO);
+        must_sync(disk, a);
+        assert_true(a_is_whole(sim));
+        disk_sim_crash(sim);
+        cut += !a_is_whole(sim);
+        a->ops->close(a);
+        disk->ops->free(disk);
+        disk_sim_free(sim);
+    }
+    assert_sometimes(cut);
 }
 
 /* But what is written again after a failed sync can be synced. */
@@ -648,10 +685,12 @@ int main(void)
         cmocka_unit_test(what_is_left_behind_is_safe),
         cmocka_unit_test(the_order_of_leaving_is_free),
         cmocka_unit_test(a_clone_is_apart),
+        cmocka_unit_test(a_clone_can_be_written),
         cmocka_unit_test(the_nth_call_fails),
         cmocka_unit_test(a_failed_write_is_done_in_part),
         cmocka_unit_test(a_failed_create_leaves_no_file),
         cmocka_unit_test(after_a_failed_sync_no_sync_helps),
+        cmocka_unit_test(after_a_failed_sync_no_sync_saves_the_size),
         cmocka_unit_test(what_is_written_again_can_be_synced),
         cmocka_unit_test(the_process_dies_in_its_nth_change),
         cmocka_unit_test(a_kill_cuts_the_write_it_falls_in),
