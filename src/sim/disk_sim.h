@@ -80,9 +80,9 @@ enum err disk_sim_read_file(const struct disk_sim *sim, const char *name, struct
 /* A durable file of these bytes, in the place of any of that name; all names are
  * durable after. */
 void disk_sim_write_file(struct disk_sim *sim, const char *name, struct bytes bytes);
-/* Both keep the name as durable as it is. The file is there. */
-void disk_sim_truncate(struct disk_sim *sim, const char *name, uint64_t size); /* all of it durable then */
-void disk_sim_flip(struct disk_sim *sim, const char *name,
-                   uint64_t bit); /* in what is durable and what is seen */
+/* Both need the file, and leave its name as durable as it was. A cut makes all of
+ * the file durable; a flip is in what is durable and in what is seen. */
+void disk_sim_truncate(struct disk_sim *sim, const char *name, uint64_t size);
+void disk_sim_flip(struct disk_sim *sim, const char *name, uint64_t bit);
 
 #endif
