@@ -1,8 +1,8 @@
 /* The engine's face: four ordered tables of byte strings, snapshots, and one
  * writer at a time. LMDB stands behind it (store/lmdb), and an ordered table in
- * memory for tests and simulations (engine_mem.h). A log in front of LMDB will
- * be one more engine around another: everything above sees only resulting puts
- * and deletes.
+ * memory for tests and simulations (engine_mem.h). The log in front of either
+ * (store/log) is one more engine around another: everything above sees only
+ * resulting puts and deletes.
  *
  * Keys are 1 to 511 bytes, in byte order. Bytes that a transaction hands out
  * are borrowed and hold until its next write or its end. */
@@ -17,14 +17,21 @@ enum table {
     TABLE_CLOCKS,  /* replica id -> counter, floor */
     TABLE_RECORDS, /* key -> record */
     TABLE_ROWS,    /* replica id, counter -> kind, key: the history */
-    TABLES
+    TABLES,
+    /* One more, of the engine that stands in front of another one: what that has
+     * taken over from it. Nothing above an engine sees it. */
+    TABLE_FRONT = TABLES,
+    TABLES_ALL
 };
+
+/* Ranges are deleted within one prefix of this length: a replica's rows. */
+enum { RANGE_PREFIX = 16 };
 
 struct engine;
 struct engine_txn;
 struct engine_cursor;
 struct engine_usage {
-    uint64_t entries[TABLES];
+    uint64_t entries[TABLES];     /* of rows an estimate is enough */
     uint64_t table_bytes[TABLES]; /* pages in use; an estimate is enough */
     uint64_t file_bytes, bytes_max;
 };
@@ -41,6 +48,9 @@ struct engine_ops {
     /* ERR_FULL or ERR_IO: the transaction can then only be ended. */
     enum err (*put)(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value);
     enum err (*del)(struct engine_txn *txn, enum table table, struct bytes key); /* absent is OK */
+    /* Deletes all entries from prefix (RANGE_PREFIX bytes) on and below `below`, which
+     * begins with it: as cheap for many as for one where a log stands in front. */
+    enum err (*del_below)(struct engine_txn *txn, enum table table, struct bytes prefix, struct bytes below);
     /* Of a write transaction: the puts that follow, until it is taken back, may
      * use the room kept back for work that makes room (a delete puts a row and
      * a context before it gives anything back). NULL where nothing is kept back. */
@@ -56,6 +66,14 @@ struct engine_ops {
     enum err (*cursor_before)(struct engine_cursor *cursor, struct bytes below, struct bytes *ret_key,
                               struct bytes *ret_value);
     void (*usage)(struct engine *engine, struct engine_usage *ret);
+    /* For an engine in front, from any thread: sees to it that transactions to come
+     * can put so many bytes (as bytes of keys and values, with what pages waste of
+     * them) without meeting a full disk or limit. ERR_FULL. NULL where nothing is
+     * ever full. */
+    enum err (*promise)(struct engine *engine, uint64_t bytes);
+    /* What was committed is, on OK, where a program that knows no log finds it; by
+     * the writer's thread, outside transactions. NULL: it always is. */
+    enum err (*flush)(struct engine *engine);
     void (*close)(struct engine *engine);
 };
 

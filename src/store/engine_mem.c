@@ -32,7 +32,7 @@ struct tree {
 
 struct engine_mem {
     struct engine face;
-    struct tree trees[TABLES];
+    struct tree trees[TABLES_ALL];
     bool writing;
     size_t readers;
     uint64_t calls, fail_at;
@@ -41,7 +41,7 @@ struct engine_mem {
 
 struct engine_txn {
     struct engine_mem *engine;
-    struct tree trees[TABLES];
+    struct tree trees[TABLES_ALL];
     bool write, broken;
     size_t cursors;
 };
@@ -265,17 +265,17 @@ static void tree_del(struct tree *tree, struct bytes key)
     tree->root = node_del(tree->root, key);
 }
 
-static void trees_ref(struct tree to[TABLES], const struct tree from[TABLES])
+static void trees_ref(struct tree to[TABLES_ALL], const struct tree from[TABLES_ALL])
 {
-    for (size_t t = 0; t < TABLES; t++) {
+    for (size_t t = 0; t < TABLES_ALL; t++) {
         to[t] = from[t];
         node_ref(to[t].root);
     }
 }
 
-static void trees_unref(struct tree trees[TABLES])
+static void trees_unref(struct tree trees[TABLES_ALL])
 {
-    for (size_t t = 0; t < TABLES; t++)
+    for (size_t t = 0; t < TABLES_ALL; t++)
         node_unref(trees[t].root);
 }
 
@@ -382,6 +382,21 @@ static enum err del(struct engine_txn *txn, enum table table, struct bytes key)
     return err;
 }
 
+static enum err del_below(struct engine_txn *txn, enum table table, struct bytes prefix, struct bytes below)
+{
+    CHECK(txn->write && prefix.len == RANGE_PREFIX && bytes_starts_with(below, prefix));
+    enum err err = txn_fault(txn);
+    struct tree *tree = &txn->trees[table];
+    for (struct item *item; err == OK && (item = tree_from(tree, prefix, false)) != NULL;) {
+        if (bytes_compare(item_key(item), below) >= 0)
+            break;
+        item_ref(item); /* its key is what is looked for */
+        tree_del(tree, item_key(item));
+        item_unref(item);
+    }
+    return err;
+}
+
 static enum err cursor_open(struct engine_txn *txn, enum table table, struct engine_cursor **ret)
 {
     enum err err = txn_fault(txn);
@@ -471,6 +486,7 @@ static const struct engine_ops mem_ops = {
     .get = get,
     .put = put,
     .del = del,
+    .del_below = del_below,
     .cursor_open = cursor_open,
     .cursor_close = cursor_close,
     .cursor_seek = cursor_seek,

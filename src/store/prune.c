@@ -1,5 +1,5 @@
-/* Pruning: rows go from the old end, and the floor rises as far as they went,
- * never above the clock. Each row that goes is a chance to let go of its key: a
+/* Pruning: rows go from the old end, by range, and the floor rises as far as they
+ * went, never above the clock. Each row that goes is a chance to let go of its key: a
  * record without versions whose whole context lies at or below the floor tells
  * nothing that the floor does not, and is deleted. (A record with versions drops
  * its context when it is next written.)
@@ -21,8 +21,9 @@ static enum err let_go(struct store_txn *txn, struct bytes key)
     return txn_del(txn, TABLE_RECORDS, key);
 }
 
-static enum err remove_row(struct store_txn *txn, const struct dot *dot, struct bytes lent_key,
-                           struct bytes lent_value)
+/* The row itself goes with its range, later. */
+static enum err leave_row(struct store_txn *txn, const struct dot *dot, struct bytes lent_key,
+                          struct bytes lent_value)
 {
     uint8_t room[KEY_MAX];
     struct row row;
@@ -32,23 +33,21 @@ static enum err remove_row(struct store_txn *txn, const struct dot *dot, struct 
         memcpy(room, row.key.data, len);
     else
         txn->store->records_damaged++; /* a row that tells nothing can only go */
-    uint8_t key[ROW_KEY_SIZE];
-    err = txn_del(txn, TABLE_ROWS, row_key(dot, key));
-    if (err != OK)
-        return err;
     txn->store->rows_pruned++;
     clock_raise(&txn->state.floor, dot);
     return len ? let_go(txn, bytes_of(room, len)) : OK;
 }
 
-/* All rows of one replica up to `to`; *left counts down. */
-static enum err prune_replica(struct store_txn *txn, const struct dot *to, size_t *left, bool *ret_more)
+/* Rows of `first`'s replica from it on, up to `to`, as many as *left counts down;
+ * first ends above the last of them. */
+static enum err leave_rows(struct store_txn *txn, struct dot *first, const struct dot *to, size_t *left,
+                           bool *ret_more)
 {
     for (;;) {
-        struct dot first = {.replica = to->replica}, dot;
+        struct dot dot;
         uint8_t from[ROW_KEY_SIZE];
         struct bytes key, value;
-        enum err err = txn_seek(txn, TABLE_ROWS, row_key(&first, from), &key, &value);
+        enum err err = txn_seek(txn, TABLE_ROWS, row_key(first, from), &key, &value);
         if (err != OK && err != ERR_NOT_FOUND)
             return err;
         if (err == OK && row_key_decode(key, &dot) != OK)
@@ -63,10 +62,22 @@ static enum err prune_replica(struct store_txn *txn, const struct dot *to, size_
             return OK;
         }
         (*left)--;
-        err = remove_row(txn, &dot, key, value);
+        err = leave_row(txn, &dot, key, value);
         if (err != OK)
             return err;
+        first->counter = dot.counter + 1; /* a clock's counter is below the highest there is */
     }
+}
+
+/* All rows of one replica up to `to`; *left counts down. */
+static enum err prune_replica(struct store_txn *txn, const struct dot *to, size_t *left, bool *ret_more)
+{
+    struct dot first = {.replica = to->replica};
+    enum err err = leave_rows(txn, &first, to, left, ret_more);
+    if (first.counter == 0 || txn->failed != OK)
+        return err;
+    enum err gone = txn_del_rows(txn, &first);
+    return err == OK ? gone : err;
 }
 
 enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more)

@@ -33,6 +33,14 @@ enum err txn_del(struct store_txn *txn, enum table table, struct bytes key)
     return noted(txn, txn->store->engine->ops->del(txn->engine_txn, table, key));
 }
 
+enum err txn_del_rows(struct store_txn *txn, const struct dot *below)
+{
+    uint8_t key[ROW_KEY_SIZE];
+    struct bytes end = row_key(below, key);
+    return noted(txn, txn->store->engine->ops->del_below(txn->engine_txn, TABLE_ROWS,
+                                                         bytes_of(key, REPLICA_ID_SIZE), end));
+}
+
 static enum err cursor_of_table(struct store_txn *txn, enum table table, struct engine_cursor **ret)
 {
     CHECK(table == TABLE_RECORDS || table == TABLE_ROWS);

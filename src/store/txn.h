@@ -48,6 +48,8 @@ static inline const struct replica_id *txn_own_id(const struct store_txn *txn)
 enum err txn_get(struct store_txn *txn, enum table table, struct bytes key, struct bytes *ret) MUST_USE;
 enum err txn_put(struct store_txn *txn, enum table table, struct bytes key, struct bytes value) MUST_USE;
 enum err txn_del(struct store_txn *txn, enum table table, struct bytes key) MUST_USE;
+/* All rows of below's replica that lie below it. */
+enum err txn_del_rows(struct store_txn *txn, const struct dot *below) MUST_USE;
 /* The first record or row at or above from. ERR_NOT_FOUND. */
 enum err txn_seek(struct store_txn *txn, enum table table, struct bytes from, struct bytes *ret_key,
                   struct bytes *ret_value) MUST_USE;

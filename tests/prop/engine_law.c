@@ -14,7 +14,7 @@
 
 /* Few keys, so that they meet; some of the longest, and values from nothing to
  * several pages. */
-enum { KEYS = 60, KEY_LONGEST = 511, VALUE_LONGEST = 20000, READERS_MAX = 4, WRITES_MAX = 30 };
+enum { KEYS = 60, ROW_LIKE = 32, KEY_LONGEST = 511, VALUE_LONGEST = 20000, READERS_MAX = 4, WRITES_MAX = 30 };
 
 struct entry {
     size_t key; /* its number: keys are in the order of their numbers */
@@ -37,6 +37,7 @@ struct reader {
 };
 
 struct law {
+    const struct engine_law *of;
     struct rng rng;
     struct engine *engine;
     struct model committed;
@@ -45,13 +46,15 @@ struct law {
     uint8_t value[VALUE_LONGEST];
 };
 
-/* Keys of many lengths whose order is that of their numbers. */
+/* Keys of many lengths whose order is that of their numbers. Those of numbers from
+ * ROW_LIKE on are like rows': 24 bytes, eight after each other with one prefix. */
 static struct bytes key_of(size_t number, uint8_t room[KEY_LONGEST])
 {
     static const size_t lengths[] = {1, 2, 24, 480, KEY_LONGEST};
-    size_t len = lengths[number % 5];
-    memset(room, (int)(number % 7), len);
-    room[0] = (uint8_t)(number * 4);
+    size_t len = number < ROW_LIKE ? lengths[number % 5] : 24;
+    memset(room, number < ROW_LIKE ? (int)(number % 7) : 0, len);
+    room[0] = (uint8_t)(number < ROW_LIKE ? number * 4 : (number & ~(size_t)7) * 4);
+    room[len - 1] = (uint8_t)(number < ROW_LIKE ? room[len - 1] : number);
     return bytes_of(room, len);
 }
 
@@ -169,6 +172,18 @@ static void check_all(struct law *law, struct engine_txn *txn, const struct mode
     }
 }
 
+/* The rows of one prefix, up to one of them. */
+static void delete_range(struct law *law, struct engine_txn *txn, struct model *model)
+{
+    uint8_t room[KEY_LONGEST];
+    size_t number = ROW_LIKE + pick(law, KEYS - ROW_LIKE), first = number & ~(size_t)7;
+    struct bytes below = key_of(number, room);
+    struct bytes prefix = bytes_of(below.data, RANGE_PREFIX);
+    assert_int_equal(law->engine->ops->del_below(txn, TABLE_ROWS, prefix, below), OK);
+    for (size_t key = first; key < number; key++)
+        model_del(&model->tables[TABLE_ROWS], key);
+}
+
 static void write_some(struct law *law, struct engine_txn *txn, struct model *model)
 {
     const struct engine_ops *ops = law->engine->ops;
@@ -177,7 +192,9 @@ static void write_some(struct law *law, struct engine_txn *txn, struct model *mo
         uint8_t room[KEY_LONGEST];
         size_t number = pick(law, KEYS);
         struct bytes key = key_of(number, room);
-        if (pick(law, 3) == 0) {
+        if (pick(law, 10) == 0) {
+            delete_range(law, txn, model);
+        } else if (pick(law, 3) == 0) {
             assert_int_equal(ops->del(txn, t, key), OK);
             model_del(&model->tables[t], number);
         } else {
@@ -245,11 +262,12 @@ static void check_usage(struct law *law)
         assert_int_equal(usage.entries[t], law->committed.tables[t].count);
 }
 
-void engine_law_run(struct engine *(*open)(void *ctx), void *ctx, bool reopens, uint64_t seed, size_t steps)
+void engine_law_run(const struct engine_law *of, uint64_t seed, size_t steps)
 {
     struct law *law = mem_new(sizeof *law);
+    law->of = of;
     rng_init(&law->rng, seed);
-    law->engine = open(ctx);
+    law->engine = of->open(of->ctx);
     for (size_t step = 0; step < steps; step++) {
         size_t what = pick(law, 100);
         if (what < 50)
@@ -260,11 +278,14 @@ void engine_law_run(struct engine *(*open)(void *ctx), void *ctx, bool reopens, 
             close_reader(law);
         else if (what < 97)
             read_some(law);
-        else if (reopens && law->reader_count == 0) {
+        else if (of->reopens && law->reader_count == 0) {
             law->engine->ops->close(law->engine);
-            law->engine = open(ctx);
+            law->engine = of->open(of->ctx);
         }
-        check_usage(law);
+        if (of->between)
+            of->between(of->ctx, law->engine, &law->rng);
+        if (!of->usage_estimated)
+            check_usage(law);
     }
     while (law->reader_count)
         close_reader(law);

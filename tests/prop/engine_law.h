@@ -8,8 +8,19 @@
 
 #include "engine.h"
 
-/* open(ctx) makes an engine, empty the first time. With reopens, it is called
- * again after a close, and finds what was committed then. */
-void engine_law_run(struct engine *(*open)(void *ctx), void *ctx, bool reopens, uint64_t seed, size_t steps);
+#include "rng.h"
+
+struct engine_law {
+    /* Makes an engine, empty the first time. With reopens, it is called again after a
+     * close, and finds what was committed then. */
+    struct engine *(*open)(void *ctx);
+    void *ctx;
+    bool reopens;
+    bool usage_estimated; /* its counts of entries are not looked at */
+    /* Called between the steps, outside transactions but with readers open: what an
+     * engine does by itself. May be NULL. */
+    void (*between)(void *ctx, struct engine *engine, struct rng *rng);
+};
+void engine_law_run(const struct engine_law *of, uint64_t seed, size_t steps);
 
 #endif

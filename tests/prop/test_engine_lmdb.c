@@ -32,7 +32,8 @@ static void it_obeys_the_law(void **state)
         assert_non_null(mkdtemp(folder));
         snprintf(path, sizeof path, "%s/yzma.db", folder);
         snprintf(lock_path, sizeof lock_path, "%s/yzma.db-lock", folder);
-        engine_law_run(open_file, path, true, seed, 200);
+        struct engine_law law = {.open = open_file, .ctx = path, .reopens = true};
+        engine_law_run(&law, seed, 200);
         unlink(path);
         unlink(lock_path);
         assert_int_equal(rmdir(folder), 0);

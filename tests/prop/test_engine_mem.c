@@ -17,8 +17,9 @@ static struct engine *open_mem(void *ctx)
 /* Twenty random histories. */
 static void it_obeys_the_law(void **state)
 {
+    struct engine_law law = {.open = open_mem};
     for (uint64_t seed = 1; seed <= 20; seed++)
-        engine_law_run(open_mem, NULL, false, seed, 200);
+        engine_law_run(&law, seed, 200);
 }
 
 /* A clone is what a crash would leave: what was committed, and no later change. */

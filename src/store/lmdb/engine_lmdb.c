@@ -18,7 +18,7 @@ enum { LMDB_KEY_MAX = 511 };
 static const uint64_t MAP_BYTES_FIRST = 1ull << 40;
 static const uint64_t MAP_BYTES_LEAST = 64ull << 20;
 
-static const char *const table_names[TABLES] = {"meta", "clocks", "records", "rows"};
+static const char *const table_names[TABLES_ALL] = {"meta", "clocks", "records", "rows", "front"};
 
 struct engine_cursor {
     MDB_cursor *mdb;
@@ -33,8 +33,8 @@ struct engine_txn {
     MDB_txn *mdb;
     bool writes;
     size_t open_cursors;
-    struct engine_cursor kept[TABLES]; /* of reads */
-    struct engine_txn *next;           /* in the pool */
+    struct engine_cursor kept[TABLES_ALL]; /* of reads */
+    struct engine_txn *next;               /* in the pool */
     /* of writes: */
     bool in_reserve;
     uint64_t used_bytes; /* of the file, when it began */
@@ -45,13 +45,14 @@ struct engine_txn {
 struct lmdb {
     struct engine engine;
     MDB_env *env;
-    MDB_dbi tables[TABLES];
-    struct datafile file;
+    MDB_dbi tables[TABLES_ALL];
+    struct datafile file; /* its `allocated` under room_lock */
     uint64_t page_bytes, limit_bytes;
     atomic_bool broken; /* a commit failed: nothing is written any more */
     struct engine_txn writer;
     pthread_mutex_t pool_lock;
     struct engine_txn *pool;
+    pthread_mutex_t room_lock; /* guards the file's promised blocks: see promise */
 };
 
 static enum err err_of(int rc)
@@ -102,7 +103,7 @@ static struct lmdb *lmdb_of(struct engine *engine)
 
 static void read_free(struct engine_txn *txn)
 {
-    for (size_t i = 0; i < TABLES; i++)
+    for (size_t i = 0; i < TABLES_ALL; i++)
         if (txn->kept[i].mdb)
             mdb_cursor_close(txn->kept[i].mdb);
     mdb_txn_abort(txn->mdb);
@@ -159,6 +160,14 @@ static uint64_t used_bytes(struct lmdb *lmdb)
     return (info.me_last_pgno + 1) * lmdb->page_bytes;
 }
 
+static uint64_t allocated_bytes(struct lmdb *lmdb)
+{
+    pthread_mutex_lock(&lmdb->room_lock);
+    uint64_t bytes = lmdb->file.allocated;
+    pthread_mutex_unlock(&lmdb->room_lock);
+    return bytes;
+}
+
 static enum err write_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
@@ -170,13 +179,13 @@ static enum err write_begin(struct engine *engine, struct engine_txn **ret)
     int rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
     if (rc != MDB_SUCCESS)
         return err_of(rc);
-    uint64_t used = used_bytes(lmdb), kept_back = used + LMDB_RESERVE;
+    uint64_t used = used_bytes(lmdb), kept_back = used + LMDB_RESERVE, allocated = allocated_bytes(lmdb);
     *txn = (struct engine_txn){
         .lmdb = lmdb,
         .mdb = mdb,
         .writes = true,
         .used_bytes = used,
-        .room = lmdb->file.allocated > kept_back ? lmdb->file.allocated - kept_back : 0,
+        .room = allocated > kept_back ? allocated - kept_back : 0,
     };
     *ret = txn;
     return OK;
@@ -239,32 +248,38 @@ static enum err free_bytes(struct lmdb *lmdb, uint64_t *ret)
     return err_of(rc);
 }
 
-/* Makes the transaction's room at least what it has spent: by blocks from the
- * disk, else from the file's own free pages. */
-static enum err find_room(struct engine_txn *txn)
+/* Sees to it that `bytes` beyond those in use, and the reserve, have room: blocks
+ * from the disk, and a step ahead if they are to be had; else the file's own free
+ * pages. *ret_room is what there is then. */
+static enum err find_room(struct lmdb *lmdb, uint64_t used, uint64_t bytes, uint64_t *ret_room)
 {
-    struct lmdb *lmdb = txn->lmdb;
-    uint64_t kept_back = txn->used_bytes + LMDB_RESERVE;
-    uint64_t need = kept_back + txn->spent;
+    uint64_t kept_back = used + LMDB_RESERVE, need = kept_back + bytes;
     enum err err = ERR_FULL;
+    pthread_mutex_lock(&lmdb->room_lock);
     if (need + LMDB_GROW_STEP <= lmdb->limit_bytes)
         err = datafile_grow(&lmdb->file, need + LMDB_GROW_STEP);
     if (err == ERR_FULL && need <= lmdb->limit_bytes)
         err = datafile_grow(&lmdb->file, need);
+    uint64_t allocated = lmdb->file.allocated, own = 0;
+    pthread_mutex_unlock(&lmdb->room_lock);
     if (err == OK) {
-        txn->room = lmdb->file.allocated - kept_back;
+        *ret_room = allocated - kept_back;
         return OK;
     }
-    if (err != ERR_FULL)
-        return err;
-    uint64_t own = 0;
-    err = free_bytes(lmdb, &own);
+    if (err == ERR_FULL)
+        err = free_bytes(lmdb, &own);
     if (err != OK)
         return err;
-    uint64_t have = (lmdb->file.allocated > txn->used_bytes ? lmdb->file.allocated - txn->used_bytes : 0) +
-                    own;
-    txn->room = have > LMDB_RESERVE ? have - LMDB_RESERVE : 0;
-    return txn->spent <= txn->room ? OK : ERR_FULL;
+    uint64_t have = (allocated > used ? allocated - used : 0) + own;
+    *ret_room = have > LMDB_RESERVE ? have - LMDB_RESERVE : 0;
+    return bytes <= *ret_room ? OK : ERR_FULL;
+}
+
+static enum err promise(struct engine *engine, uint64_t bytes)
+{
+    struct lmdb *lmdb = lmdb_of(engine);
+    uint64_t room;
+    return find_room(lmdb, used_bytes(lmdb), bytes, &room);
 }
 
 static void use_reserve(struct engine_txn *txn, bool on)
@@ -298,7 +313,7 @@ static enum err put(struct engine_txn *txn, enum table table, struct bytes key, 
     struct lmdb *lmdb = txn->lmdb;
     txn->spent += cost_of(lmdb, table, value);
     if (txn->spent > txn->room && !txn->in_reserve) {
-        enum err err = find_room(txn);
+        enum err err = find_room(lmdb, txn->used_bytes, txn->spent, &txn->room);
         if (err != OK)
             return err;
     }
@@ -311,6 +326,24 @@ static enum err del(struct engine_txn *txn, enum table table, struct bytes key)
     CHECK(txn->writes && key.len >= 1 && key.len <= LMDB_KEY_MAX);
     MDB_val k = val_of(key);
     int rc = mdb_del(txn->mdb, txn->lmdb->tables[table], &k, NULL);
+    return rc == MDB_NOTFOUND ? OK : err_of(rc);
+}
+
+static enum err del_below(struct engine_txn *txn, enum table table, struct bytes prefix, struct bytes below)
+{
+    CHECK(txn->writes && prefix.len == RANGE_PREFIX && bytes_starts_with(below, prefix));
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn->mdb, txn->lmdb->tables[table], &cursor);
+    if (rc != MDB_SUCCESS)
+        return err_of(rc);
+    MDB_val key = val_of(prefix), value;
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    while (rc == MDB_SUCCESS && bytes_compare(bytes_of_val(key), below) < 0) {
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc == MDB_SUCCESS)
+            rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? OK : err_of(rc);
 }
 
@@ -341,7 +374,7 @@ static void cursor_close(struct engine_cursor *cursor)
     struct engine_txn *txn = cursor->txn;
     txn->open_cursors--;
     cursor->open = false;
-    if (cursor >= txn->kept && cursor < txn->kept + TABLES)
+    if (cursor >= txn->kept && cursor < txn->kept + TABLES_ALL)
         return;
     mdb_cursor_close(cursor->mdb);
     free(cursor);
@@ -420,6 +453,7 @@ static void env_close(struct lmdb *lmdb)
 static void lmdb_free(struct lmdb *lmdb)
 {
     pthread_mutex_destroy(&lmdb->pool_lock);
+    pthread_mutex_destroy(&lmdb->room_lock);
     free(lmdb);
 }
 
@@ -440,6 +474,7 @@ static const struct engine_ops ops = {
     .get = get,
     .put = put,
     .del = del,
+    .del_below = del_below,
     .use_reserve = use_reserve,
     .cursor_open = cursor_open,
     .cursor_close = cursor_close,
@@ -447,6 +482,7 @@ static const struct engine_ops ops = {
     .cursor_next = cursor_next,
     .cursor_before = cursor_before,
     .usage = usage,
+    .promise = promise,
     .close = close_engine,
 };
 
@@ -458,7 +494,7 @@ static int env_open_with_map(struct lmdb *lmdb, uint64_t map_bytes)
     if (rc != MDB_SUCCESS)
         return rc;
     if ((rc = mdb_env_set_mapsize(lmdb->env, map_bytes)) == MDB_SUCCESS &&
-        (rc = mdb_env_set_maxdbs(lmdb->env, TABLES)) == MDB_SUCCESS &&
+        (rc = mdb_env_set_maxdbs(lmdb->env, TABLES_ALL)) == MDB_SUCCESS &&
         (rc = mdb_env_set_maxreaders(lmdb->env, LMDB_READERS_MAX)) == MDB_SUCCESS)
         /* NOTLS: a reader slot belongs to a transaction, not to a thread. */
         rc = mdb_env_open(lmdb->env, lmdb->file.path, MDB_NOSUBDIR | MDB_NOTLS, 0640);
@@ -524,22 +560,33 @@ static enum err look_for_cut(struct lmdb *lmdb, struct buf *why)
     return ERR_DAMAGED;
 }
 
-/* Opens the tables; makes them where there is nothing at all yet. A file of LMDB
- * that holds something else is not ours. */
+/* Opens the tables; makes them where there is nothing at all yet, and the front
+ * table in a store that was made before there was one. A file of LMDB that holds
+ * something else is not ours. */
+static int open_tables_in(struct lmdb *lmdb, bool empty, bool with_front, bool write)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(lmdb->env, NULL, write ? 0 : MDB_RDONLY, &txn);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    for (size_t i = 0; i < TABLES && rc == MDB_SUCCESS; i++)
+        rc = mdb_dbi_open(txn, table_names[i], empty ? MDB_CREATE : 0, &lmdb->tables[i]);
+    if (rc == MDB_SUCCESS && with_front)
+        rc = mdb_dbi_open(txn, table_names[TABLE_FRONT], write ? MDB_CREATE : 0, &lmdb->tables[TABLE_FRONT]);
+    if (rc == MDB_SUCCESS)
+        return mdb_txn_commit(txn); /* of a read too: it makes the handles lasting */
+    mdb_txn_abort(txn);
+    return rc;
+}
+
 static int open_tables(struct lmdb *lmdb)
 {
     MDB_stat st;
     mdb_env_stat(lmdb->env, &st);
     bool empty = st.ms_entries == 0;
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(lmdb->env, NULL, empty ? 0 : MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    for (size_t i = 0; i < TABLES && rc == MDB_SUCCESS; i++)
-        rc = mdb_dbi_open(txn, table_names[i], empty ? MDB_CREATE : 0, &lmdb->tables[i]);
-    if (rc == MDB_SUCCESS)
-        return mdb_txn_commit(txn); /* of a read too: it makes the handles lasting */
-    mdb_txn_abort(txn);
+    int rc = open_tables_in(lmdb, empty, true, empty);
+    if (rc == MDB_NOTFOUND && (rc = open_tables_in(lmdb, false, false, false)) == MDB_SUCCESS)
+        rc = open_tables_in(lmdb, false, true, true);
     return rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE ? MDB_INVALID : rc;
 }
 
@@ -595,6 +642,7 @@ enum err lmdb_engine_open(const char *path, const struct lmdb_options *options, 
     lmdb->engine.ops = &ops;
     lmdb->file = file;
     CHECK(pthread_mutex_init(&lmdb->pool_lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&lmdb->room_lock, NULL) == 0);
     err = lmdb_start(lmdb, options, identity, why);
     if (err != OK) {
         env_close(lmdb);

@@ -1,0 +1,247 @@
+/* Applying: a frozen generation goes into the inner engine in key order, a chunk a
+ * transaction. Small transactions need few of the pages that copy on write takes, and
+ * let others at the disk in between; the order makes neighbours share pages. */
+#include "check.h"
+#include "cursor.h"
+#include "log_engine_state.h"
+#include "mem.h"
+
+#include <stdlib.h>
+
+enum {
+    CHUNK_ENTRIES = 8192, /* some 30 MB of pages when each entry dirties one */
+    CHUNK_BYTES = 8 << 20,
+    /* So few entries at a time are what is left to try when room is short: they may
+     * use what the inner engine keeps back. */
+    CHUNK_SMALL = 16,
+};
+
+static const char mark_key[] = "log";
+
+/* ---- the mark ------------------------------------------------------------------ */
+
+enum err log_mark_load(struct engine *inner, struct log_mark *ret)
+{
+    struct engine_txn *txn;
+    struct bytes value;
+    enum err err = inner->ops->read_begin(inner, &txn);
+    if (err != OK)
+        return err;
+    err = inner->ops->get(txn, TABLE_FRONT, bytes_str(mark_key), &value);
+    if (err == OK) {
+        struct cursor in = cursor_of(value);
+        struct bytes id = cursor_bytes(&in, LOG_ID_SIZE);
+        uint64_t sequence = cursor_u64(&in);
+        if (cursor_finish(&in) == OK) {
+            *ret = (struct log_mark){.present = true, .sequence = sequence};
+            memcpy(ret->id, id.data, LOG_ID_SIZE);
+        } else {
+            err = ERR_DAMAGED;
+        }
+    } else if (err == ERR_NOT_FOUND) {
+        *ret = (struct log_mark){0};
+        err = OK;
+    }
+    inner->ops->end(txn);
+    return err;
+}
+
+enum err log_mark_put(struct engine *inner, struct engine_txn *txn, const struct log_mark *mark)
+{
+    struct buf value;
+    buf_init(&value, LOG_ID_SIZE + 8);
+    buf_put(&value, mark->id, LOG_ID_SIZE);
+    buf_put_u64(&value, mark->sequence);
+    enum err err = value.err;
+    if (err == OK)
+        err = inner->ops->put(txn, TABLE_FRONT, bytes_str(mark_key), buf_bytes(&value));
+    buf_done(&value);
+    return err;
+}
+
+/* ---- generations ---------------------------------------------------------------- */
+
+struct generation *generation_new(void)
+{
+    struct generation *generation = mem_new(sizeof *generation);
+    generation->table = memtable_new();
+    generation->refs = 1;
+    return generation;
+}
+
+void generation_unref_locked(struct generation *generation)
+{
+    if (!generation || --generation->refs)
+        return;
+    memtable_free(generation->table);
+    free(generation);
+}
+
+bool logged_freeze_locked(struct logged *logged)
+{
+    if (logged->frozen || logged->inserting || !logged->active->last)
+        return false;
+    logged->frozen = logged->active;
+    logged->active = generation_new();
+    return true;
+}
+
+void log_engine_freeze(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    logged_freeze_locked(logged);
+    pthread_mutex_unlock(&logged->lock);
+}
+
+/* The inner engine has all of it. */
+static void drop_frozen(struct logged *logged)
+{
+    pthread_mutex_lock(&logged->lock);
+    struct generation *done = logged->frozen;
+    uint64_t last = done->last, cost = done->cost;
+    logged->promised -= cost < logged->promised ? cost : logged->promised;
+    logged->count.applied++;
+    logged->frozen = NULL;
+    generation_unref_locked(done);
+    pthread_mutex_unlock(&logged->lock);
+    logged->place = (struct place){0};
+    if (logged->log)
+        log_trim(logged->log, last);
+}
+
+/* ---- a chunk -------------------------------------------------------------------- */
+
+/* Ranges come before entries: an entry that is newer than the range stands again. */
+static unsigned space_of_step(unsigned step)
+{
+    return (step + TABLES) % MEM_SPACES;
+}
+
+/* The first node at the place or after it; moves the place on over empty spaces. */
+static const struct mem_node *node_at(const struct memtable *table, struct place *place)
+{
+    for (; place->step < MEM_SPACES; *place = (struct place){.step = place->step + 1}) {
+        struct bytes after = bytes_of(place->after, place->after_len);
+        const struct mem_node *node = memtable_seek(table, space_of_step(place->step), after);
+        if (node && after.len && bytes_equal(mem_node_key(node), after))
+            node = mem_node_next(node);
+        if (node)
+            return node;
+    }
+    return NULL;
+}
+
+static enum err apply_node(struct engine *inner, struct engine_txn *txn, const struct memtable *table,
+                           unsigned space, const struct mem_node *node, size_t *bytes)
+{
+    struct mem_version version = {0};
+    struct bytes key = mem_node_key(node);
+    uint64_t range;
+    CHECK(mem_node_at(node, UINT64_MAX, &version));
+    *bytes += key.len + version.value.len;
+    if (space >= TABLES)
+        return inner->ops->del_below(txn, (enum table)(space - TABLES), key, version.value);
+    bool gone = memtable_has(table, mem_ranges_of((enum table)space)) &&
+                memtable_range(table, (enum table)space, key, UINT64_MAX, &range, NULL) &&
+                range > version.sequence;
+    return gone || !version.value.data ? inner->ops->del(txn, (enum table)space, key)
+                                       : inner->ops->put(txn, (enum table)space, key, version.value);
+}
+
+/* As many entries as a chunk has, from the place on; the mark behind the last one. */
+static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const struct generation *frozen,
+                           struct place *place, size_t *ret_entries, bool *ret_end)
+{
+    struct engine *inner = logged->inner;
+    const struct mem_node *node = node_at(frozen->table, place);
+    size_t entries = 0, bytes = 0;
+    enum err err = OK;
+    while (node && err == OK && entries < logged->chunk && bytes < CHUNK_BYTES) {
+        err = apply_node(inner, txn, frozen->table, space_of_step(place->step), node, &bytes);
+        struct bytes key = mem_node_key(node);
+        CHECK(key.len <= sizeof place->after);
+        memcpy(place->after, key.data, place->after_len = key.len);
+        entries++;
+        node = mem_node_next(node);
+        if (!node) {
+            *place = (struct place){.step = place->step + 1};
+            node = node_at(frozen->table, place);
+        }
+    }
+    *ret_entries = entries;
+    *ret_end = !node;
+    if (err != OK || node)
+        return err;
+    struct log_mark mark = {.present = true, .sequence = frozen->last};
+    memcpy(mark.id, logged->log_id, LOG_ID_SIZE);
+    return log_mark_put(inner, txn, &mark);
+}
+
+static void count_chunk(struct logged *logged, size_t entries, enum err err)
+{
+    pthread_mutex_lock(&logged->lock);
+    logged->stuck = err;
+    if (err == OK)
+        logged->count.applied_entries += entries;
+    else
+        logged->count.apply_failures++;
+    pthread_mutex_unlock(&logged->lock);
+}
+
+static enum err apply_chunk(struct logged *logged, const struct generation *frozen, bool *ret_end)
+{
+    struct engine *inner = logged->inner;
+    struct engine_txn *txn;
+    struct place place = logged->place;
+    size_t entries = 0;
+    enum err err = inner->ops->write_begin(inner, &txn);
+    if (err == OK) {
+        if (inner->ops->use_reserve)
+            inner->ops->use_reserve(txn, logged->chunk <= CHUNK_SMALL);
+        err = fill_chunk(logged, txn, frozen, &place, &entries, ret_end);
+        if (err == OK)
+            err = inner->ops->commit(txn);
+        else
+            inner->ops->end(txn);
+    }
+    count_chunk(logged, entries, err);
+    if (err == OK)
+        logged->place = place;
+    return err;
+}
+
+enum err log_engine_apply(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    const struct generation *frozen = logged->frozen; /* stays: only we drop it */
+    pthread_mutex_unlock(&logged->lock);
+    if (!frozen)
+        return ERR_NOT_FOUND;
+    bool end = false;
+    atomic_store(&logged->applying_to, frozen->last);
+    enum err err = apply_chunk(logged, frozen, &end);
+    if (err != OK) {
+        logged->chunk = logged->chunk > 4 ? logged->chunk / 4 : 1;
+        return err;
+    }
+    if (end)
+        drop_frozen(logged);
+    logged->chunk = logged->chunk < CHUNK_ENTRIES / 2 ? logged->chunk * 2 : CHUNK_ENTRIES;
+    return OK;
+}
+
+/* By the writer's thread, with no applier beside it. */
+enum err logged_flush(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    enum err err = OK;
+    while (err == OK) {
+        log_engine_freeze(engine);
+        if (!logged->frozen)
+            return OK;
+        err = log_engine_apply(engine);
+    }
+    return err;
+}
