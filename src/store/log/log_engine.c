@@ -101,6 +101,17 @@ static enum err save_mark(struct logged *logged)
     return err;
 }
 
+/* From now on the log is there. On a full disk a segment is to be had when the tree
+ * has taken over all of it. */
+static enum err prepare_first(struct logged *logged)
+{
+    enum err err = log_prepare(logged->log);
+    if (err != ERR_FULL)
+        return err;
+    err = logged_flush(&logged->face);
+    return err == OK ? log_prepare(logged->log) : err;
+}
+
 enum err log_engine_open(struct engine *inner, const struct log_engine_options *options, struct engine **ret,
                          struct log_found *ret_found, struct buf *why)
 {
@@ -128,7 +139,7 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
         if (!mark.present || found.lost)
             err = save_mark(logged);
         if (err == OK)
-            err = log_prepare(logged->log); /* the log is there from now on */
+            err = prepare_first(logged);
     }
     if (err != OK) {
         if (!why->len)
