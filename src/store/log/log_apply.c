@@ -9,8 +9,10 @@
 #include <stdlib.h>
 
 enum {
-    CHUNK_ENTRIES = 8192, /* some 30 MB of pages when each entry dirties one */
-    CHUNK_BYTES = 8 << 20,
+    /* Some 4 MB of pages when each entry dirties one: others at the disk, and writers
+     * that wait, are held up for some 20 ms. */
+    CHUNK_ENTRIES = 1024,
+    CHUNK_BYTES = 4 << 20,
     /* So few entries at a time are what is left to try when room is short: they may
      * use what the inner engine keeps back. */
     CHUNK_SMALL = 16,
@@ -86,12 +88,32 @@ bool logged_freeze_locked(struct logged *logged)
     return true;
 }
 
-void log_engine_freeze(struct engine *engine)
+bool log_engine_freeze(struct engine *engine)
 {
     struct logged *logged = logged_of(engine);
     pthread_mutex_lock(&logged->lock);
-    logged_freeze_locked(logged);
+    bool frozen = logged_freeze_locked(logged);
     pthread_mutex_unlock(&logged->lock);
+    return frozen;
+}
+
+/* Shares of the whole are compared: entries applied, bytes filled. */
+bool logged_behind_locked(const struct logged *logged)
+{
+    if (!logged->frozen)
+        return false;
+    uint64_t filled = memtable_bytes(logged->active->table), most = logged->memory_max / 2;
+    return (double)filled * (double)memtable_entries(logged->frozen->table) >
+           (double)logged->applied_entries * (double)most;
+}
+
+bool log_engine_behind(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    bool behind = logged_behind_locked(logged);
+    pthread_mutex_unlock(&logged->lock);
+    return behind;
 }
 
 /* The inner engine has all of it. */
@@ -103,6 +125,7 @@ static void drop_frozen(struct logged *logged)
     logged->promised -= cost < logged->promised ? cost : logged->promised;
     logged->count.applied++;
     logged->frozen = NULL;
+    logged->applied_entries = 0;
     generation_unref_locked(done);
     pthread_mutex_unlock(&logged->lock);
     logged->place = (struct place){0};
@@ -182,10 +205,14 @@ static void count_chunk(struct logged *logged, size_t entries, enum err err)
 {
     pthread_mutex_lock(&logged->lock);
     logged->stuck = err;
-    if (err == OK)
+    if (err == OK) {
+        logged->applied_entries += entries;
         logged->count.applied_entries += entries;
-    else
+        logged->chunk = logged->chunk < CHUNK_ENTRIES / 2 ? logged->chunk * 2 : CHUNK_ENTRIES;
+    } else {
         logged->count.apply_failures++;
+        logged->chunk = logged->chunk > 4 ? logged->chunk / 4 : 1;
+    }
     pthread_mutex_unlock(&logged->lock);
 }
 
@@ -222,14 +249,9 @@ enum err log_engine_apply(struct engine *engine)
     bool end = false;
     atomic_store(&logged->applying_to, frozen->last);
     enum err err = apply_chunk(logged, frozen, &end);
-    if (err != OK) {
-        logged->chunk = logged->chunk > 4 ? logged->chunk / 4 : 1;
-        return err;
-    }
-    if (end)
+    if (err == OK && end)
         drop_frozen(logged);
-    logged->chunk = logged->chunk < CHUNK_ENTRIES / 2 ? logged->chunk * 2 : CHUNK_ENTRIES;
-    return OK;
+    return err;
 }
 
 /* By the writer's thread, with no applier beside it. */

@@ -152,8 +152,8 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
     return OK;
 }
 
-void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx), enum err (*wait)(void *ctx),
-                       void *ctx)
+void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
+                       enum err (*wait)(void *ctx, uint64_t most_ms), void *ctx)
 {
     struct logged *logged = logged_of(engine);
     logged->on_frozen = frozen;
@@ -177,6 +177,7 @@ void log_engine_counters(struct engine *engine, struct log_engine_counters *ret)
     ret->memory_bytes = ret->active_bytes + (logged->frozen ? memtable_bytes(logged->frozen->table) : 0);
     ret->memory_max = logged->memory_max;
     ret->stuck = logged->stuck;
+    ret->chunk = logged->chunk;
     pthread_mutex_unlock(&logged->lock);
     ret->log = log;
 }

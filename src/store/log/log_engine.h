@@ -54,8 +54,11 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
  * nothing is frozen. ERR_FULL, ERR_IO, ..: of the inner engine; nothing of the chunk
  * was applied, and a smaller one will be tried next. One thread at a time. */
 enum err log_engine_apply(struct engine *engine) MUST_USE;
-/* Freezes the active generation, unless it is empty or another one is frozen still. */
-void log_engine_freeze(struct engine *engine);
+/* Freezes the active generation, unless it is empty or another one is frozen still.
+ * True when it did. */
+bool log_engine_freeze(struct engine *engine);
+/* True when the active generation fills faster than the frozen one is applied. */
+bool log_engine_behind(struct engine *engine);
 
 /* The log's next segment, ready before it is needed; by the applying thread. ERR_FULL,
  * ERR_IO: it will be made when it is needed. */
@@ -63,11 +66,11 @@ enum err log_engine_prepare(struct engine *engine) MUST_USE;
 
 /* Set before other threads use the engine. Both may be NULL.
  * frozen: a generation waits to be applied; from the writer's thread, after a commit.
- * wait: by the writer, when both generations are full: returns OK when something has
- * been applied, or ERR_BUSY when the writer should give up. Without it the writer
- * applies by itself. */
-void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx), enum err (*wait)(void *ctx),
-                       void *ctx);
+ * wait: by the writer, when both generations are full, or soon will be: returns OK when
+ * something has been applied, ERR_BUSY when nothing was for so many milliseconds or as
+ * long as a writer should be kept. Without it the writer applies by itself. */
+void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
+                       enum err (*wait)(void *ctx, uint64_t most_ms), void *ctx);
 
 struct log_engine_counters {
     struct log_counters log;
@@ -77,6 +80,8 @@ struct log_engine_counters {
     uint64_t applied_entries;
     uint64_t apply_failures;
     uint64_t waits;    /* commits that waited for the memory table's bound */
+    uint64_t slowed;   /* commits that waited a little for the applier to keep up */
+    size_t chunk;      /* entries that are applied at a time */
     uint64_t given_up; /* of these, in vain */
     enum err stuck;    /* why the last chunk could not be applied */
 };

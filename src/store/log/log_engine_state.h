@@ -66,7 +66,7 @@ struct logged {
     uint64_t memory_max;
     struct writer writer;
     void (*on_frozen)(void *ctx);
-    enum err (*wait)(void *ctx);
+    enum err (*wait)(void *ctx, uint64_t most_ms);
     void *listener;
 
     /* The last sequence of the generation that is being applied, set before the inner
@@ -79,7 +79,6 @@ struct logged {
         uint8_t after[511];
         size_t after_len;
     } place;
-    size_t chunk; /* entries at a time */
 
     pthread_mutex_t lock; /* guards what follows */
     struct generation *active, *frozen;
@@ -88,6 +87,8 @@ struct logged {
     uint64_t promised; /* bytes, by the inner engine */
     enum err stuck;    /* why the last chunk could not be applied */
     struct logged_txn *pool;
+    size_t chunk;           /* entries that are applied at a time */
+    size_t applied_entries; /* of the frozen generation */
     struct log_engine_counters count;
 };
 
@@ -142,6 +143,8 @@ struct generation *generation_new(void);
 void generation_unref_locked(struct generation *generation);
 /* The lock is held. False when it cannot be frozen now. */
 bool logged_freeze_locked(struct logged *logged);
+/* The same; see log_engine_behind. */
+bool logged_behind_locked(const struct logged *logged);
 enum err logged_flush(struct engine *engine) MUST_USE;
 
 /* What the inner engine holds of the log, in TABLE_FRONT. */

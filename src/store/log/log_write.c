@@ -12,6 +12,7 @@ enum {
      * stays far below (one value, or TXN_BYTES_MAX and one). */
     OVERLAY_MAX = LOG_BODY_MAX / 2,
     PROMISE_STEP = 4 << 20, /* room that is asked for ahead: asking takes a system call */
+    PACE_MS = 20,           /* a commit is slowed by at most so much */
     PAGE = 4096,
     LONG_VALUE = 1500, /* longer ones may fill pages of their own */
     FRAME_KEPT_MAX = 4 << 20,
@@ -40,13 +41,10 @@ static bool is_full(struct logged *logged, bool *ret_frozen, enum err *ret_stuck
     return full && !*ret_frozen;
 }
 
-static void count_wait(struct logged *logged, bool given_up)
+static void count(struct logged *logged, uint64_t *counter)
 {
     pthread_mutex_lock(&logged->lock);
-    if (given_up)
-        logged->count.given_up++;
-    else
-        logged->count.waits++;
+    (*counter)++;
     pthread_mutex_unlock(&logged->lock);
 }
 
@@ -58,20 +56,35 @@ static enum err wait_for_room(struct logged *logged)
     bool frozen, waited = false;
     while (err == OK && is_full(logged, &frozen, &stuck) && stuck != ERR_FULL) {
         if (!waited)
-            count_wait(logged, false);
+            count(logged, &logged->count.waits);
         waited = true;
         if (stuck != OK)
             err = stuck;
         else if (logged->wait)
-            err = logged->wait(logged->listener);
+            err = logged->wait(logged->listener, UINT64_MAX);
         else
             err = log_engine_apply(&logged->face);
     }
     if (err == OK && frozen && logged->on_frozen)
         logged->on_frozen(logged->listener);
     if (err != OK)
-        count_wait(logged, true);
+        count(logged, &logged->count.given_up);
     return err == ERR_FULL ? OK : err;
+}
+
+/* Writers that fill a generation faster than the one before it is applied would have
+ * to stop in the end, for long. So from the middle on they wait for a chunk now and
+ * then. */
+static void keep_pace(struct logged *logged)
+{
+    pthread_mutex_lock(&logged->lock);
+    bool slow = logged->wait && memtable_bytes(logged->active->table) > logged->memory_max / 4 &&
+                logged->stuck == OK && logged_behind_locked(logged);
+    pthread_mutex_unlock(&logged->lock);
+    if (!slow)
+        return;
+    count(logged, &logged->count.slowed);
+    (void)!logged->wait(logged->listener, PACE_MS);
 }
 
 static void overlay_clear(struct writer *writer)
@@ -89,6 +102,7 @@ enum err logged_write_begin(struct engine *engine, struct engine_txn **ret)
     struct logged *logged = logged_of(engine);
     struct writer *writer = &logged->writer;
     CHECK(!writer->open);
+    keep_pace(logged);
     enum err err = wait_for_room(logged);
     if (err != OK)
         return err;

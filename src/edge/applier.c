@@ -1,0 +1,229 @@
+#include "applier.h"
+
+#include "check.h"
+#include "mem.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    AGE_MS = 15000,     /* what has lain in memory so long is applied: restarts stay short */
+    LOOK_MS = 1000,     /* how often ages are looked at */
+    RETRY_MS = 1000,    /* after a failure that a smaller chunk does not cure */
+    PAUSE_MAX_MS = 50,  /* between chunks */
+    PATIENCE_MS = 5000, /* of a writer while nothing at all is applied */
+    NICE = 5,           /* below the threads that somebody waits for */
+};
+
+struct applier {
+    struct engine *engine;
+    struct applier_options options;
+    pthread_t thread;
+    bool joined;
+    enum err trouble;      /* as last told; of the thread */
+    uint64_t frozen_at_ms; /* when it froze a generation last; of the thread */
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t wake;  /* the thread: there is work, or it must stop */
+    pthread_cond_t moved; /* a writer: a chunk has been applied */
+    uint64_t chunks;      /* applied */
+    bool work, stopping;
+    uint64_t stop_at_ms;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static struct timespec time_of_ms(uint64_t ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+}
+
+/* ---- what the engine tells, from the writer's thread ------------------------------- */
+
+static void on_frozen(void *ctx)
+{
+    struct applier *a = ctx;
+    pthread_mutex_lock(&a->lock);
+    a->work = true;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_signal(&a->wake);
+}
+
+/* Until a chunk has been applied, or the writer's patience ends. */
+static enum err wait_for_chunk(void *ctx, uint64_t most_ms)
+{
+    struct applier *a = ctx;
+    struct timespec until = time_of_ms(now_ms() + (most_ms < PATIENCE_MS ? most_ms : PATIENCE_MS));
+    pthread_mutex_lock(&a->lock);
+    uint64_t chunks = a->chunks;
+    a->work = true;
+    pthread_cond_signal(&a->wake);
+    int rc = 0;
+    while (a->chunks == chunks && rc == 0 && !a->stopping)
+        rc = pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
+    enum err err = a->chunks != chunks ? OK : ERR_BUSY;
+    pthread_mutex_unlock(&a->lock);
+    return err;
+}
+
+/* ---- the thread -------------------------------------------------------------------- */
+
+/* Sleeps until there is work or the time has come. */
+static void doze(struct applier *a, uint64_t ms)
+{
+    struct timespec until = time_of_ms(now_ms() + ms);
+    pthread_mutex_lock(&a->lock);
+    int rc = 0;
+    while (!a->work && !a->stopping && rc == 0)
+        rc = pthread_cond_clockwait(&a->wake, &a->lock, CLOCK_MONOTONIC, &until);
+    a->work = false;
+    pthread_mutex_unlock(&a->lock);
+}
+
+static bool must_stop(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    bool stop = a->stopping && now_ms() >= a->stop_at_ms;
+    pthread_mutex_unlock(&a->lock);
+    return stop;
+}
+
+static bool is_stopping(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    bool stopping = a->stopping;
+    pthread_mutex_unlock(&a->lock);
+    return stopping;
+}
+
+static void count_chunk(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->chunks++;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_broadcast(&a->moved);
+}
+
+static void tell(struct applier *a, enum err err)
+{
+    if (err == a->trouble)
+        return;
+    a->trouble = err;
+    if (a->options.on_trouble)
+        a->options.on_trouble(a->options.ctx, err);
+}
+
+/* Ahead of the writers it pauses as long as it worked. */
+static void pause_after(struct applier *a, uint64_t worked_ms)
+{
+    if (log_engine_behind(a->engine) || is_stopping(a))
+        return;
+    uint64_t ms = worked_ms < PAUSE_MAX_MS ? worked_ms : PAUSE_MAX_MS;
+    struct timespec pause = time_of_ms(ms ? ms : 1);
+    nanosleep(&pause, NULL);
+}
+
+/* A full disk is tried again with less, and less, before it is waited for. */
+static bool worth_a_smaller_try(struct applier *a, enum err err)
+{
+    struct log_engine_counters counters;
+    log_engine_counters(a->engine, &counters);
+    return err == ERR_FULL && counters.chunk > 1;
+}
+
+/* All that is frozen; false when it failed and should rest. */
+static bool drain(struct applier *a)
+{
+    while (!must_stop(a)) {
+        uint64_t start = now_ms();
+        enum err err = log_engine_apply(a->engine);
+        if (err == ERR_NOT_FOUND)
+            return true;
+        if (err == OK) {
+            tell(a, OK);
+            count_chunk(a);
+            pause_after(a, now_ms() - start);
+        } else if (!worth_a_smaller_try(a, err)) {
+            tell(a, err);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void *applier_main(void *arg)
+{
+    struct applier *a = arg;
+    /* On Linux a thread has a priority of its own. A failure costs nothing but that. */
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+    a->frozen_at_ms = now_ms();
+    for (;;) {
+        bool stopping = is_stopping(a), went = drain(a);
+        (void)!log_engine_prepare(a->engine); /* else the writer makes it */
+        if (must_stop(a) || (stopping && !went))
+            break;
+        if (stopping || now_ms() >= a->frozen_at_ms + AGE_MS) {
+            a->frozen_at_ms = now_ms();
+            bool frozen = log_engine_freeze(a->engine);
+            if (stopping && !frozen)
+                break; /* all is applied */
+            if (frozen)
+                continue;
+        }
+        doze(a, went ? LOOK_MS : RETRY_MS);
+    }
+    return NULL;
+}
+
+struct applier *applier_new(struct engine *engine, const struct applier_options *options)
+{
+    struct applier *a = mem_new(sizeof *a);
+    a->engine = engine;
+    a->options = *options;
+    CHECK(pthread_mutex_init(&a->lock, NULL) == 0);
+    CHECK(pthread_cond_init(&a->wake, NULL) == 0);
+    CHECK(pthread_cond_init(&a->moved, NULL) == 0);
+    log_engine_listen(engine, on_frozen, wait_for_chunk, a);
+    /* Signals are the main thread's. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    CHECK(pthread_create(&a->thread, NULL, applier_main, a) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return a;
+}
+
+void applier_stop(struct applier *a, uint64_t budget_ms)
+{
+    pthread_mutex_lock(&a->lock);
+    a->stopping = true;
+    a->stop_at_ms = now_ms() + budget_ms;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_signal(&a->wake);
+    pthread_cond_broadcast(&a->moved);
+    if (!a->joined)
+        CHECK(pthread_join(a->thread, NULL) == 0);
+    a->joined = true;
+}
+
+void applier_free(struct applier *a)
+{
+    if (!a)
+        return;
+    applier_stop(a, 0);
+    log_engine_listen(a->engine, NULL, NULL, NULL);
+    pthread_cond_destroy(&a->moved);
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
