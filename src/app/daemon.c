@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "daemon_state.h"
+#include "disk_posix.h"
 #include "engine_lmdb.h"
 #include "mem.h"
 
@@ -28,6 +29,7 @@ enum {
      * beside them; what follows is short. */
     HTTP_STOP_MS = 2500,
     GOODBYE_MS = 2500,
+    APPLY_STOP_MS = 1500,   /* what is not applied by then is replayed at the next start */
     SPARE_DESCRIPTORS = 64, /* store, log, listeners, event loops: fewer, in truth */
 };
 
@@ -85,38 +87,112 @@ static char *endpoint_text(const char *host, uint16_t port, char out[ENDPOINT_TE
 
 /* ---- the store -------------------------------------------------------------------- */
 
+/* What the log says about the last end, in the log of events. */
+static void tell_of_log(const char *folder, const struct log_found *found, uint64_t ms)
+{
+    if (found->frames)
+        log_info("event=log_replayed commits=%llu operations=%llu bytes=%llu ms=%llu",
+                 (unsigned long long)found->frames, (unsigned long long)found->operations,
+                 (unsigned long long)found->bytes, (unsigned long long)ms);
+    if (found->cut)
+        log_warn(
+            "event=log_cut file=%s/%s offset=%llu next=\"a commit that was being written, and that nobody "
+            "was told of, is left out\"",
+            folder, found->cut_name, (unsigned long long)found->cut_offset);
+    if (found->lost)
+        log_warn("event=log_lost folder=%s next=\"the newest operations are missing here: goes on as a new "
+                 "replica, and peers send what they have of them\"",
+                 folder);
+}
+
+/* The log in front of LMDB. */
+static enum err open_log(struct daemon *d, struct engine *lmdb, bool *ret_lost, struct buf *why)
+{
+    struct log_engine_options options = {.memory_max = d->config->server.memory_table_bytes};
+    char *folder = mem_new(strlen(d->config->server.db_path) + sizeof "-log");
+    struct timespec start, end;
+    struct log_found found;
+    sprintf(folder, "%s-log", d->config->server.db_path);
+    options.where = folder;
+    random_bytes(options.fresh_id, sizeof options.fresh_id);
+    random_bytes(&options.random, sizeof options.random);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    enum err err = disk_posix_open(folder, &options.disk, why);
+    if (err == OK)
+        err = log_engine_open(lmdb, &options, &d->log_engine, &found, why);
+    else
+        lmdb->ops->close(lmdb);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    if (err == OK) {
+        *ret_lost = found.lost;
+        tell_of_log(folder, &found,
+                    (uint64_t)((end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000));
+    }
+    free(folder);
+    return err;
+}
+
+static enum err open_store_on(struct daemon *d, struct store_options *options, struct buf *why)
+{
+    uint8_t id[REPLICA_ID_SIZE];
+    bool reidentified;
+    random_bytes(id, sizeof id);
+    options->fresh_id = replica_id_of_random(id);
+    random_bytes(&options->start_random, sizeof options->start_random);
+    struct buf problem;
+    buf_init(&problem, 4096);
+    enum err err = store_open(d->log_engine, options, &d->store, &reidentified, &problem);
+    if (err != OK)
+        buf_put_format(why, "cannot open the store %s: %.*s", d->config->server.db_path, (int)problem.len,
+                       (const char *)problem.data);
+    else if (reidentified)
+        log_warn(
+            "event=store_reidentified store=%s next=\"goes on as a new replica with the old one's data\"",
+            d->config->server.db_path);
+    buf_done(&problem);
+    return err;
+}
+
 static enum err open_store(struct daemon *d, struct buf *why)
 {
     const struct config *config = d->config;
-    struct lmdb_options lmdb = {.bytes_max = config->server.store_bytes_max};
-    struct engine *engine;
+    struct lmdb_options lmdb_options = {.bytes_max = config->server.store_bytes_max};
+    struct engine *lmdb;
     struct buf identity;
-    uint8_t id[REPLICA_ID_SIZE];
-    bool reidentified;
+    bool lost = false;
     buf_init(&identity, 256);
-    enum err err = lmdb_engine_open(config->server.db_path, &lmdb, &engine, &identity, why);
+    enum err err = lmdb_engine_open(config->server.db_path, &lmdb_options, &lmdb, &identity, why);
+    if (err == OK)
+        err = open_log(d, lmdb, &lost, why);
     if (err == OK) {
         struct store_options options = {.file_identity = buf_bytes(&identity),
+                                        .log_lost = lost,
                                         .wall_ms = wall_ms(),
                                         .skew_max_ms = config->peering.clock_skew_max_ms,
                                         .versions_max = config->server.versions_max};
-        random_bytes(id, sizeof id);
-        options.fresh_id = replica_id_of_random(id);
-        random_bytes(&options.start_random, sizeof options.start_random);
-        struct buf problem;
-        buf_init(&problem, 4096);
-        err = store_open(engine, &options, &d->store, &reidentified, &problem);
-        if (err != OK)
-            buf_put_format(why, "cannot open the store %s: %.*s", config->server.db_path, (int)problem.len,
-                           (const char *)problem.data);
-        buf_done(&problem);
+        err = open_store_on(d, &options, why);
     }
     buf_done(&identity);
-    if (err == OK && reidentified)
-        log_warn(
-            "event=store_reidentified store=%s next=\"goes on as a new replica with the old one's data\"",
-            config->server.db_path);
     return err;
+}
+
+/* From the applier's thread. */
+static void on_apply_trouble(void *ctx, enum err err)
+{
+    (void)ctx;
+    if (err == OK)
+        log_info("event=apply_goes_on");
+    else
+        log_error(
+            "event=apply_failed reason=\"%s\" next=\"what was acknowledged is in the log; tries again every "
+            "second\"",
+            err_text(err));
+}
+
+static void start_applier(struct daemon *d)
+{
+    struct applier_options options = {.on_trouble = on_apply_trouble, .ctx = d};
+    d->applier = applier_new(d->log_engine, &options);
 }
 
 /* From the committer's thread, after each commit. */
@@ -138,7 +214,7 @@ static void on_trouble(void *ctx, enum err err)
         log_error(
             "event=store_full next=\"writes get 503, reads and deletes go on; goes on by itself with room\"");
     else
-        log_error("event=store_failed reason=%s next=\"writes get 503 until the node is started again\"",
+        log_error("event=store_failed reason=\"%s\" next=\"writes get 503; tries again every second\"",
                   err_text(err));
 }
 
@@ -288,6 +364,7 @@ static enum err start(struct daemon *d, bool rejoin, struct buf *why)
         err = open_store(d, why);
     if (err != OK)
         return err;
+    start_applier(d);
     start_committer(d);
     err = start_cluster(d, rejoin, why);
     if (err == OK)
@@ -334,10 +411,13 @@ static bool stop(struct daemon *d)
     struct http *http = atomic_load(&d->http);
     if (d->committer)
         committer_stop(d->committer);
+    if (d->applier)
+        applier_stop(d->applier, APPLY_STOP_MS);
     bool ended = !d->cluster || cluster_stop(d->cluster);
     http_free(http); /* all that it asked for has come back now */
     cluster_free(d->cluster);
     committer_free(d->committer);
+    applier_free(d->applier);
     if (d->store)
         store_close(d->store);
     if (d->api.fd >= 0)

@@ -2,6 +2,7 @@
 #ifndef YZMA_APP_DAEMON_STATE_H
 #define YZMA_APP_DAEMON_STATE_H
 
+#include "applier.h"
 #include "cli.h"
 #include "cluster.h"
 #include "http.h"
@@ -21,6 +22,8 @@ struct daemon {
     struct listener api; /* until http has it */
     struct cluster *cluster;
     struct store *store;
+    struct engine *log_engine; /* the store's */
+    struct applier *applier;
     struct committer *committer;
     _Atomic(struct http *) http; /* the cluster and the committer run before it does */
     struct goodbye goodbye;

@@ -16,13 +16,17 @@ struct work_queue {
 /* Near the limit small puts go and large ones fail: that is told so often at most. */
 enum { TROUBLE_EVERY_US = 5000000 };
 
+/* After an I/O error the disk is left alone for so long. */
+enum { IO_PAUSE_MS = 1000 };
+
 struct committer {
     struct store *store;
     struct committer_options options;
     pthread_t thread;
     bool joined;
-    enum err trouble;    /* as last told; of the committer's thread */
-    uint64_t trouble_us; /* when; 0: never */
+    enum err trouble;         /* as last told; of the committer's thread */
+    uint64_t trouble_us;      /* when; 0: never */
+    uint64_t paused_until_us; /* after ERR_IO; of the committer's thread */
 
     pthread_mutex_t lock; /* guards what follows; held for a few instructions only */
     pthread_cond_t wake;
@@ -169,21 +173,23 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
 
 static void run_alone(struct committer *c, struct store_work *work)
 {
-    bool stopped = c->counters.stopped_by_io; /* only this thread writes it */
-    enum err err = stopped ? ERR_IO : run_and_tell(c, work, 1);
+    bool paused = now_us() < c->paused_until_us;
+    enum err err = paused ? ERR_IO : run_and_tell(c, work, 1);
     watch_trouble(c, work, err);
     if (err == OK)
         return;
     work->err = err;
     pthread_mutex_lock(&c->lock);
     c->counters.works_failed++;
-    c->counters.stopped_by_io = stopped || err == ERR_IO;
+    c->counters.io_failures += err == ERR_IO && !paused;
     pthread_mutex_unlock(&c->lock);
+    if (err == ERR_IO && !paused)
+        c->paused_until_us = now_us() + 1000 * c->options.io_pause_ms;
 }
 
 static void run_group(struct committer *c, struct group group)
 {
-    if (group.works > 1 && !c->counters.stopped_by_io) {
+    if (group.works > 1 && now_us() >= c->paused_until_us) {
         if (run_and_tell(c, group.first, group.works) == OK) {
             watch_trouble(c, group.first, OK);
             goto done;
@@ -246,6 +252,8 @@ struct committer *committer_new(struct store *store, const struct committer_opti
     struct committer *c = mem_new(sizeof *c);
     c->store = store;
     c->options = *options;
+    if (!c->options.io_pause_ms)
+        c->options.io_pause_ms = IO_PAUSE_MS;
     queue_init(&c->submitted);
     CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
     CHECK(pthread_cond_init(&c->wake, NULL) == 0);

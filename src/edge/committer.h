@@ -7,8 +7,8 @@
  *
  * A group that fails is undone and its works are tried again one by one, so that
  * each gets its own answer: on a full disk a delete still goes through where the
- * large put beside it does not. A work that alone meets ERR_IO ends writing: that
- * one and all later ones get ERR_IO, until the store is opened again. */
+ * large put beside it does not. After a work that alone meets ERR_IO all get ERR_IO
+ * for a second, then the store is tried again: whether it can go on it knows. */
 #ifndef YZMA_EDGE_COMMITTER_H
 #define YZMA_EDGE_COMMITTER_H
 
@@ -19,6 +19,7 @@ struct committer;
 struct committer_options {
     size_t works_max; /* submitted and not yet done */
     size_t bytes_max; /* of those, as store_work_cost counts; one work always fits */
+    uint64_t io_pause_ms; /* after ERR_IO; 0: a second */
     uint64_t (*wall_ms)(void);
     /* After each commit that may have changed something, from the committer's
      * thread and before the works' done: wakes who sends news to peers. */
@@ -37,7 +38,7 @@ struct committer_counters {
     uint64_t refused_busy;
     uint64_t commit_us_sum, commit_us_max; /* of successful groups, begin to durable */
     size_t queued_works, queued_bytes;     /* now */
-    bool stopped_by_io;                    /* writing has ended */
+    uint64_t io_failures;                  /* works that alone met ERR_IO */
 };
 
 /* The store stays the caller's, and open until committer_free. */

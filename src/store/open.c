@@ -1,8 +1,9 @@
 /* Opening: the format is looked at before anything is written, the identity is
  * made or read, and this start is made durable.
  *
- * A store whose file is not the one it was (copied, restored) takes a new id at
- * once: its original may be alive, and one dot must never name two operations. */
+ * A store whose file is not the one it was (copied, restored), or that lacks a part
+ * of its log, takes a new id at once: its original may be alive, its own operations
+ * may be known elsewhere, and one dot must never name two operations. */
 #include "txn.h"
 
 #include "check.h"
@@ -12,7 +13,8 @@
 
 struct found {
     bool fresh; /* nothing in it yet */
-    bool moved; /* the file is not the one it was */
+    bool moved; /* the file is not the one it was, or lacks its log */
+    bool older; /* of a format before ours */
     bool file_unknown;
     struct state state;
 };
@@ -37,7 +39,7 @@ static enum err is_empty(struct engine *engine, struct engine_txn *txn, bool *re
     return OK;
 }
 
-static enum err check_format(struct bytes value, struct buf *why)
+static enum err check_format(struct bytes value, bool *ret_older, struct buf *why)
 {
     struct cursor in = cursor_of(value);
     uint32_t format = cursor_u32(&in);
@@ -45,10 +47,11 @@ static enum err check_format(struct bytes value, struct buf *why)
         buf_put_text(why, "the store's format entry is damaged");
         return ERR_DAMAGED;
     }
-    if (format == STORE_FORMAT)
+    *ret_older = format >= STORE_FORMAT_FIRST && format < STORE_FORMAT;
+    if (*ret_older || format == STORE_FORMAT)
         return OK;
-    buf_put_format(why, "the store has format %u, and this program knows format %d only", (unsigned)format,
-                   STORE_FORMAT);
+    buf_put_format(why, "the store has format %u, and this program knows formats %d to %d", (unsigned)format,
+                   STORE_FORMAT_FIRST, STORE_FORMAT);
     return ERR_VERSION;
 }
 
@@ -66,7 +69,7 @@ static enum err look(struct engine *engine, struct engine_txn *txn, const struct
         return err;
     }
     if (err == OK)
-        err = check_format(value, why);
+        err = check_format(value, &found->older, why);
     if (err != OK)
         return err;
     err = state_load(engine, txn, &found->state);
@@ -78,6 +81,7 @@ static enum err look(struct engine *engine, struct engine_txn *txn, const struct
     found->file_unknown = err == ERR_NOT_FOUND;
     if (err == OK)
         found->moved = options->file_identity.len && !bytes_equal(value, options->file_identity);
+    found->moved = found->moved || options->log_lost;
     return err == ERR_NOT_FOUND ? OK : err;
 }
 
@@ -103,7 +107,7 @@ static enum err save(struct engine *engine, const struct store_options *options,
     enum err err = engine->ops->write_begin(engine, &txn);
     if (err != OK)
         return err;
-    if (found->fresh) {
+    if (found->fresh || found->older) {
         struct buf format;
         buf_init(&format, 4);
         buf_put_u32(&format, STORE_FORMAT);
@@ -141,6 +145,9 @@ enum err store_open(struct engine *engine, const struct store_options *options, 
         start(options, &found, &store->state);
         err = save(engine, options, &found, &store->state);
     }
+    /* Where a program looks that knows no log. */
+    if (err == OK && (found.fresh || found.older) && engine->ops->flush)
+        err = engine->ops->flush(engine);
     state_done(&found.state);
     if (err != OK) {
         if (why->len == 0)

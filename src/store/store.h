@@ -21,7 +21,8 @@
 #include "token.h"
 
 enum {
-    STORE_FORMAT = 1,
+    STORE_FORMAT = 2, /* 1: without a log in front; is taken over */
+    STORE_FORMAT_FIRST = 1,
     TXN_RECORDS_MAX = 10000,  /* records that one transaction touches, about */
     TXN_BYTES_MAX = 64 << 20, /* bytes of them; one value at least always fits */
     NOTE_NAME_MAX = 128,
@@ -35,6 +36,7 @@ struct store_options {
     struct replica_id fresh_id; /* taken when the store is new or not the file it was */
     uint64_t start_random;      /* this start's entry in the start list */
     struct bytes file_identity; /* what the file is (inode, birth time); empty: not checked */
+    bool log_lost;              /* its log is missing or older than the file: as if it were another file */
     uint64_t wall_ms;
     uint64_t skew_max_ms; /* Peering.ClockSkewMax */
     size_t versions_max;  /* Server.MaxVersions */
@@ -43,7 +45,8 @@ struct store_options {
 struct store;
 
 /* Takes the engine (closes it with the store, also on failure), reads or makes
- * the identity, appends this start to the start list: durable on return.
+ * the identity, appends this start to the start list: durable on return. A store of
+ * an older format is taken over: programs of that format then refuse it.
  * ERR_VERSION (newer format), ERR_DAMAGED, ERR_FULL, ERR_IO, with a sentence in
  * why. *ret_reidentified tells that an existing store took a new id. */
 enum err store_open(struct engine *engine, const struct store_options *options, struct store **ret,

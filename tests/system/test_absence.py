@@ -19,7 +19,7 @@ def bytes_in(node):
 class Absence(SystemTest):
     def setUp(self):
         super().setUp()
-        self.cluster3 = self.cluster("pacha", "kronk", "yzma")
+        self.cluster3 = self.cluster("pacha", "kronk", "yzma", settings={"Server.MemoryTable": "8MiB"})
         self.pacha, self.kronk, self.yzma = self.cluster3
         self.held = {f"record/{i:05}": "x" * RECORD_BYTES for i in range(RECORDS)}
 

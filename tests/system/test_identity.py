@@ -33,6 +33,7 @@ class Identity(SystemTest):
         kronk.term()
         kept = kronk.db_path + ".kept"
         shutil.copy(kronk.db_path, kept)
+        shutil.copytree(kronk.db_log, kept + "-log")
         kronk.start()
         cluster.wait_formed()
         replica = kronk.status()["Replica"]
@@ -43,6 +44,8 @@ class Identity(SystemTest):
 
         kronk.kill9()
         restore(kept, kronk.db_path)
+        shutil.rmtree(kronk.db_log)
+        shutil.move(kept + "-log", kronk.db_log)
         kronk.start()
         kronk.put("after", "the fall")
         cluster.wait_formed()
@@ -70,6 +73,65 @@ class Identity(SystemTest):
                 shutil.copyfileobj(source, target)
         self.old_state(restore)
 
+    def test_an_old_file_with_its_newer_log(self):
+        """The same file with older bytes, but all of its log: nothing is lost, and it
+        stays who it was."""
+        node = self.node("kronk").start()
+        node.put("before", 1)
+        node.term()
+        with open(node.db_path, "rb") as file:
+            old = file.read()
+        node.start()
+        replica = node.status()["Replica"]
+        fill(node, {f"k{i}": i for i in range(20)})
+        node.kill9()
+        with open(node.db_path, "r+b") as file:
+            file.truncate()
+            file.write(old)
+        node.start()
+        self.assertEqual(node.status()["Replica"], replica)
+        self.assertEqual([node.value(f"k{i}") for i in range(20)], [str(i) for i in range(20)])
+
+    def without_log(self, forget):
+        """A node after 20 writes and a kill, its log as `forget` leaves it, started
+        again; its peer. What the peer knows comes back under the old id."""
+        pacha, kronk = cluster = self.cluster("pacha", "kronk")
+        fill(kronk, {f"k{i}": i for i in range(20)})
+        held = cluster.wait_equal()
+        replica = kronk.status()["Replica"]
+        kronk.kill9()
+        forget(kronk)
+        kronk.start()
+        cluster.wait_formed()
+        self.assertNotEqual(kronk.status()["Replica"], replica)
+        kronk.put("after", 1)
+        self.assertEqual(cluster.wait_equal(), {**held, "after": "1"})
+
+    def test_a_missing_log(self):
+        """A store without its log takes a new id: its newest operations are elsewhere."""
+        self.without_log(lambda node: shutil.rmtree(node.db_log))
+
+    def test_an_emptied_log(self):
+        def forget(node):
+            for name in os.listdir(node.db_log):
+                os.unlink(os.path.join(node.db_log, name))
+        self.without_log(forget)
+
+    def test_a_log_without_its_store(self):
+        """The file alone is gone, and the log may hold what nobody else has: the start
+        is refused, and says what to do."""
+        node = self.node("kronk").start()
+        node.put("k", 1)
+        node.kill9()
+        os.rename(node.db_path, node.db_path + ".away")
+        node.start(wait=False)
+        self.assertEqual(node.wait_end(30), 1)
+        self.assertIn("another store", node.log())
+        self.assertIn("move the folder away", node.log())
+        os.rename(node.db_path + ".away", node.db_path)
+        node.start()
+        self.assertEqual(node.value("k"), "1")
+
     def test_a_lost_store(self):
         """The file is gone: a new replica, which gets everything back."""
         pacha, kronk = cluster = self.cluster("pacha", "kronk")
@@ -78,6 +140,7 @@ class Identity(SystemTest):
         kronk.kill9()
         for path in (kronk.db_path, kronk.db_path + "-lock"):
             os.unlink(path)
+        shutil.rmtree(kronk.db_log)
         kronk.start("-j", pacha.gossip)
         cluster.wait_formed()
         self.assertEqual(cluster.wait_equal(), held)

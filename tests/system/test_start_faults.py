@@ -125,7 +125,7 @@ class StartFaults(SystemTest):
         node = self.used()
         with open(node.db_path, "rb") as file:
             store = file.read()
-        number = b"format" + (1).to_bytes(4, "big")
+        number = b"format" + (2).to_bytes(4, "big")
         self.assertIn(number, store)
         with open(node.db_path, "wb") as file:
             file.write(store.replace(number, b"format" + (77).to_bytes(4, "big")))

@@ -136,7 +136,7 @@ static void note_trouble(void *ctx, enum err err)
     store->trouble = err;
 }
 
-static struct desk *desk_with(size_t works_max, size_t bytes_max)
+static struct desk *desk_of(size_t works_max, size_t bytes_max, uint64_t io_pause_ms)
 {
     struct desk *desk = calloc(1, sizeof *desk);
     assert_non_null(desk);
@@ -146,6 +146,7 @@ static struct desk *desk_with(size_t works_max, size_t bytes_max)
     const struct committer_options options = {
         .works_max = works_max,
         .bytes_max = bytes_max,
+        .io_pause_ms = io_pause_ms,
         .wall_ms = wall_ms,
         .on_commit = count_wake,
         .on_trouble = note_trouble,
@@ -153,6 +154,16 @@ static struct desk *desk_with(size_t works_max, size_t bytes_max)
     };
     desk->committer = committer_new(&desk->store, &options);
     return desk;
+}
+
+static struct desk *desk_with(size_t works_max, size_t bytes_max)
+{
+    return desk_of(works_max, bytes_max, 1000000);
+}
+
+static struct desk *desk_with_pause(uint64_t io_pause_ms)
+{
+    return desk_of(SEEN_MAX, SIZE_MAX, io_pause_ms);
 }
 
 static struct desk *desk(void)
@@ -350,7 +361,7 @@ static void a_full_disk_still_takes_deletes(void **state)
     assert_int_equal(works[4].err, OK);
     assert_int_equal(counters(d).groups_failed, 1);
     assert_int_equal(counters(d).works_failed, 1);
-    assert_false(counters(d).stopped_by_io);
+    assert_int_equal(counters(d).io_failures, 0);
     assert_int_equal(d->store.troubles, 1); /* told once; the small put after it is no news yet */
     assert_int_equal(d->store.trouble, ERR_FULL);
     assert_int_equal(d->store.done_count, 5);
@@ -373,7 +384,7 @@ static void a_group_survives_one_failed_commit(void **state)
     assert_int_equal(works[1].err, OK);
     assert_int_equal(works[2].err, OK);
     assert_int_equal(counters(d).groups_failed, 1);
-    assert_false(counters(d).stopped_by_io);
+    assert_int_equal(counters(d).io_failures, 0);
     assert_int_equal(d->store.durable_count, 3);
     desk_free(d);
 }
@@ -398,8 +409,8 @@ static void a_group_is_not_tried_for_ever(void **state)
     desk_free(d);
 }
 
-/* After a failed commit nothing is written any more, and the store is not asked. */
-static void an_io_error_ends_writing(void **state)
+/* After a failed commit the store is not asked for a while. */
+static void an_io_error_pauses_writing(void **state)
 {
     struct desk *d = desk();
     d->store.fail_from = d->store.fail_to = 1;
@@ -408,13 +419,36 @@ static void an_io_error_ends_writing(void **state)
     assert_int_equal(submit(d, &failed), OK);
     wait_done(d, 1);
     assert_int_equal(failed.err, ERR_IO);
-    assert_true(counters(d).stopped_by_io);
+    assert_int_equal(counters(d).io_failures, 1);
 
     assert_int_equal(submit(d, &later), OK);
     wait_done(d, 2);
     assert_int_equal(later.err, ERR_IO);
     assert_int_equal(d->store.begins, 1);
+    assert_int_equal(counters(d).io_failures, 1);
     assert_int_equal(d->store.durable_count, 0);
+    desk_free(d);
+}
+
+/* And then it is asked again. */
+static void writing_goes_on_after_a_pause(void **state)
+{
+    struct desk *d = desk_with_pause(1);
+    d->store.fail_from = d->store.fail_to = 1;
+    struct store_work failed = put(1, 0), later;
+
+    assert_int_equal(submit(d, &failed), OK);
+    wait_done(d, 1);
+    assert_int_equal(failed.err, ERR_IO);
+
+    size_t done = 1;
+    do {
+        later = put(2, 0);
+        assert_int_equal(submit(d, &later), OK);
+        wait_done(d, ++done);
+    } while (later.err == ERR_IO);
+    assert_int_equal(later.err, OK);
+    assert_int_equal(d->store.durable_count, 1);
     desk_free(d);
 }
 
@@ -556,7 +590,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_still_takes_deletes),
         cmocka_unit_test(a_group_survives_one_failed_commit),
         cmocka_unit_test(a_group_is_not_tried_for_ever),
-        cmocka_unit_test(an_io_error_ends_writing),
+        cmocka_unit_test(an_io_error_pauses_writing),
+        cmocka_unit_test(writing_goes_on_after_a_pause),
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(bytes_are_limited_but_one_work_fits),
         cmocka_unit_test(stopping_finishes_the_queue),

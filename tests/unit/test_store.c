@@ -525,7 +525,7 @@ static void a_newer_format_is_left_alone(void **state)
     struct engine *engine = engine_mem_new();
     struct engine_txn *txn;
     assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
-    assert_int_equal(engine->ops->put(txn, TABLE_META, bytes_str("format"), bytes_of("\0\0\0\2", 4)), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_META, bytes_str("format"), bytes_of("\0\0\0\3", 4)), OK);
     assert_int_equal(engine->ops->commit(txn), OK);
     struct store *s;
     bool moved;

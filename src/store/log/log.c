@@ -8,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAKING "next.tmp" /* a segment that is not ready yet */
-
 void segment_name(uint64_t number, char out[DISK_NAME_MAX])
 {
     snprintf(out, DISK_NAME_MAX, "%016" PRIx64 ".log", number);
+}
+
+void segment_making_name(uint64_t number, char out[DISK_NAME_MAX])
+{
+    snprintf(out, DISK_NAME_MAX, "%016" PRIx64 SEGMENT_MAKING, number);
 }
 
 bool segment_name_parse(const char *name, uint64_t *ret_number)
@@ -40,6 +43,13 @@ void log_add_segment(struct log *log, const struct segment *segment)
     log->segments[log->segment_count++] = *segment;
 }
 
+static void count_failure(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->count.failures++;
+    pthread_mutex_unlock(&log->lock);
+}
+
 /* splitmix64 (Steele et al. 2014): one salt after the other from the random seed. */
 static uint64_t new_salt(struct log *log)
 {
@@ -49,7 +59,7 @@ static uint64_t new_salt(struct log *log)
     return z ^ z >> 31;
 }
 
-static void name_it(struct log *log, struct segment *segment)
+static void number_it(struct log *log, struct segment *segment)
 {
     pthread_mutex_lock(&log->lock);
     segment->header.number = log->next_number++;
@@ -58,27 +68,28 @@ static void name_it(struct log *log, struct segment *segment)
     memcpy(segment->header.log_id, log->id, LOG_ID_SIZE);
 }
 
-/* Turns the file MAKING into a segment: header, sync, name, sync of the name. A
- * segment's name thus never stands without a whole header. */
+/* Turns the file under the segment's making name into a segment: header, sync, name,
+ * sync of the name. A segment's name thus never stands without a whole header. */
 static enum err finish_segment(struct log *log, struct segment *segment)
 {
     const struct disk_ops *ops = log->disk->ops;
     uint8_t header[SEGMENT_HEADER];
-    char name[DISK_NAME_MAX];
-    name_it(log, segment);
+    char making[DISK_NAME_MAX], name[DISK_NAME_MAX];
     segment_header_encode(&segment->header, header);
+    segment_making_name(segment->header.number, making);
     segment_name(segment->header.number, name);
     enum err err = ops->write(segment->file, 0, bytes_of(header, sizeof header));
     if (err == OK)
         err = ops->sync(segment->file);
     if (err == OK)
-        err = ops->rename(log->disk, MAKING, name);
+        err = ops->rename(log->disk, making, name);
     if (err == OK)
         err = ops->sync_folder(log->disk);
     if (err != OK) {
         ops->close(segment->file);
         segment->file = NULL;
-        (void)!ops->remove(log->disk, MAKING); /* the next one made takes its place anyway */
+        (void)!ops->remove(log->disk, making); /* else the next start does */
+        (void)!ops->remove(log->disk, name);
     }
     return err;
 }
@@ -86,7 +97,10 @@ static enum err finish_segment(struct log *log, struct segment *segment)
 static enum err make_segment(struct log *log, uint64_t size, struct segment *ret)
 {
     struct segment segment = {.size = size};
-    enum err err = log->disk->ops->create(log->disk, MAKING, size, &segment.file);
+    char making[DISK_NAME_MAX];
+    number_it(log, &segment);
+    segment_making_name(segment.header.number, making);
+    enum err err = log->disk->ops->create(log->disk, making, size, &segment.file);
     if (err == OK)
         err = finish_segment(log, &segment);
     if (err == OK)
@@ -99,14 +113,16 @@ static enum err make_segment(struct log *log, uint64_t size, struct segment *ret
 static enum err take_over(struct log *log, const struct segment *old, struct segment *ret)
 {
     const struct disk_ops *ops = log->disk->ops;
-    char name[DISK_NAME_MAX];
-    segment_name(old->header.number, name);
     struct segment segment = {.size = old->size};
-    enum err err = ops->rename(log->disk, name, MAKING);
+    char name[DISK_NAME_MAX], making[DISK_NAME_MAX];
+    number_it(log, &segment);
+    segment_name(old->header.number, name);
+    segment_making_name(segment.header.number, making);
+    enum err err = ops->rename(log->disk, name, making);
     if (err == OK)
         err = ops->sync_folder(log->disk);
     if (err == OK)
-        err = ops->open(log->disk, MAKING, &segment.file);
+        err = ops->open(log->disk, making, &segment.file);
     if (err == OK)
         err = finish_segment(log, &segment);
     if (err == OK)
@@ -114,8 +130,30 @@ static enum err take_over(struct log *log, const struct segment *old, struct seg
     return err;
 }
 
+/* A next segment that another one has overtaken, made by the writer in between, is
+ * of no use: numbers must rise with sequences. */
+static bool take_overtaken(struct log *log, struct segment *ret)
+{
+    pthread_mutex_lock(&log->lock);
+    bool overtaken = log->next.file && log->next.header.number < log->used_number;
+    if (overtaken) {
+        *ret = log->next;
+        log->next = (struct segment){0};
+    }
+    pthread_mutex_unlock(&log->lock);
+    return overtaken;
+}
+
 static bool has_next(struct log *log)
 {
+    struct segment overtaken;
+    if (take_overtaken(log, &overtaken)) {
+        char name[DISK_NAME_MAX];
+        segment_name(overtaken.header.number, name);
+        log->disk->ops->close(overtaken.file);
+        if (log->disk->ops->remove(log->disk, name) != OK)
+            count_failure(log); /* it goes at the next start */
+    }
     pthread_mutex_lock(&log->lock);
     bool has = log->next.file != NULL;
     pthread_mutex_unlock(&log->lock);
@@ -161,7 +199,7 @@ static void leave_current(struct log *log)
 static bool take_next(struct log *log, uint64_t size, struct segment *ret)
 {
     pthread_mutex_lock(&log->lock);
-    bool taken = log->next.file && log->next.size >= size;
+    bool taken = log->next.file && log->next.size >= size && log->next.header.number > log->used_number;
     if (taken) {
         *ret = log->next;
         log->next = (struct segment){0};
@@ -188,6 +226,7 @@ static enum err find_room(struct log *log, size_t frame)
     leave_current(log);
     pthread_mutex_lock(&log->lock);
     log->now = segment;
+    log->used_number = segment.header.number;
     pthread_mutex_unlock(&log->lock);
     log->offset = SEGMENT_HEADER;
     return OK;
@@ -203,13 +242,6 @@ static void count_frame(struct log *log, size_t size)
     log->count.bytes += size;
     pthread_mutex_unlock(&log->lock);
     log->offset += size;
-}
-
-static void count_failure(struct log *log)
-{
-    pthread_mutex_lock(&log->lock);
-    log->count.failures++;
-    pthread_mutex_unlock(&log->lock);
 }
 
 enum err log_append(struct log *log, struct buf *frame, uint32_t entries)

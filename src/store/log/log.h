@@ -23,7 +23,8 @@
 #include "disk.h"
 #include "segment.h"
 
-enum { LOG_SEGMENT_BYTES = 8 << 20 };
+/* A store has two of them at least; at high rates one lasts some tenths of a second. */
+enum { LOG_SEGMENT_BYTES = 4 << 20 };
 
 /* What the tree knows of the log: which it is, and up to where it has taken over. */
 struct log_mark {
@@ -42,6 +43,7 @@ struct log_options {
 
 struct log_found {
     uint64_t frames, entries, bytes; /* above the mark, handed to replay */
+    uint64_t operations;             /* of these entries, new rows; counted by log_engine_open */
     bool lost;                       /* the log is missing, or older than the tree: operations are gone */
     bool cut;                        /* a frame that was being written was given up .. */
     char cut_name[DISK_NAME_MAX];    /* .. in this segment .. */

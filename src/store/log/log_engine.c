@@ -147,6 +147,7 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
         logged_free(logged);
         return err;
     }
+    found.operations = logged->replayed;
     *ret = &logged->face;
     *ret_found = found;
     return OK;

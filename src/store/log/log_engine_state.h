@@ -89,6 +89,7 @@ struct logged {
     struct logged_txn *pool;
     size_t chunk;           /* entries that are applied at a time */
     size_t applied_entries; /* of the frozen generation */
+    uint64_t replayed;      /* rows */
     struct log_engine_counters count;
 };
 

@@ -32,6 +32,8 @@ struct opening {
     struct scanned *segments; /* owned, ascending by number */
     size_t count;
     bool list_failed;
+    char (*unfinished)[DISK_NAME_MAX]; /* owned: names of segments that were being made */
+    size_t unfinished_count;
     struct buf bytes;  /* the segment that is being read */
     uint64_t expected; /* the sequence that is due */
     /* Where the last frame above the mark stands: */
@@ -62,6 +64,12 @@ static void on_name(void *ctx, const char *name)
 {
     struct opening *o = ctx;
     uint64_t number;
+    size_t len = strlen(name), suffix = sizeof SEGMENT_MAKING - 1;
+    if (len > suffix && len < DISK_NAME_MAX && strcmp(name + len - suffix, SEGMENT_MAKING) == 0) {
+        o->unfinished = mem_grow(o->unfinished, (o->unfinished_count + 1) * sizeof *o->unfinished);
+        memcpy(o->unfinished[o->unfinished_count++], name, len + 1);
+        return;
+    }
     if (!segment_name_parse(name, &number))
         return;
     if (o->count == SEGMENTS_MAX) {
@@ -327,6 +335,9 @@ static void remove_segment(struct opening *o, struct scanned *s)
 static void hand_over(struct opening *o)
 {
     struct log *log = o->log;
+    for (size_t i = 0; i < o->unfinished_count; i++)
+        if (ops_of(o)->remove(o->options->disk, o->unfinished[i]) != OK)
+            log->count.failures++;
     for (size_t i = 0; i < o->count; i++) {
         struct scanned *s = &o->segments[i];
         log->next_number = s->segment.header.number + 1;
@@ -395,6 +406,7 @@ enum err log_open(const struct log_options *options, const struct log_mark *mark
     for (size_t i = 0; i < o.count; i++)
         ops_of(&o)->close(o.segments[i].file);
     free(o.segments);
+    free(o.unfinished);
     buf_done(&o.bytes);
     if (err != OK) {
         log_close(o.log);

@@ -31,10 +31,14 @@ struct log {
     size_t segment_count;
     struct segment next; /* ready to be current; file == NULL: none */
     uint64_t next_number;
+    uint64_t used_number; /* of the segment that became current last */
     struct log_counters count;
 };
 
 void segment_name(uint64_t number, char out[DISK_NAME_MAX]);
+/* While it is not ready yet. */
+#define SEGMENT_MAKING ".tmp"
+void segment_making_name(uint64_t number, char out[DISK_NAME_MAX]);
 /* False for a name that is none. */
 bool segment_name_parse(const char *name, uint64_t *ret_number);
 /* Adds at the end; the lock is held, or nobody else is there yet. */

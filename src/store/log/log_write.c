@@ -397,6 +397,21 @@ static enum err write_and_insert(struct logged *logged, struct writer *writer, u
     return err;
 }
 
+/* The disk has no room for another segment of the log. Applied ones are to be had
+ * again, so what is in memory is applied, as far as it goes. */
+static enum err make_room_in_log(struct logged *logged)
+{
+    pthread_mutex_lock(&logged->lock);
+    logged_freeze_locked(logged);
+    bool nothing = !logged->frozen;
+    pthread_mutex_unlock(&logged->lock);
+    if (nothing)
+        return ERR_FULL;
+    if (!logged->wait)
+        return log_engine_apply(&logged->face);
+    return logged->wait(logged->listener, UINT64_MAX) == OK ? OK : ERR_FULL;
+}
+
 enum err logged_commit(struct engine_txn *face)
 {
     struct logged_txn *txn = logged_txn_of(face);
@@ -406,6 +421,8 @@ enum err logged_commit(struct engine_txn *face)
     uint64_t at = txn->layers.sequence;
     logged_unpin(txn); /* no snapshot is held while the disk works */
     enum err err = writer->entries ? write_and_insert(logged, writer, at) : OK;
+    while (err == ERR_FULL && make_room_in_log(logged) == OK)
+        err = write_and_insert(logged, writer, at);
     overlay_clear(writer);
     if (writer->frame.cap > FRAME_KEPT_MAX)
         buf_done(&writer->frame);
@@ -422,8 +439,9 @@ void logged_writer_done(struct writer *writer)
 
 /* ---- replay ----------------------------------------------------------------------- */
 
-static enum err replay_entries(struct memtable *table, const struct log_frame *frame)
+static enum err replay_entries(struct logged *logged, const struct log_frame *frame)
 {
+    struct memtable *table = logged->active->table;
     struct cursor body = cursor_of(frame->body);
     for (uint32_t i = 0; i < frame->entries; i++) {
         struct log_entry entry;
@@ -438,6 +456,7 @@ static enum err replay_entries(struct memtable *table, const struct log_frame *f
             err = memtable_insert(table, frame->sequence, space, entry.key, value);
         if (err != OK)
             return err;
+        logged->replayed += entry.table == TABLE_ROWS && entry.kind == LOG_PUT;
     }
     return cursor_finish(&body) == OK ? OK : ERR_MALFORMED;
 }
@@ -454,7 +473,7 @@ enum err logged_replay(void *ctx, const struct log_frame *frame)
             err = log_engine_apply(&logged->face);
     }
     if (err == OK)
-        err = replay_entries(logged->active->table, frame);
+        err = replay_entries(logged, frame);
     if (err == OK)
         logged->active->last = logged->sequence = frame->sequence;
     return err;

@@ -74,6 +74,7 @@ class Node:
         self.log_path = os.path.join(folder, "log")
         self.config_path = os.path.join(folder, "yzma.json")
         self.db_path = os.path.join(folder, "yzma.db")
+        self.db_log = self.db_path + "-log"  # the store's log, a folder
         self.settings = {"Peering.Name": name, "Peering.Profile": "local", "Server.DBPath": self.db_path}
         self.process = None
         self.ending = False  # it was told to end
