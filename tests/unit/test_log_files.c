@@ -95,6 +95,42 @@ static void a_frame_may_fill_its_segment_to_the_last_byte(void **state)
     }
 }
 
+/* Sequences rise with the segments' numbers, though the next segment was made before
+ * the one that a long frame needed. */
+static void a_long_frame_overtakes_the_segment_that_is_ready(void **state)
+{
+    struct log_rig rig = open_rig();
+    rig_append_ok(&rig, "a");
+    assert_int_equal(log_prepare(rig.log), OK);
+    rig_append_long(&rig, "long", 5 * SMALL);
+    rig_append_ok(&rig, "b");
+    rig_append_long(&rig, "c", 300);
+    rig_append_long(&rig, "d", 300);
+
+    reopen(&rig);
+
+    assert_string_equal(rig_replayed(&rig), "a long b c d");
+    rig_done(&rig);
+}
+
+static void an_overtaken_segment_is_prepared_again(void **state)
+{
+    struct log_rig rig = open_rig();
+    assert_int_equal(log_prepare(rig.log), OK);
+    rig_append_long(&rig, "long", 5 * SMALL);
+    uint64_t bytes = counters(&rig).segment_bytes;
+
+    assert_int_equal(log_prepare(rig.log), OK);
+
+    assert_int_equal(counters(&rig).segment_bytes, bytes);
+    uint64_t calls = disk_sim_changes(rig.sim);
+    rig_append_ok(&rig, "b");
+    assert_int_equal(disk_sim_changes(rig.sim) - calls, 2); /* a write and a sync */
+    reopen(&rig);
+    assert_string_equal(rig_replayed(&rig), "long b");
+    rig_done(&rig);
+}
+
 /* ---- trimming ------------------------------------------------------------------ */
 
 static void segments_that_the_tree_has_are_taken_over_or_go(void **state)
@@ -226,6 +262,22 @@ static void a_doubtful_last_frame_is_settled_by_the_next_opening(void **state)
         rig_done(&rig);
     }
     assert_true(seen > 5 && seen < 55);
+}
+
+/* A failing disk does not fill up with segments that nobody knows. */
+static void failing_to_make_segments_leaves_no_files(void **state)
+{
+    for (unsigned nth = 1; nth <= 5; nth++) {
+        struct log_rig rig = open_rig();
+        rig_append_long(&rig, "a", 300);
+        for (int i = 0; i < 4; i++) {
+            disk_sim_fail(rig.sim, nth, ERR_IO);
+            assert_int_equal(log_prepare(rig.log), ERR_IO);
+            disk_sim_fail(rig.sim, 0, OK);
+            assert_string_equal(rig_names(&rig), "0000000000000001.log");
+        }
+        rig_done(&rig);
+    }
 }
 
 static void a_full_disk_refuses_and_goes_on_when_there_is_room(void **state)
@@ -526,11 +578,14 @@ int main(void)
         cmocka_unit_test(what_the_tree_has_is_not_replayed),
         cmocka_unit_test(a_full_segment_is_followed_by_the_next),
         cmocka_unit_test(a_frame_may_fill_its_segment_to_the_last_byte),
+        cmocka_unit_test(a_long_frame_overtakes_the_segment_that_is_ready),
+        cmocka_unit_test(an_overtaken_segment_is_prepared_again),
         cmocka_unit_test(segments_that_the_tree_has_are_taken_over_or_go),
         cmocka_unit_test(the_last_frame_is_never_trimmed),
         cmocka_unit_test(nothing_of_an_old_segment_comes_back),
         cmocka_unit_test(a_failed_call_voids_its_frame_alone),
         cmocka_unit_test(a_doubtful_last_frame_is_settled_by_the_next_opening),
+        cmocka_unit_test(failing_to_make_segments_leaves_no_files),
         cmocka_unit_test(a_full_disk_refuses_and_goes_on_when_there_is_room),
         cmocka_unit_test(a_name_that_was_not_synced_is_before_it_is_used),
         cmocka_unit_test(a_log_of_another_store_is_refused_untouched),

@@ -58,6 +58,13 @@ static void name_it(struct log *log, struct segment *segment)
     memcpy(segment->header.log_id, log->id, LOG_ID_SIZE);
 }
 
+static void count_failure(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->count.failures++;
+    pthread_mutex_unlock(&log->lock);
+}
+
 /* Turns the file MAKING into a segment: header, sync, name, sync of the name. A
  * segment's name thus never stands without a whole header. */
 static enum err finish_segment(struct log *log, struct segment *segment)
@@ -78,7 +85,9 @@ static enum err finish_segment(struct log *log, struct segment *segment)
     if (err != OK) {
         ops->close(segment->file);
         segment->file = NULL;
-        (void)!ops->remove(log->disk, MAKING); /* the next one made takes its place anyway */
+        /* Under either name: else each failure would leave a file. */
+        if (ops->remove(log->disk, name) != OK || ops->remove(log->disk, MAKING) != OK)
+            count_failure(log); /* they go at the next start */
     }
     return err;
 }
@@ -109,17 +118,27 @@ static enum err take_over(struct log *log, const struct segment *old, struct seg
         err = ops->open(log->disk, MAKING, &segment.file);
     if (err == OK)
         err = finish_segment(log, &segment);
+    else if (ops->remove(log->disk, MAKING) != OK)
+        count_failure(log);
     if (err == OK)
         *ret = segment;
     return err;
 }
 
-static bool has_next(struct log *log)
+/* The next segment as one that is ready, or as one that is too late. */
+static struct segment look_at_next(struct log *log, bool *ret_ready)
 {
     pthread_mutex_lock(&log->lock);
-    bool has = log->next.file != NULL;
+    struct segment next = log->next;
+    *ret_ready = next.file && next.header.number > log->used_number;
     pthread_mutex_unlock(&log->lock);
-    return has;
+    return next;
+}
+
+static bool has_next(struct log *log)
+{
+    bool ready;
+    return look_at_next(log, &ready).file != NULL;
 }
 
 static void set_next(struct log *log, const struct segment *segment)
@@ -130,14 +149,32 @@ static void set_next(struct log *log, const struct segment *segment)
     pthread_mutex_unlock(&log->lock);
 }
 
+/* A segment that an oversized one has overtaken gets a new number. */
+static enum err renumber_next(struct log *log, struct segment *late)
+{
+    struct segment segment;
+    pthread_mutex_lock(&log->lock);
+    log->next = (struct segment){0};
+    pthread_mutex_unlock(&log->lock);
+    log->disk->ops->close(late->file);
+    enum err err = take_over(log, late, &segment);
+    if (err == OK)
+        set_next(log, &segment);
+    return err;
+}
+
 enum err log_prepare(struct log *log)
 {
     struct segment segment;
-    if (has_next(log))
-        return OK;
-    enum err err = make_segment(log, log->segment_bytes, &segment);
-    if (err == OK)
+    bool ready;
+    enum err err = OK;
+    pthread_mutex_lock(&log->making);
+    struct segment next = look_at_next(log, &ready);
+    if (next.file && !ready)
+        err = renumber_next(log, &next);
+    else if (!ready && (err = make_segment(log, log->segment_bytes, &segment)) == OK)
         set_next(log, &segment);
+    pthread_mutex_unlock(&log->making);
     return err;
 }
 
@@ -149,8 +186,8 @@ static void leave_current(struct log *log)
     if (!log->now.file)
         return;
     log->disk->ops->close(log->now.file);
-    log->now.file = NULL;
     pthread_mutex_lock(&log->lock);
+    log->now.file = NULL;
     if (!log->now.last)
         log->now.last = log->sequence;
     log_add_segment(log, &log->now);
@@ -161,7 +198,7 @@ static void leave_current(struct log *log)
 static bool take_next(struct log *log, uint64_t size, struct segment *ret)
 {
     pthread_mutex_lock(&log->lock);
-    bool taken = log->next.file && log->next.size >= size;
+    bool taken = log->next.file && log->next.size >= size && log->next.header.number > log->used_number;
     if (taken) {
         *ret = log->next;
         log->next = (struct segment){0};
@@ -181,13 +218,17 @@ static enum err find_room(struct log *log, size_t frame)
     if (size < log->segment_bytes)
         size = log->segment_bytes;
     if (!take_next(log, size, &segment)) {
-        enum err err = make_segment(log, size, &segment);
+        pthread_mutex_lock(&log->making);
+        bool taken = take_next(log, size, &segment); /* which may have been in the making */
+        enum err err = taken ? OK : make_segment(log, size, &segment);
+        pthread_mutex_unlock(&log->making);
         if (err != OK)
             return err;
     }
     leave_current(log);
     pthread_mutex_lock(&log->lock);
     log->now = segment;
+    log->used_number = segment.header.number;
     pthread_mutex_unlock(&log->lock);
     log->offset = SEGMENT_HEADER;
     return OK;
@@ -205,33 +246,25 @@ static void count_frame(struct log *log, size_t size)
     log->offset += size;
 }
 
-static void count_failure(struct log *log)
-{
-    pthread_mutex_lock(&log->lock);
-    log->count.failures++;
-    pthread_mutex_unlock(&log->lock);
-}
-
 enum err log_append(struct log *log, struct buf *frame, uint32_t entries)
 {
     const struct disk_ops *ops = log->disk->ops;
     size_t body_len = log_frame_fill(frame);
     if (frame->err != OK)
         return frame->err;
+    if (body_len > LOG_BODY_MAX)
+        return ERR_TOO_LARGE;
     enum err err = find_room(log, frame->len);
     if (err != OK)
         return err;
     log_frame_seal(frame, &log->now.header, log->sequence + 1, body_len, entries);
-    err = ops->write(log->now.file, log->offset, buf_bytes(frame));
-    if (err == OK)
-        err = ops->sync(log->now.file);
-    if (err == OK) {
+    if (ops->write(log->now.file, log->offset, buf_bytes(frame)) == OK && ops->sync(log->now.file) == OK) {
         count_frame(log, frame->len);
-    } else {
-        leave_current(log);
-        count_failure(log);
+        return OK;
     }
-    return err;
+    leave_current(log);
+    count_failure(log);
+    return ERR_IO; /* a full disk too: the frame may be there */
 }
 
 /* ---- trimming ----------------------------------------------------------------- */
@@ -259,18 +292,29 @@ static bool take_oldest(struct log *log, uint64_t sequence, struct segment *ret)
     return taken;
 }
 
+static bool keep_as_next(struct log *log, const struct segment *old)
+{
+    struct segment next;
+    pthread_mutex_lock(&log->making);
+    bool kept = !has_next(log) && old->size == log->segment_bytes && take_over(log, old, &next) == OK;
+    if (kept)
+        set_next(log, &next);
+    pthread_mutex_unlock(&log->making);
+    if (kept) {
+        pthread_mutex_lock(&log->lock);
+        log->count.reused++;
+        pthread_mutex_unlock(&log->lock);
+    }
+    return kept;
+}
+
 void log_trim(struct log *log, uint64_t sequence)
 {
-    struct segment old, next;
+    struct segment old;
     while (take_oldest(log, sequence, &old)) {
         char name[DISK_NAME_MAX];
-        if (!has_next(log) && old.size == log->segment_bytes && take_over(log, &old, &next) == OK) {
-            set_next(log, &next);
-            pthread_mutex_lock(&log->lock);
-            log->count.reused++;
-            pthread_mutex_unlock(&log->lock);
+        if (keep_as_next(log, &old))
             continue;
-        }
         segment_name(old.header.number, name);
         if (log->disk->ops->remove(log->disk, name) != OK)
             count_failure(log); /* it goes at the next start */
@@ -287,6 +331,7 @@ void log_close(struct log *log)
     log->disk->ops->close(log->next.file);
     log->disk->ops->free(log->disk);
     pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->making);
     free(log->segments);
     free(log->where);
     free(log);

@@ -384,6 +384,7 @@ static struct log *log_new(const struct log_options *options)
     log->segment_bytes = options->segment_bytes ? options->segment_bytes : LOG_SEGMENT_BYTES;
     log->next_number = 1;
     CHECK(pthread_mutex_init(&log->lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&log->making, NULL) == 0);
     return log;
 }
 
