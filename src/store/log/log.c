@@ -8,14 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define MAKING "next.tmp" /* a segment that is not ready yet */
+
 void segment_name(uint64_t number, char out[DISK_NAME_MAX])
 {
     snprintf(out, DISK_NAME_MAX, "%016" PRIx64 ".log", number);
-}
-
-void segment_making_name(uint64_t number, char out[DISK_NAME_MAX])
-{
-    snprintf(out, DISK_NAME_MAX, "%016" PRIx64 SEGMENT_MAKING, number);
 }
 
 bool segment_name_parse(const char *name, uint64_t *ret_number)
@@ -43,13 +40,6 @@ void log_add_segment(struct log *log, const struct segment *segment)
     log->segments[log->segment_count++] = *segment;
 }
 
-static void count_failure(struct log *log)
-{
-    pthread_mutex_lock(&log->lock);
-    log->count.failures++;
-    pthread_mutex_unlock(&log->lock);
-}
-
 /* splitmix64 (Steele et al. 2014): one salt after the other from the random seed. */
 static uint64_t new_salt(struct log *log)
 {
@@ -59,7 +49,7 @@ static uint64_t new_salt(struct log *log)
     return z ^ z >> 31;
 }
 
-static void number_it(struct log *log, struct segment *segment)
+static void name_it(struct log *log, struct segment *segment)
 {
     pthread_mutex_lock(&log->lock);
     segment->header.number = log->next_number++;
@@ -68,28 +58,36 @@ static void number_it(struct log *log, struct segment *segment)
     memcpy(segment->header.log_id, log->id, LOG_ID_SIZE);
 }
 
-/* Turns the file under the segment's making name into a segment: header, sync, name,
- * sync of the name. A segment's name thus never stands without a whole header. */
+static void count_failure(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->count.failures++;
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* Turns the file MAKING into a segment: header, sync, name, sync of the name. A
+ * segment's name thus never stands without a whole header. */
 static enum err finish_segment(struct log *log, struct segment *segment)
 {
     const struct disk_ops *ops = log->disk->ops;
     uint8_t header[SEGMENT_HEADER];
-    char making[DISK_NAME_MAX], name[DISK_NAME_MAX];
+    char name[DISK_NAME_MAX];
+    name_it(log, segment);
     segment_header_encode(&segment->header, header);
-    segment_making_name(segment->header.number, making);
     segment_name(segment->header.number, name);
     enum err err = ops->write(segment->file, 0, bytes_of(header, sizeof header));
     if (err == OK)
         err = ops->sync(segment->file);
     if (err == OK)
-        err = ops->rename(log->disk, making, name);
+        err = ops->rename(log->disk, MAKING, name);
     if (err == OK)
         err = ops->sync_folder(log->disk);
     if (err != OK) {
         ops->close(segment->file);
         segment->file = NULL;
-        (void)!ops->remove(log->disk, making); /* else the next start does */
-        (void)!ops->remove(log->disk, name);
+        /* Under either name: else each failure would leave a file. */
+        if (ops->remove(log->disk, name) != OK || ops->remove(log->disk, MAKING) != OK)
+            count_failure(log); /* they go at the next start */
     }
     return err;
 }
@@ -97,10 +95,7 @@ static enum err finish_segment(struct log *log, struct segment *segment)
 static enum err make_segment(struct log *log, uint64_t size, struct segment *ret)
 {
     struct segment segment = {.size = size};
-    char making[DISK_NAME_MAX];
-    number_it(log, &segment);
-    segment_making_name(segment.header.number, making);
-    enum err err = log->disk->ops->create(log->disk, making, size, &segment.file);
+    enum err err = log->disk->ops->create(log->disk, MAKING, size, &segment.file);
     if (err == OK)
         err = finish_segment(log, &segment);
     if (err == OK)
@@ -113,51 +108,37 @@ static enum err make_segment(struct log *log, uint64_t size, struct segment *ret
 static enum err take_over(struct log *log, const struct segment *old, struct segment *ret)
 {
     const struct disk_ops *ops = log->disk->ops;
-    struct segment segment = {.size = old->size};
-    char name[DISK_NAME_MAX], making[DISK_NAME_MAX];
-    number_it(log, &segment);
+    char name[DISK_NAME_MAX];
     segment_name(old->header.number, name);
-    segment_making_name(segment.header.number, making);
-    enum err err = ops->rename(log->disk, name, making);
+    struct segment segment = {.size = old->size};
+    enum err err = ops->rename(log->disk, name, MAKING);
     if (err == OK)
         err = ops->sync_folder(log->disk);
     if (err == OK)
-        err = ops->open(log->disk, making, &segment.file);
+        err = ops->open(log->disk, MAKING, &segment.file);
     if (err == OK)
         err = finish_segment(log, &segment);
+    else if (ops->remove(log->disk, MAKING) != OK)
+        count_failure(log);
     if (err == OK)
         *ret = segment;
     return err;
 }
 
-/* A next segment that another one has overtaken, made by the writer in between, is
- * of no use: numbers must rise with sequences. */
-static bool take_overtaken(struct log *log, struct segment *ret)
+/* The next segment as one that is ready, or as one that is too late. */
+static struct segment look_at_next(struct log *log, bool *ret_ready)
 {
     pthread_mutex_lock(&log->lock);
-    bool overtaken = log->next.file && log->next.header.number < log->used_number;
-    if (overtaken) {
-        *ret = log->next;
-        log->next = (struct segment){0};
-    }
+    struct segment next = log->next;
+    *ret_ready = next.file && next.header.number > log->used_number;
     pthread_mutex_unlock(&log->lock);
-    return overtaken;
+    return next;
 }
 
 static bool has_next(struct log *log)
 {
-    struct segment overtaken;
-    if (take_overtaken(log, &overtaken)) {
-        char name[DISK_NAME_MAX];
-        segment_name(overtaken.header.number, name);
-        log->disk->ops->close(overtaken.file);
-        if (log->disk->ops->remove(log->disk, name) != OK)
-            count_failure(log); /* it goes at the next start */
-    }
-    pthread_mutex_lock(&log->lock);
-    bool has = log->next.file != NULL;
-    pthread_mutex_unlock(&log->lock);
-    return has;
+    bool ready;
+    return look_at_next(log, &ready).file != NULL;
 }
 
 static void set_next(struct log *log, const struct segment *segment)
@@ -168,14 +149,32 @@ static void set_next(struct log *log, const struct segment *segment)
     pthread_mutex_unlock(&log->lock);
 }
 
+/* A segment that an oversized one has overtaken gets a new number. */
+static enum err renumber_next(struct log *log, struct segment *late)
+{
+    struct segment segment;
+    pthread_mutex_lock(&log->lock);
+    log->next = (struct segment){0};
+    pthread_mutex_unlock(&log->lock);
+    log->disk->ops->close(late->file);
+    enum err err = take_over(log, late, &segment);
+    if (err == OK)
+        set_next(log, &segment);
+    return err;
+}
+
 enum err log_prepare(struct log *log)
 {
     struct segment segment;
-    if (has_next(log))
-        return OK;
-    enum err err = make_segment(log, log->segment_bytes, &segment);
-    if (err == OK)
+    bool ready;
+    enum err err = OK;
+    pthread_mutex_lock(&log->making);
+    struct segment next = look_at_next(log, &ready);
+    if (next.file && !ready)
+        err = renumber_next(log, &next);
+    else if (!ready && (err = make_segment(log, log->segment_bytes, &segment)) == OK)
         set_next(log, &segment);
+    pthread_mutex_unlock(&log->making);
     return err;
 }
 
@@ -187,8 +186,8 @@ static void leave_current(struct log *log)
     if (!log->now.file)
         return;
     log->disk->ops->close(log->now.file);
-    log->now.file = NULL;
     pthread_mutex_lock(&log->lock);
+    log->now.file = NULL;
     if (!log->now.last)
         log->now.last = log->sequence;
     log_add_segment(log, &log->now);
@@ -219,7 +218,10 @@ static enum err find_room(struct log *log, size_t frame)
     if (size < log->segment_bytes)
         size = log->segment_bytes;
     if (!take_next(log, size, &segment)) {
-        enum err err = make_segment(log, size, &segment);
+        pthread_mutex_lock(&log->making);
+        bool taken = take_next(log, size, &segment); /* which may have been in the making */
+        enum err err = taken ? OK : make_segment(log, size, &segment);
+        pthread_mutex_unlock(&log->making);
         if (err != OK)
             return err;
     }
@@ -250,20 +252,19 @@ enum err log_append(struct log *log, struct buf *frame, uint32_t entries)
     size_t body_len = log_frame_fill(frame);
     if (frame->err != OK)
         return frame->err;
+    if (body_len > LOG_BODY_MAX)
+        return ERR_TOO_LARGE;
     enum err err = find_room(log, frame->len);
     if (err != OK)
         return err;
     log_frame_seal(frame, &log->now.header, log->sequence + 1, body_len, entries);
-    err = ops->write(log->now.file, log->offset, buf_bytes(frame));
-    if (err == OK)
-        err = ops->sync(log->now.file);
-    if (err == OK) {
+    if (ops->write(log->now.file, log->offset, buf_bytes(frame)) == OK && ops->sync(log->now.file) == OK) {
         count_frame(log, frame->len);
-    } else {
-        leave_current(log);
-        count_failure(log);
+        return OK;
     }
-    return err;
+    leave_current(log);
+    count_failure(log);
+    return ERR_IO; /* a full disk too: the frame may be there */
 }
 
 /* ---- trimming ----------------------------------------------------------------- */
@@ -291,18 +292,29 @@ static bool take_oldest(struct log *log, uint64_t sequence, struct segment *ret)
     return taken;
 }
 
+static bool keep_as_next(struct log *log, const struct segment *old)
+{
+    struct segment next;
+    pthread_mutex_lock(&log->making);
+    bool kept = !has_next(log) && old->size == log->segment_bytes && take_over(log, old, &next) == OK;
+    if (kept)
+        set_next(log, &next);
+    pthread_mutex_unlock(&log->making);
+    if (kept) {
+        pthread_mutex_lock(&log->lock);
+        log->count.reused++;
+        pthread_mutex_unlock(&log->lock);
+    }
+    return kept;
+}
+
 void log_trim(struct log *log, uint64_t sequence)
 {
-    struct segment old, next;
+    struct segment old;
     while (take_oldest(log, sequence, &old)) {
         char name[DISK_NAME_MAX];
-        if (!has_next(log) && old.size == log->segment_bytes && take_over(log, &old, &next) == OK) {
-            set_next(log, &next);
-            pthread_mutex_lock(&log->lock);
-            log->count.reused++;
-            pthread_mutex_unlock(&log->lock);
+        if (keep_as_next(log, &old))
             continue;
-        }
         segment_name(old.header.number, name);
         if (log->disk->ops->remove(log->disk, name) != OK)
             count_failure(log); /* it goes at the next start */
@@ -319,6 +331,7 @@ void log_close(struct log *log)
     log->disk->ops->close(log->next.file);
     log->disk->ops->free(log->disk);
     pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->making);
     free(log->segments);
     free(log->where);
     free(log);

@@ -67,8 +67,8 @@ uint64_t log_sequence(const struct log *log); /* of the last frame; the mark's w
 
 /* Appends the next frame (begun with log_frame_begin, `entries` entries); durable
  * on OK. Otherwise it did not happen: ERR_FULL (no room for a segment, nothing was
- * written), or ERR_IO: it may be found after a crash unless a later append succeeds,
- * which voids it. */
+ * written), ERR_TOO_LARGE, ERR_NOMEM (the frame's own); or ERR_IO: it may be found
+ * after a crash unless a later append succeeds, which voids it. */
 enum err log_append(struct log *log, struct buf *frame, uint32_t entries) MUST_USE;
 
 /* The tree has all up to `sequence`: gives up the segments before, and keeps one of

@@ -32,8 +32,6 @@ struct opening {
     struct scanned *segments; /* owned, ascending by number */
     size_t count;
     bool list_failed;
-    char (*unfinished)[DISK_NAME_MAX]; /* owned: names of segments that were being made */
-    size_t unfinished_count;
     struct buf bytes;  /* the segment that is being read */
     uint64_t expected; /* the sequence that is due */
     /* Where the last frame above the mark stands: */
@@ -64,12 +62,6 @@ static void on_name(void *ctx, const char *name)
 {
     struct opening *o = ctx;
     uint64_t number;
-    size_t len = strlen(name), suffix = sizeof SEGMENT_MAKING - 1;
-    if (len > suffix && len < DISK_NAME_MAX && strcmp(name + len - suffix, SEGMENT_MAKING) == 0) {
-        o->unfinished = mem_grow(o->unfinished, (o->unfinished_count + 1) * sizeof *o->unfinished);
-        memcpy(o->unfinished[o->unfinished_count++], name, len + 1);
-        return;
-    }
     if (!segment_name_parse(name, &number))
         return;
     if (o->count == SEGMENTS_MAX) {
@@ -103,7 +95,8 @@ static enum err read_front(struct opening *o, const struct scanned *s, uint64_t 
 
 static enum err read_segment(struct opening *o, const struct scanned *s)
 {
-    return read_front(o, s, UINT64_MAX);
+    enum err err = read_front(o, s, UINT64_MAX);
+    return err == OK ? OK : complain(o, err, s, 0, "cannot be read");
 }
 
 /* The frame at an offset of the segment in o->bytes. */
@@ -125,7 +118,7 @@ static enum err look_for_first(struct opening *o, struct scanned *s)
         found = frame_at(o, s, SEGMENT_HEADER, &frame) == OK;
     if (found)
         s->first = frame.sequence;
-    return err == OK ? OK : complain(o, err, s, 0, "cannot be read");
+    return err;
 }
 
 /* Header and first frame. */
@@ -181,24 +174,23 @@ static uint64_t later_frame(const struct opening *o, const struct scanned *s, ui
     return 0;
 }
 
-/* No frame stands at `offset` of segment i, where number o->expected was due and no
- * later segment begins with it. Only a tail that nothing follows is an end. */
-static enum err judge_end(struct opening *o, size_t i, uint64_t offset)
+/* No frame that is due stands at `offset` of segment i, whose bytes are in o->bytes,
+ * and no later segment begins with it. Only a tail that nothing follows is an end. */
+static enum err judge_end(struct opening *o, size_t i, uint64_t offset, uint64_t expected)
 {
     const struct scanned *s = &o->segments[i];
-    uint64_t later = later_frame(o, s, offset + LOG_FRAME_ALIGN, o->expected);
+    uint64_t later = later_frame(o, s, offset, expected);
     for (size_t j = i + 1; j < o->count && !later; j++) {
         enum err err = read_segment(o, &o->segments[j]);
         if (err != OK)
-            return complain(o, err, &o->segments[j], 0, "cannot be read");
-        later = later_frame(o, &o->segments[j], SEGMENT_HEADER, o->expected);
+            return err;
+        later = later_frame(o, &o->segments[j], SEGMENT_HEADER, expected);
     }
     if (!later)
         return OK;
-    char what[160];
-    snprintf(what, sizeof what,
-             "damaged: commit %" PRIu64 " should stand here, and commit %" PRIu64 " after it is whole",
-             o->expected, later);
+    char what[128];
+    snprintf(what, sizeof what, "damaged: no commit stands here, and commit %" PRIu64 " after it is whole",
+             later);
     return complain(o, ERR_DAMAGED, s, offset, what);
 }
 
@@ -258,7 +250,7 @@ static enum err replay_segment(struct opening *o, size_t i, bool *ret_end)
     s->segment.first = s->first;
     while (err == OK && o->expected != next) {
         if (frame_at(o, s, offset, &frame) != OK || frame.sequence != o->expected) {
-            err = judge_end(o, i, offset);
+            err = judge_end(o, i, offset, o->expected);
             if (err == OK && read_segment(o, s) == OK)
                 note_cut(o, s, offset);
             *ret_end = true;
@@ -280,14 +272,23 @@ static size_t where_to_begin(const struct opening *o)
     return begin;
 }
 
+/* No segment begins with a whole frame. Of a log that was used that is damage, though
+ * its only frame may have been cut off. */
+static enum err judge_no_begin(struct opening *o)
+{
+    o->expected = o->mark->sequence + 1;
+    if (o->count == 0)
+        return OK;
+    enum err err = read_segment(o, &o->segments[0]);
+    return err == OK ? judge_end(o, 0, SEGMENT_HEADER, 1) : err;
+}
+
 static enum err replay_all(struct opening *o)
 {
     bool end = false;
     size_t i = where_to_begin(o);
-    if (i == o->count) {
-        o->expected = o->mark->sequence + 1;
-        return OK;
-    }
+    if (i == o->count)
+        return judge_no_begin(o);
     o->expected = o->segments[i].first;
     if (o->expected > o->mark->sequence + 1)
         return complain(o, ERR_DAMAGED, &o->segments[i], SEGMENT_HEADER,
@@ -308,10 +309,12 @@ static enum err make_durable(struct opening *o)
         return OK;
     const struct scanned *s = &o->segments[o->last_segment];
     enum err err = read_segment(o, s);
-    CHECK(err != OK || o->last_offset + o->last_size <= o->bytes.len);
-    if (err == OK)
-        err = ops_of(o)->write(s->file, o->last_offset,
-                               bytes_of(o->bytes.data + o->last_offset, o->last_size));
+    if (err != OK)
+        return err;
+    CHECK(o->last_offset + LOG_FRAME_HEADER <= o->bytes.len);
+    size_t left = o->bytes.len - (size_t)o->last_offset; /* the filling may be cut off */
+    size_t size = o->last_size < left ? o->last_size : left;
+    err = ops_of(o)->write(s->file, o->last_offset, bytes_of(o->bytes.data + o->last_offset, size));
     if (err == OK)
         err = ops_of(o)->sync(s->file);
     return err == OK ? OK : complain(o, err, s, o->last_offset, "cannot be written");
@@ -326,18 +329,19 @@ static void remove_segment(struct opening *o, struct scanned *s)
     ops_of(o)->close(s->file);
     s->file = NULL;
     if (ops_of(o)->remove(o->options->disk, name) != OK)
-        o->log->count.failures++;
+        o->log->count.failures++; /* it goes at the next start */
 }
 
 /* Of the segments that hold nothing that counts one may be the next. (A frame that
  * was given up may stand at its start: the next one is written over it.) The others
- * go. */
-static void hand_over(struct opening *o)
+ * go.
+ *
+ * All names are durable then: a process may have died between naming a segment and
+ * syncing the name, and nothing may be appended under a name that can be lost. Nor may
+ * a lost log's segments come back beside the new one's. */
+static enum err hand_over(struct opening *o)
 {
     struct log *log = o->log;
-    for (size_t i = 0; i < o->unfinished_count; i++)
-        if (ops_of(o)->remove(o->options->disk, o->unfinished[i]) != OK)
-            log->count.failures++;
     for (size_t i = 0; i < o->count; i++) {
         struct scanned *s = &o->segments[i];
         log->next_number = s->segment.header.number + 1;
@@ -355,6 +359,10 @@ static void hand_over(struct opening *o)
             remove_segment(o, s);
         }
     }
+    enum err err = ops_of(o)->sync_folder(o->options->disk);
+    if (err != OK)
+        buf_put_format(o->why, "%s: cannot be synced", o->options->where);
+    return err;
 }
 
 /* The last frame that the tree has taken over always stays in the log. A log without
@@ -376,6 +384,7 @@ static struct log *log_new(const struct log_options *options)
     log->segment_bytes = options->segment_bytes ? options->segment_bytes : LOG_SEGMENT_BYTES;
     log->next_number = 1;
     CHECK(pthread_mutex_init(&log->lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&log->making, NULL) == 0);
     return log;
 }
 
@@ -401,12 +410,11 @@ enum err log_open(const struct log_options *options, const struct log_mark *mark
         if (o.log->sequence < mark->sequence)
             o.log->sequence = mark->sequence;
         memcpy(o.log->id, mark->present && !o.found.lost ? mark->id : options->fresh_id, LOG_ID_SIZE);
-        hand_over(&o);
+        err = hand_over(&o);
     }
     for (size_t i = 0; i < o.count; i++)
         ops_of(&o)->close(o.segments[i].file);
     free(o.segments);
-    free(o.unfinished);
     buf_done(&o.bytes);
     if (err != OK) {
         log_close(o.log);

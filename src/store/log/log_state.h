@@ -24,21 +24,22 @@ struct log {
     /* The writer's alone: */
     uint64_t sequence;  /* of the last frame */
     uint64_t offset;    /* in the current segment, where the next frame goes */
-    struct segment now; /* current; file == NULL: none. Its first and last under the lock */
+    struct segment now; /* current; file == NULL: none. Changed under the lock */
+
+    /* Held by who makes a segment: there is one file to make it of. Before `lock`. */
+    pthread_mutex_t making;
 
     pthread_mutex_t lock;     /* guards what follows; not held while the disk works */
     struct segment *segments; /* owned, ascending by number: those before the current one */
     size_t segment_count;
-    struct segment next; /* ready to be current; file == NULL: none */
-    uint64_t next_number;
-    uint64_t used_number; /* of the segment that became current last */
+    /* Ready to be current; file == NULL: none. It cannot be once a segment with a higher
+     * number has been: sequences rise with the numbers. */
+    struct segment next;
+    uint64_t next_number, used_number; /* of the next segment made; of the last current one */
     struct log_counters count;
 };
 
 void segment_name(uint64_t number, char out[DISK_NAME_MAX]);
-/* While it is not ready yet. */
-#define SEGMENT_MAKING ".tmp"
-void segment_making_name(uint64_t number, char out[DISK_NAME_MAX]);
 /* False for a name that is none. */
 bool segment_name_parse(const char *name, uint64_t *ret_number);
 /* Adds at the end; the lock is held, or nobody else is there yet. */
