@@ -63,10 +63,20 @@ enum err log_mark_put(struct engine *inner, struct engine_txn *txn, const struct
 
 /* ---- generations ---------------------------------------------------------------- */
 
-struct generation *generation_new(void)
+/* An entry takes some 170 bytes of a generation: ten bits for each, and at least
+ * what fits a page. */
+static size_t filter_bits_for(uint64_t generation_bytes)
+{
+    size_t bits = 1 << 15;
+    while (bits < generation_bytes / 16)
+        bits *= 2;
+    return bits;
+}
+
+struct generation *generation_new(uint64_t bytes)
 {
     struct generation *generation = mem_new(sizeof *generation);
-    generation->table = memtable_new();
+    generation->table = memtable_new(filter_bits_for(bytes));
     generation->refs = 1;
     return generation;
 }
@@ -84,7 +94,7 @@ bool logged_freeze_locked(struct logged *logged)
     if (logged->frozen || logged->inserting || !logged->active->last)
         return false;
     logged->frozen = logged->active;
-    logged->active = generation_new();
+    logged->active = generation_new(logged->memory_max / 2);
     return true;
 }
 

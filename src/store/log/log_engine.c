@@ -76,8 +76,8 @@ static struct logged *logged_new(struct engine *inner, const struct log_engine_o
     logged->face.ops = &ops;
     logged->inner = inner;
     logged->memory_max = options->memory_max;
-    logged->active = generation_new();
-    logged->writer.overlay = memtable_new();
+    logged->active = generation_new(logged->memory_max / 2);
+    logged->writer.overlay = memtable_new(0);
     logged->chunk = 1; /* grows with success */
     buf_init(&logged->writer.frame, SIZE_MAX);
     CHECK(pthread_mutex_init(&logged->lock, NULL) == 0);

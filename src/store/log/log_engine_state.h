@@ -140,7 +140,7 @@ enum err logged_replay(void *logged, const struct log_frame *frame) MUST_USE;
 
 /* ---- log_apply.c ------------------------------------------------------------------ */
 
-struct generation *generation_new(void);
+struct generation *generation_new(uint64_t bytes);
 void generation_unref_locked(struct generation *generation);
 /* The lock is held. False when it cannot be frozen now. */
 bool logged_freeze_locked(struct logged *logged);

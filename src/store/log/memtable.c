@@ -44,6 +44,10 @@ struct block {
 };
 
 struct memtable {
+    /* A Bloom filter (Bloom 1970) with two bits for each key. Set before the key's node
+     * is published, so whoever may see the node sees the bits. */
+    _Atomic(uint64_t) *filter;
+    uint64_t filter_mask;
     struct block *blocks; /* the first has the room */
     struct list lists[MEM_SPACES];
     uint64_t random;
@@ -115,9 +119,15 @@ static void reset(struct memtable *table)
     table->entries = 0;
 }
 
-struct memtable *memtable_new(void)
+struct memtable *memtable_new(size_t filter_bits)
 {
+    CHECK((filter_bits & (filter_bits - 1)) == 0 && (!filter_bits || filter_bits >= 64));
     struct memtable *table = mem_new(sizeof *table);
+    if (filter_bits) {
+        table->filter = mem_new(filter_bits / 8);
+        table->filter_mask = filter_bits - 1;
+        atomic_store_explicit(&table->bytes, filter_bits / 8, memory_order_relaxed);
+    }
     table->random = 0x9E3779B97F4A7C15u; /* nothing special: heights need a sequence, not a secret */
     reset(table);
     return table;
@@ -136,6 +146,7 @@ void memtable_clear(struct memtable *table)
         }
     }
     table->blocks = kept;
+    CHECK(!table->filter); /* only what has none is used again */
     atomic_store_explicit(&table->bytes, kept ? sizeof *kept + kept->size : 0, memory_order_relaxed);
     reset(table);
 }
@@ -145,6 +156,7 @@ void memtable_free(struct memtable *table)
     if (!table)
         return;
     free_blocks(table->blocks);
+    free(table->filter);
     free(table);
 }
 
@@ -171,6 +183,48 @@ static uint64_t prefix_of(struct bytes key)
 struct bytes mem_node_key(const struct mem_node *node)
 {
     return bytes_of(&node->next[node->height], node->key_len);
+}
+
+/* FNV-1a (Fowler, Noll, Vo) over words of eight bytes, then mixed as in splitmix64. */
+static uint64_t hash_of(unsigned space, struct bytes key)
+{
+    uint64_t hash = 0xcbf29ce484222325u ^ space;
+    size_t at = 0;
+    for (; at + 8 <= key.len; at += 8) {
+        uint64_t word;
+        memcpy(&word, key.data + at, 8);
+        hash = (hash ^ word) * 0x100000001b3u;
+        hash ^= hash >> 32;
+    }
+    for (; at < key.len; at++)
+        hash = (hash ^ key.data[at]) * 0x100000001b3u;
+    hash = (hash ^ hash >> 30) * 0xBF58476D1CE4E5B9u;
+    hash = (hash ^ hash >> 27) * 0x94D049BB133111EBu;
+    return hash ^ hash >> 31;
+}
+
+/* Both bits lie in one word: one look, one cache line. */
+static uint64_t filter_bits(uint64_t hash)
+{
+    return 1ull << (hash >> 58) | 1ull << (hash >> 52 & 63);
+}
+
+static void filter_add(struct memtable *table, unsigned space, struct bytes key)
+{
+    if (!table->filter)
+        return;
+    uint64_t hash = hash_of(space, key);
+    atomic_fetch_or_explicit(&table->filter[(hash & table->filter_mask) / 64], filter_bits(hash),
+                             memory_order_relaxed);
+}
+
+static bool filter_may_have(const struct memtable *table, unsigned space, struct bytes key)
+{
+    if (!table->filter)
+        return true;
+    uint64_t hash = hash_of(space, key), bits = filter_bits(hash);
+    return (atomic_load_explicit(&table->filter[(hash & table->filter_mask) / 64], memory_order_relaxed) &
+            bits) == bits;
 }
 
 static int compare(const struct mem_node *node, uint64_t prefix, struct bytes key)
@@ -245,7 +299,7 @@ bool mem_node_at(const struct mem_node *node, uint64_t sequence, struct mem_vers
 bool memtable_get(const struct memtable *table, unsigned space, struct bytes key, uint64_t sequence,
                   struct mem_version *ret)
 {
-    if (!memtable_has(table, space))
+    if (!memtable_has(table, space) || !filter_may_have(table, space, key))
         return false;
     const struct mem_node *node = memtable_seek(table, space, key);
     return node && bytes_equal(mem_node_key(node), key) && mem_node_at(node, sequence, ret);
@@ -376,6 +430,7 @@ enum err memtable_insert(struct memtable *table, uint64_t sequence, unsigned spa
         if (!node)
             return ERR_NOMEM;
         push(node, version);
+        filter_add(table, space, key);
         link_node(list, node);
     } else {
         push(node, version);

@@ -29,7 +29,9 @@ static inline unsigned mem_ranges_of(enum table table)
     return (unsigned)TABLES + table;
 }
 
-struct memtable *memtable_new(void);
+/* filter_bits: of a Bloom filter over the keys, so that most lookups of absent keys
+ * need no search; a power of two, some ten for each key expected, or 0 for none. */
+struct memtable *memtable_new(size_t filter_bits);
 void memtable_free(struct memtable *table);  /* takes NULL */
 void memtable_clear(struct memtable *table); /* nobody reads it */
 
