@@ -8,11 +8,12 @@ class Writer(threading.Thread):
     stop or until the node does not answer. Between `acked` and `sent` lies what
     may or may not have happened."""
 
-    def __init__(self, node, prefix, keys=20, padding=100):
+    def __init__(self, node, prefix, keys=20, padding=100, after=0):
         super().__init__(daemon=True)
         self.api = node.client()
         self.keys = [f"{prefix}/{i}" for i in range(keys)]
         self.padding = "x" * padding
+        self.after = after  # its numbers are above
         self.acked, self.sent = {}, {}
         self.refused = []
         self.stopping = threading.Event()
@@ -23,7 +24,7 @@ class Writer(threading.Thread):
         return sum(self.acked.values())
 
     def run(self):
-        number = 0
+        number = self.after
         while not self.stopping.is_set():
             number += 1
             for key in self.keys:
