@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <lmdb.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { LMDB_KEY_MAX = 511 };
@@ -48,7 +47,6 @@ struct lmdb {
     MDB_dbi tables[TABLES_ALL];
     struct datafile file; /* its `allocated` under room_lock */
     uint64_t page_bytes, limit_bytes;
-    atomic_bool broken; /* a commit failed: nothing is written any more */
     struct engine_txn writer;
     pthread_mutex_t pool_lock;
     struct engine_txn *pool;
@@ -173,8 +171,6 @@ static enum err write_begin(struct engine *engine, struct engine_txn **ret)
     struct lmdb *lmdb = lmdb_of(engine);
     struct engine_txn *txn = &lmdb->writer;
     CHECK(!txn->mdb);
-    if (atomic_load(&lmdb->broken))
-        return ERR_IO;
     MDB_txn *mdb;
     int rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
     if (rc != MDB_SUCCESS)
@@ -208,10 +204,7 @@ static enum err commit(struct engine_txn *txn)
     txn->mdb = NULL;
     if (rc == MDB_SUCCESS)
         return OK;
-    if (failed_for_room(lmdb, rc))
-        return ERR_FULL;
-    atomic_store(&lmdb->broken, true);
-    return ERR_IO;
+    return failed_for_room(lmdb, rc) ? ERR_FULL : ERR_IO;
 }
 
 /* ---- room ---------------------------------------------------------------- */

@@ -13,9 +13,11 @@
  * a full store can be emptied. Once there is room on the disk, or in the file,
  * puts go on by themselves.
  *
- * Failure. A commit that fails for anything but room (a failed sync above all:
- * what the disk holds is then unknown) ends writing: every later write gives
- * ERR_IO until the store is opened again. Reads of what was committed go on.
+ * Failure. Of a commit that fails nothing happened, and the next one may be tried: it
+ * writes and syncs all of its pages anew, and the tree refers to no page that a failed
+ * sync left in doubt (LMDB aborts the transaction, so its pages stay free). Where the
+ * meta page itself could not be written, LMDB takes no write (ERR_IO) until the store
+ * is opened again. Reads of what was committed go on.
  *
  * Opening changes nothing in a file that has content. Records carry checksums of
  * their own; LMDB's pages have none, so a file damaged in its inner pages can stop
