@@ -45,7 +45,7 @@ struct world {
     uint64_t seed;
     struct rng rng;
     struct disk_sim *sim;
-    char folder[32]; /* of LMDB; "": the memory engine */
+    char folder[32];     /* of LMDB; "": the memory engine */
     struct engine *kept; /* of the memory engine, between two lives */
     struct engine *engine, *inner;
     struct model committed;
