@@ -81,9 +81,14 @@ struct generation *generation_new(uint64_t bytes)
     return generation;
 }
 
-void generation_unref_locked(struct generation *generation)
+struct generation *generation_unref_locked(struct generation *generation)
 {
-    if (!generation || --generation->refs)
+    return generation && --generation->refs == 0 ? generation : NULL;
+}
+
+void generation_free(struct generation *generation)
+{
+    if (!generation)
         return;
     memtable_free(generation->table);
     free(generation);
@@ -133,11 +138,13 @@ static void drop_frozen(struct logged *logged)
     struct generation *done = logged->frozen;
     uint64_t last = done->last, cost = done->cost;
     logged->promised -= cost < logged->promised ? cost : logged->promised;
+    logged->released += cost;
     logged->count.applied++;
     logged->frozen = NULL;
     logged->applied_entries = 0;
-    generation_unref_locked(done);
+    done = generation_unref_locked(done);
     pthread_mutex_unlock(&logged->lock);
+    generation_free(done);
     logged->place = (struct place){0};
     if (logged->log)
         log_trim(logged->log, last);
@@ -211,13 +218,22 @@ static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const 
     return log_mark_put(inner, txn, &mark);
 }
 
-static void count_chunk(struct logged *logged, size_t entries, enum err err)
+static uint64_t inner_records(struct engine *inner)
+{
+    struct engine_usage usage;
+    inner->ops->usage(inner, &usage);
+    return usage.entries[TABLE_RECORDS];
+}
+
+static void count_chunk(struct logged *logged, size_t entries, uint64_t more_records, enum err err)
 {
     pthread_mutex_lock(&logged->lock);
     logged->stuck = err;
     if (err == OK) {
         logged->applied_entries += entries;
         logged->count.applied_entries += entries;
+        if (!logged->frozen->replayed)
+            logged->frozen->records -= (int64_t)more_records;
         logged->chunk = logged->chunk < CHUNK_ENTRIES / 2 ? logged->chunk * 2 : CHUNK_ENTRIES;
     } else {
         logged->count.apply_failures++;
@@ -232,6 +248,7 @@ static enum err apply_chunk(struct logged *logged, const struct generation *froz
     struct engine_txn *txn;
     struct place place = logged->place;
     size_t entries = 0;
+    uint64_t records = inner_records(inner);
     enum err err = inner->ops->write_begin(inner, &txn);
     if (err == OK) {
         if (inner->ops->use_reserve)
@@ -242,7 +259,7 @@ static enum err apply_chunk(struct logged *logged, const struct generation *froz
         else
             inner->ops->end(txn);
     }
-    count_chunk(logged, entries, err);
+    count_chunk(logged, entries, inner_records(inner) - records, err);
     if (err == OK)
         logged->place = place;
     return err;
@@ -264,6 +281,17 @@ enum err log_engine_apply(struct engine *engine)
     return err;
 }
 
+enum err logged_apply_what_fits(struct logged *logged)
+{
+    enum err err;
+    size_t tried;
+    do {
+        tried = logged->chunk;
+        err = log_engine_apply(&logged->face);
+    } while (err == ERR_FULL && tried > 1);
+    return err;
+}
+
 /* By the writer's thread, with no applier beside it. */
 enum err logged_flush(struct engine *engine)
 {
@@ -273,7 +301,7 @@ enum err logged_flush(struct engine *engine)
         log_engine_freeze(engine);
         if (!logged->frozen)
             return OK;
-        err = log_engine_apply(engine);
+        err = logged_apply_what_fits(logged);
     }
     return err;
 }

@@ -32,8 +32,8 @@ static void usage(struct engine *engine, struct engine_usage *ret)
 static void logged_free(struct logged *logged)
 {
     logged_writer_done(&logged->writer);
-    generation_unref_locked(logged->active);
-    generation_unref_locked(logged->frozen);
+    generation_free(logged->active);
+    generation_free(logged->frozen);
     logged_pool_free(logged);
     log_close(logged->log);
     logged->inner->ops->close(logged->inner);

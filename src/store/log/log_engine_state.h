@@ -12,7 +12,8 @@
 struct generation {
     struct memtable *table;
     uint64_t last;   /* sequence of its last commit; 0: empty */
-    int64_t records; /* how many more TABLE_RECORDS has with it */
+    int64_t records; /* how many more TABLE_RECORDS has with it than the inner engine */
+    bool replayed;   /* at least in part: then `records` is an estimate */
     uint64_t cost;   /* bytes that the inner engine has promised for it */
     size_t refs;     /* under the engine's lock */
 };
@@ -55,6 +56,7 @@ struct writer {
     size_t entries, bytes; /* in the overlay */
     int64_t records;
     uint64_t cost, room; /* of the inner engine: needed, known to be there */
+    size_t active_bytes; /* of the active generation when it began; it does not grow till it ends */
     struct last_seen seen;
 };
 
@@ -84,12 +86,13 @@ struct logged {
     struct generation *active, *frozen;
     bool inserting;    /* the writer puts a commit into the active generation */
     uint64_t sequence; /* of the last commit that is visible */
-    uint64_t promised; /* bytes, by the inner engine */
+    uint64_t promised; /* bytes, by the inner engine, for the generations and beyond */
+    uint64_t released; /* of what was promised, used up by generations since the start */
     enum err stuck;    /* why the last chunk could not be applied */
     struct logged_txn *pool;
     size_t chunk;           /* entries that are applied at a time */
     size_t applied_entries; /* of the frozen generation */
-    uint64_t replayed;      /* rows */
+    uint64_t replayed;      /* operations, by the opening */
     struct log_engine_counters count;
 };
 
@@ -141,11 +144,16 @@ enum err logged_replay(void *logged, const struct log_frame *frame) MUST_USE;
 /* ---- log_apply.c ------------------------------------------------------------------ */
 
 struct generation *generation_new(uint64_t bytes);
-void generation_unref_locked(struct generation *generation);
+/* The generation when nobody refers to it any more, else NULL. To be freed without the
+ * lock: it is many blocks. Takes NULL. */
+struct generation *generation_unref_locked(struct generation *generation) MUST_USE;
+void generation_free(struct generation *generation); /* takes NULL */
 /* The lock is held. False when it cannot be frozen now. */
 bool logged_freeze_locked(struct logged *logged);
 /* The same; see log_engine_behind. */
 bool logged_behind_locked(const struct logged *logged);
+/* As log_engine_apply, and goes on with smaller chunks where room is short. */
+enum err logged_apply_what_fits(struct logged *logged) MUST_USE;
 enum err logged_flush(struct engine *engine) MUST_USE;
 
 /* What the inner engine holds of the log, in TABLE_FRONT. */

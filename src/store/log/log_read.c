@@ -29,12 +29,15 @@ static void pin(struct logged *logged, struct layers *layers)
 
 static void unpin(struct logged *logged, struct layers *layers)
 {
+    struct generation *dead[GENERATIONS];
     if (!layers->pinned_count)
         return;
     pthread_mutex_lock(&logged->lock);
     for (size_t i = 0; i < layers->pinned_count; i++)
-        generation_unref_locked(layers->pinned[i]);
+        dead[i] = generation_unref_locked(layers->pinned[i]);
     pthread_mutex_unlock(&logged->lock);
+    for (size_t i = 0; i < layers->pinned_count; i++)
+        generation_free(dead[i]);
     layers->count -= layers->pinned_count;
     layers->pinned_count = 0;
 }
@@ -49,9 +52,13 @@ enum err logged_pin(struct logged *logged, struct logged_txn *txn)
             unpin(logged, &txn->layers);
             return err;
         }
+        /* The inner engine's snapshot is taken before this is looked at: a snapshot that
+         * has a chunk in it then finds the sequence that was stored before that chunk. */
+        atomic_thread_fence(memory_order_seq_cst);
         if (atomic_load(&logged->applying_to) <= txn->layers.sequence)
             return OK;
         inner->end(txn->inner);
+        txn->inner = NULL;
         unpin(logged, &txn->layers);
     }
 }

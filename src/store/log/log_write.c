@@ -63,7 +63,7 @@ static enum err wait_for_room(struct logged *logged)
         else if (logged->wait)
             err = logged->wait(logged->listener, UINT64_MAX);
         else
-            err = log_engine_apply(&logged->face);
+            err = logged_apply_what_fits(logged);
     }
     if (err == OK && frozen && logged->on_frozen)
         logged->on_frozen(logged->listener);
@@ -117,6 +117,7 @@ enum err logged_write_begin(struct engine *engine, struct engine_txn **ret)
     uint64_t pending = logged->active->cost + (logged->frozen ? logged->frozen->cost : 0);
     writer->room = logged->promised > pending ? logged->promised - pending : 0;
     writer->stuck = logged->stuck == ERR_FULL;
+    writer->active_bytes = logged->active->last ? memtable_bytes(logged->active->table) : 0;
     pthread_mutex_unlock(&logged->lock);
     writer->open = true;
     *ret = (struct engine_txn *)&writer->txn;
@@ -146,6 +147,7 @@ static enum err ask_for_room(struct logged *logged, struct writer *writer)
     struct engine *inner = logged->inner;
     pthread_mutex_lock(&logged->lock);
     uint64_t pending = logged->active->cost + (logged->frozen ? logged->frozen->cost : 0);
+    uint64_t released = logged->released;
     pthread_mutex_unlock(&logged->lock);
     uint64_t need = pending + writer->cost;
     if (!inner->ops->promise) {
@@ -159,19 +161,20 @@ static enum err ask_for_room(struct logged *logged, struct writer *writer)
     if (err != OK)
         return err;
     pthread_mutex_lock(&logged->lock);
-    logged->promised = promised;
+    logged->promised = promised - (logged->released - released); /* applied meanwhile */
     pthread_mutex_unlock(&logged->lock);
     writer->room = promised - pending;
     return OK;
 }
 
-/* Room for what makes room is not asked for, but the table's bound holds. */
+/* Room for what makes room is not asked for, but the table's bound holds. (At twice
+ * the bound nothing at all is taken: see change.) */
 static enum err check_room(struct logged *logged, struct writer *writer, size_t bytes)
 {
     if (writer->bytes + bytes > OVERLAY_MAX)
         return ERR_TOO_LARGE;
     if (writer->in_reserve)
-        return memtable_bytes(logged->active->table) > logged->memory_max ? ERR_FULL : OK;
+        return writer->active_bytes > logged->memory_max ? ERR_FULL : OK;
     if (writer->stuck)
         return ERR_FULL;
     return writer->cost > writer->room ? ask_for_room(logged, writer) : OK;
@@ -180,6 +183,8 @@ static enum err check_room(struct logged *logged, struct writer *writer, size_t 
 static enum err change(struct logged_txn *txn, unsigned space, struct bytes key, struct bytes value)
 {
     struct writer *writer = &txn->engine->writer;
+    if (writer->active_bytes / 2 > txn->engine->memory_max)
+        return ERR_FULL; /* the inner engine is, and has been for long */
     enum err err = memtable_reserve(writer->overlay, 1, key.len + value.len);
     if (err == OK)
         err = memtable_insert(writer->overlay, txn->layers.sequence, space, key, value);
@@ -253,7 +258,7 @@ static enum err del_each(struct logged_txn *txn, enum table table, struct bytes 
 {
     struct engine_cursor *cursor = NULL;
     struct bytes key, value;
-    uint8_t room[511];
+    uint8_t room[511 + 1];
     enum err err = OK;
     if (!overlay_only)
         err = logged_cursor_open((struct engine_txn *)txn, table, &cursor);
@@ -439,9 +444,10 @@ void logged_writer_done(struct writer *writer)
 
 /* ---- replay ----------------------------------------------------------------------- */
 
-static enum err replay_entries(struct logged *logged, const struct log_frame *frame)
+static enum err replay_entries(struct generation *generation, const struct log_frame *frame,
+                               uint64_t *operations)
 {
-    struct memtable *table = logged->active->table;
+    struct memtable *table = generation->table;
     struct cursor body = cursor_of(frame->body);
     for (uint32_t i = 0; i < frame->entries; i++) {
         struct log_entry entry;
@@ -456,9 +462,16 @@ static enum err replay_entries(struct logged *logged, const struct log_frame *fr
             err = memtable_insert(table, frame->sequence, space, entry.key, value);
         if (err != OK)
             return err;
-        logged->replayed += entry.table == TABLE_ROWS && entry.kind == LOG_PUT;
+        if (entry.kind == LOG_PUT)
+            generation->cost += cost_of(entry.table, entry.key, entry.value);
+        *operations += entry.table == TABLE_ROWS && entry.kind == LOG_PUT;
     }
     return cursor_finish(&body) == OK ? OK : ERR_MALFORMED;
+}
+
+static bool replay_is_full(const struct logged *logged)
+{
+    return logged->active->last && memtable_bytes(logged->active->table) >= logged->memory_max / 2;
 }
 
 /* A log longer than the memory table's bound (it was larger once) is applied as it
@@ -467,13 +480,15 @@ enum err logged_replay(void *ctx, const struct log_frame *frame)
 {
     struct logged *logged = ctx;
     enum err err = OK;
-    while (err == OK && memtable_bytes(logged->active->table) >= logged->memory_max / 2) {
+    while (err == OK && replay_is_full(logged)) {
         log_engine_freeze(&logged->face);
-        if (memtable_bytes(logged->active->table) >= logged->memory_max / 2)
-            err = log_engine_apply(&logged->face);
+        if (replay_is_full(logged))
+            err = logged_apply_what_fits(logged);
     }
-    if (err == OK)
-        err = replay_entries(logged, frame);
+    if (err != OK)
+        return err;
+    logged->active->replayed = true;
+    err = replay_entries(logged->active, frame, &logged->replayed);
     if (err == OK)
         logged->active->last = logged->sequence = frame->sequence;
     return err;

@@ -48,7 +48,7 @@ struct memtable {
      * is published, so whoever may see the node sees the bits. */
     _Atomic(uint64_t) *filter;
     uint64_t filter_mask;
-    struct block *blocks; /* the first has the room */
+    struct block *blocks; /* the first has the room, if any has; the second may have some */
     struct list lists[MEM_SPACES];
     uint64_t random;
     _Atomic size_t bytes;
@@ -72,14 +72,38 @@ static size_t version_size(size_t len)
     return rounded(sizeof(struct version) + len);
 }
 
+static bool has_room(const struct block *block, size_t need)
+{
+    return block && block->size - block->used >= need;
+}
+
+/* A block that was asked for in vain makes way; behind one of a long value the one
+ * before may have room still. True if there is room then. */
+static bool look_at_blocks(struct memtable *table, size_t need)
+{
+    struct block *block = table->blocks;
+    if (!block || has_room(block, need))
+        return block;
+    if (block->used == 0) {
+        table->blocks = block->next;
+        atomic_fetch_sub_explicit(&table->bytes, sizeof *block + block->size, memory_order_relaxed);
+        free(block);
+        block = table->blocks;
+    } else if (has_room(block->next, need)) {
+        table->blocks = block->next;
+        block->next = table->blocks->next;
+        table->blocks->next = block;
+    }
+    return has_room(table->blocks, need);
+}
+
 enum err memtable_reserve(struct memtable *table, size_t entries, size_t bytes)
 {
     size_t need = bytes + entries * (node_size(0, HEIGHT_MAX) + version_size(0) + 16);
-    struct block *block = table->blocks;
-    if (block && block->size - block->used >= need)
+    if (look_at_blocks(table, need))
         return OK;
-    size_t size = need > BLOCK - sizeof *block ? need : BLOCK - sizeof *block;
-    block = malloc(sizeof *block + size);
+    size_t size = need > BLOCK - sizeof(struct block) ? need : BLOCK - sizeof(struct block);
+    struct block *block = malloc(sizeof *block + size);
     if (!block)
         return ERR_NOMEM;
     *block = (struct block){.next = table->blocks, .size = size};
@@ -427,8 +451,10 @@ enum err memtable_insert(struct memtable *table, uint64_t sequence, unsigned spa
                                 : NULL;
     if (!node || compare(node, prefix, key) != 0) {
         node = node_new(table, prefix, key);
-        if (!node)
+        if (!node) {
+            list->last = NULL; /* the finger points elsewhere */
             return ERR_NOMEM;
+        }
         push(node, version);
         filter_add(table, space, key);
         link_node(list, node);

@@ -36,7 +36,7 @@ void memtable_free(struct memtable *table);  /* takes NULL */
 void memtable_clear(struct memtable *table); /* nobody reads it */
 
 /* Memory for inserts of `bytes` of keys and values in `entries` entries, so that
- * they cannot fail: ERR_NOMEM. What was asked for before and not used is lost. */
+ * they cannot fail: ERR_NOMEM. Takes the place of what was asked for before. */
 enum err memtable_reserve(struct memtable *table, size_t entries, size_t bytes) MUST_USE;
 
 /* The newest version of key, at or above all sequences before. value.data == NULL:
