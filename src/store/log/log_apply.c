@@ -9,10 +9,13 @@
 #include <stdlib.h>
 
 enum {
-    /* Some 4 MB of pages when each entry dirties one: others at the disk, and writers
-     * that wait, are held up for some 20 ms. */
-    CHUNK_ENTRIES = 1024,
-    CHUNK_BYTES = 4 << 20,
+    /* Entries at a time. Each dirties a page, and copy on write the pages above it: in
+     * a large tree twice as many for a short chunk as for a long one. But for a long
+     * one's sync others at the disk wait, some 20 ms for a thousand entries. So chunks
+     * are short while the applier keeps up, and grow while it does not. */
+    CHUNK_CALM = 1024,
+    CHUNK_BEHIND = 32 * CHUNK_CALM,
+    CHUNK_BYTES = 16 << 20,
     /* So few entries at a time are what is left to try when room is short: they may
      * use what the inner engine keeps back. */
     CHUNK_SMALL = 16,
@@ -234,7 +237,8 @@ static void count_chunk(struct logged *logged, size_t entries, uint64_t more_rec
         logged->count.applied_entries += entries;
         if (!logged->frozen->replayed)
             logged->frozen->records -= (int64_t)more_records;
-        logged->chunk = logged->chunk < CHUNK_ENTRIES / 2 ? logged->chunk * 2 : CHUNK_ENTRIES;
+        size_t most = logged_behind_locked(logged) ? CHUNK_BEHIND : CHUNK_CALM;
+        logged->chunk = logged->chunk < most / 2 ? logged->chunk * 2 : most;
     } else {
         logged->count.apply_failures++;
         logged->chunk = logged->chunk > 4 ? logged->chunk / 4 : 1;
