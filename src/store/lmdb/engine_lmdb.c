@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { LMDB_KEY_MAX = 511 };
+enum { LMDB_KEY_MAX = 511, ROW_OVERHEAD = 64 };
 
 /* The map is address space, not memory, and sparse: as much as a process has to
  * spare. Where that is limited (ulimit -v, valgrind) it is halved until it fits;
@@ -293,11 +293,19 @@ static enum err get(struct engine_txn *txn, enum table table, struct bytes key, 
 }
 
 /* What a put takes, about: the leaf page that it dirties, and what the value
- * fills by itself. Meta and clocks stay small and are always let through, so
- * that a store opens on a full disk. */
+ * fills by itself. Rows come one after the other and share their pages. Meta and
+ * clocks stay small and are always let through, so that a store opens on a full
+ * disk; what an engine in front notes is one entry. */
 static uint64_t cost_of(struct lmdb *lmdb, enum table table, struct bytes value)
 {
-    return table == TABLE_META || table == TABLE_CLOCKS ? 0 : lmdb->page_bytes + value.len;
+    switch (table) {
+    case TABLE_RECORDS:
+        return lmdb->page_bytes + value.len;
+    case TABLE_ROWS:
+        return 2 * (value.len + ROW_OVERHEAD);
+    default:
+        return 0;
+    }
 }
 
 static enum err put(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value)

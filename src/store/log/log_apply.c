@@ -231,7 +231,8 @@ static uint64_t inner_records(struct engine *inner)
 static void count_chunk(struct logged *logged, size_t entries, uint64_t more_records, enum err err)
 {
     pthread_mutex_lock(&logged->lock);
-    logged->stuck = err;
+    if (err != ERR_FULL || logged->chunk <= CHUNK_SMALL)
+        logged->stuck = err; /* else a smaller chunk may do */
     if (err == OK) {
         logged->applied_entries += entries;
         logged->count.applied_entries += entries;
