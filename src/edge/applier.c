@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 enum {
-    AGE_MS = 15000,     /* what has lain in memory so long is applied: restarts stay short */
+    IDLE_MS = 5000,     /* without a commit: then memory is given back */
+    AGE_MS = 600000,    /* what has lain in memory so long is applied in any case */
     LOOK_MS = 1000,     /* how often ages are looked at */
     RETRY_MS = 1000,    /* after a failure that a smaller chunk does not cure */
     PAUSE_MAX_MS = 50,  /* between chunks */
@@ -27,6 +28,8 @@ struct applier {
     bool joined;
     enum err trouble;      /* as last told; of the thread */
     uint64_t frozen_at_ms; /* when it froze a generation last; of the thread */
+    uint64_t frames;       /* commits when it looked last, .. */
+    uint64_t moved_at_ms;  /* .. and when they had become more */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;  /* the thread: there is work, or it must stop */
@@ -161,18 +164,31 @@ static bool drain(struct applier *a)
     return true;
 }
 
+/* A generation that nobody fills any more, or that is old. */
+static bool is_time_to_freeze(struct applier *a)
+{
+    struct log_engine_counters counters;
+    log_engine_counters(a->engine, &counters);
+    uint64_t now = now_ms();
+    if (counters.log.frames != a->frames) {
+        a->frames = counters.log.frames;
+        a->moved_at_ms = now;
+    }
+    return now >= a->moved_at_ms + IDLE_MS || now >= a->frozen_at_ms + AGE_MS;
+}
+
 static void *applier_main(void *arg)
 {
     struct applier *a = arg;
     /* On Linux a thread has a priority of its own. A failure costs nothing but that. */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
-    a->frozen_at_ms = now_ms();
+    a->frozen_at_ms = a->moved_at_ms = now_ms();
     for (;;) {
         bool stopping = is_stopping(a), went = drain(a);
         (void)!log_engine_prepare(a->engine); /* else the writer makes it */
         if (must_stop(a) || (stopping && !went))
             break;
-        if (stopping || now_ms() >= a->frozen_at_ms + AGE_MS) {
+        if (stopping || is_time_to_freeze(a)) {
             a->frozen_at_ms = now_ms();
             bool frozen = log_engine_freeze(a->engine);
             if (stopping && !frozen)

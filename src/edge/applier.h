@@ -1,7 +1,7 @@
 /* The applier: the thread that drains the memory table into the tree behind the log
  * (store/log/log_engine.h), so that commits need not wait for the tree.
  *
- * It works when a generation is full, or when what lies in memory has become old, and
+ * It works when a generation is full, or when nobody has written for some seconds, and
  * keeps out of the way: at low priority, and with pauses as long as its work while it
  * is ahead of the writers. Writers that fill memory faster than it drains are slowed
  * in small steps, a chunk at a time, long before they would have to stop. */
