@@ -28,6 +28,7 @@ enum {
     ANSWER_ROOM = 16 << 10,     /* grows for longer answers .. */
     ANSWER_ROOM_MAX = 64 << 20, /* .. up to the largest value */
     EVENTS_AT_A_TIME = 256,
+    EMPTY_POLL_US_MAX = 20, /* what took longer was another process in between */
 };
 
 struct connection {
@@ -282,7 +283,7 @@ static void run_load(struct run *run)
         uint64_t then = now;
         now = now_us();
         if (n <= 0 && o->poll)
-            run->idle_us += now - then;
+            run->idle_us += now - then < EMPTY_POLL_US_MAX ? now - then : EMPTY_POLL_US_MAX;
     }
     if (!run->to.at_us)
         read_meter(run, &run->to);
