@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 
-from machine import description, filesystem_of, version_of
+from machine import description, version_of
 from report import Table
 from suite import Sizes, Suite, comparisons
 
@@ -97,6 +97,8 @@ def run(suite: Suite, names: list[str]) -> list[str]:
             print(f"bench: {name}: {problem}", file=sys.stderr, flush=True)
             suite.add(name, "did not come to its end", str(problem).splitlines()[0][:200], reached=False)
             failed.append(name)
+        finally:
+            suite.clean()
     return failed
 
 
@@ -115,7 +117,7 @@ def main() -> int:
     try:
         failed = run(suite, names)
         if out:
-            suite.table.write(out, preface(suite, load_before), list(comparisons), keep=True)
+            suite.table.write(out, preface(suite, load_before), list(comparisons), names)
     finally:
         shutil.rmtree(suite.folder, ignore_errors=True)
     return 1 if failed else 0

@@ -36,18 +36,18 @@ class Table:
         self.rows.append(row)
         print(row.line(), flush=True)
 
-    def _kept(self, path: pathlib.Path) -> list[str]:
-        """Lines of an earlier table that this run has no rows for."""
-        mine = {row.name for row in self.rows}
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in lines if line.startswith("| ") and line.count("|") == HEAD[0].count("|")
-                and line not in HEAD and line.split("|")[1].strip() not in mine]
+    def write(self, path: pathlib.Path, preface: list[str], order: list[str], ran: list[str]) -> None:
+        """Writes the rows of the comparisons that ran; of the others those that the file has."""
+        kept = [line for line in lines_of(path) if comparison_of(line) in set(order) - set(ran)]
+        lines = sorted([row.line() for row in self.rows] + kept, key=lambda line: order.index(comparison_of(line)))
+        path.write_text("\n".join(["# Measured", "", *preface, "", *HEAD, *lines]) + "\n")
 
-    def write(self, path: pathlib.Path, preface: list[str], order: list[str], keep: bool) -> None:
-        lines = [row.line() for row in self.rows] + (self._kept(path) if keep else [])
 
-        def place(line: str) -> int:
-            name = line.split("|")[1].strip().split("/")[0]
-            return order.index(name) if name in order else len(order)
+def comparison_of(line: str) -> str:
+    return line.split("|")[1].strip().split("/")[0]
 
-        path.write_text("\n".join(["# Measured", "", *preface, "", *HEAD, *sorted(lines, key=place)]) + "\n")
+
+def lines_of(path: pathlib.Path) -> list[str]:
+    """A table's lines, without its head; none of a table with other columns."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if line.startswith("| ") and line.count("|") == HEAD[0].count("|")]

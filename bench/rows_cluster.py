@@ -198,7 +198,8 @@ class Visibility:
         self.suite = suite
         self.loads: dict[int, list[Result]] = {id(couple): [] for couple in couples}
         self.most = [statistics.median(self._load(c).finish().per_second for _ in range(3)) for c in couples]
-        time.sleep(1)  # what the followers still have to do
+        for couple in couples:  # a write is seen after all before it: the followers then have caught up
+            suite.generator.visible(couple.first, couple.second, suite.cores.prober, 0.1)
         self.rate = min(self.most) / 2
 
     def _load(self, couple: Couple, *options: object, seconds: float | None = None):

@@ -67,6 +67,8 @@ def get_while_large(suite: Suite) -> None:
     with suite.yzma(suite.store_with(keys, VALUE), core=suite.cores.server) as node:
         reads = Reads(suite, node, keys)
         pairs = Pairs.by_turns(suite.rounds, lambda: reads.beside("/keys/large{n}", *put), reads.alone)
+        for n in range(4):
+            node.client().ok("DELETE", f"/keys/large{n:09}")
     large = statistics.median(r.per_second for r in reads.written) * LARGE / 2**20
     reads.add("get-while-large", "GET, 64 connections, while 16 MiB values are put", pairs, True,
               f"while {large:,.0f} MiB/s were written")

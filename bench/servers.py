@@ -14,7 +14,9 @@ from typing import Any
 from clients import Http, Resp
 from machine import disk_bytes, free_ports
 
-START_SECONDS = 300  # a start may have a log to replay
+running: "list[Server]" = []
+
+WAIT_SECONDS = 300  # nothing takes so long: a start with a log to replay, a walk
 
 
 class Server:
@@ -31,6 +33,7 @@ class Server:
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *command], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        running.append(self)
         if wait:
             self.wait_for(self.accepts)
 
@@ -51,11 +54,12 @@ class Server:
 
     def wait_for(self, condition, pause: float = 0.005) -> float:
         """Seconds from the spawn until the condition holds."""
+        deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
-            if self.process.poll() is not None or time.monotonic() - self.spawned > START_SECONDS:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 state = self.state()
                 self.kill()
-                raise SystemExit(f"not there after {time.monotonic() - self.spawned:.0f} s: {state}")
+                raise SystemExit(f"what was waited for did not come: {state}")
             time.sleep(pause)
         return time.monotonic() - self.spawned
 
@@ -71,11 +75,15 @@ class Server:
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.process.kill()
+            self.process.wait()
+        if self in running:
+            running.remove(self)
 
     def kill(self) -> None:
+        """As a crash of the process: it is told nothing."""
         self.process.kill()
-        self.process.wait()
+        self.stop()
 
     def __enter__(self):
         return self
@@ -103,6 +111,12 @@ class Server:
         raise RuntimeError("no write_bytes")
 
 
+def stop_all() -> None:
+    """Whatever still runs after a comparison that failed."""
+    for server in reversed(running.copy()):
+        server.stop()
+
+
 class Store:
     """The files of one node."""
 
@@ -110,8 +124,8 @@ class Store:
         self.path = path
 
     def parts(self) -> list[pathlib.Path]:
-        candidates = [self.path, self.path.with_name(self.path.name + "-lock"),
-                      self.path.with_name(self.path.name + "-log")]
+        """The data file, its lock, and the folder of the log."""
+        candidates = [self.path.with_name(self.path.name + suffix) for suffix in ("", "-lock", "-log")]
         return [part for part in candidates if part.exists()]
 
     def disk_bytes(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from generator import Generator, Result
 from machine import Cores, work_folder
 from report import Row, Table
-from servers import Redis, Store, Yzma
+from servers import Redis, Store, Yzma, stop_all
 
 KEY_BYTES = 10  # k000000000
 PRELOAD_CONNECTIONS = 256  # many wait for the same disk write
@@ -45,7 +45,8 @@ class Suite:
         self.binary = (binary or build / "yzma").resolve()
         self.folder = work_folder(folder, build)
         self.generator = Generator(build.resolve(), self.cores.client, sizes.seconds)
-        self.stores = 0
+        self.stores_made = 0
+        self.stores: list[Store] = []
         self.prepared: dict[tuple[int, int], Store] = {}
 
     @property
@@ -56,8 +57,9 @@ class Suite:
         self.table.add(Row(*args, **fields))
 
     def new_store(self) -> Store:
-        self.stores += 1
-        return Store(self.folder / f"n{self.stores}.db")
+        self.stores_made += 1
+        self.stores.append(Store(self.folder / f"n{self.stores_made}.db"))
+        return self.stores[-1]
 
     def yzma(self, store: Store | None = None, **how: Any) -> Yzma:
         return Yzma(self.folder, self.binary, store or self.new_store(), **how)
@@ -84,6 +86,14 @@ class Suite:
                                     pinned=False)
         self.note(f"{keys:,} keys loaded into {server.name} at {result.per_second:,.0f}/s")
         return result
+
+    def clean(self) -> None:
+        """Ends what a comparison left running, and removes its stores."""
+        stop_all()
+        for store in self.stores:
+            if store not in self.prepared.values():
+                store.remove()
+        self.stores = list(self.prepared.values())
 
     def note(self, text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
