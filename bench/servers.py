@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from typing import Any
+from http.client import HTTPException
+from typing import Any, Callable
 
 from clients import Http, Resp
 from machine import disk_bytes, free_ports
@@ -52,7 +53,7 @@ class Server:
         except OSError:
             return False
 
-    def wait_for(self, condition, pause: float = 0.005) -> float:
+    def wait_for(self, condition: Callable[[], bool], pause: float = 0.005) -> float:
         """Seconds from the spawn until the condition holds."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
@@ -175,7 +176,7 @@ class Yzma(Server):
     def answers_health(self) -> bool:
         try:
             return Http(self.port).call("GET", "/health")[0] == 200
-        except OSError:
+        except (OSError, HTTPException):
             return False
 
     def has_all_of(self, other: "Yzma") -> bool:
@@ -186,8 +187,8 @@ class Yzma(Server):
                 return False
             own = here.status()["Clock"]
             return all(own.get(replica, 0) >= counter for replica, counter in there.status()["Clock"].items())
-        except OSError:
-            return False  # it has not opened its port yet
+        except (OSError, HTTPException):
+            return False  # it does not listen yet
 
     def bytes_from_peers(self) -> int:
         """What came in over its links since it started."""
