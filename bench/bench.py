@@ -27,9 +27,12 @@ FREE_BYTES = 20 << 30  # what a whole run may need for a while
 
 
 def revision() -> str:
-    """Of what is measured; with a plus when files differ from it."""
-    run = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty=+"], capture_output=True, text=True)
-    return run.stdout.strip() or "no revision"
+    """Of what is measured; with a plus when files, the table itself aside, differ from it."""
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(HERE.parent), *words], capture_output=True, text=True)
+
+    same = git("diff", "--quiet", "HEAD", "--", ".", ":!bench/RESULTS.md").returncode == 0
+    return (git("rev-parse", "--short", "HEAD").stdout.strip() or "no revision") + ("" if same else "+")
 
 
 def chosen(names: list[str]) -> list[str]:
@@ -49,16 +52,19 @@ def sizes_of(args: argparse.Namespace) -> Sizes:
     return dataclasses.replace(sizes, **given)
 
 
-def how_of(sizes: Sizes) -> str:
+def how_of(sizes: Sizes, binary: pathlib.Path | None) -> str:
     """What is unlike a whole run."""
-    return "" if sizes == Sizes() else f"{sizes.rounds} rounds of {sizes.seconds:g} s, {sizes.scale:g} of the keys"
+    other = [f"binary {binary.name}"] if binary else []
+    if sizes != Sizes():
+        other.append(f"{sizes.rounds} rounds of {sizes.seconds:g} s, {sizes.scale:g} of the keys")
+    return ", ".join(other)
 
 
 def preface(suite: Suite, load_before: float) -> list[str]:
     return [
-        "Written by `make bench`; README.md beside it says what each row measures and how. Ratios count; figures belong",
-        "to the machine. A figure is a median, with the quartiles of its turns in brackets; a ratio is the median of the",
-        "ratios of neighbouring turns.",
+        "Written by `make bench`; README.md beside it says what each row measures and how. Ratios count; figures",
+        "belong to the machine. A figure is a median, with the quartiles of its turns in brackets; a ratio is the",
+        "median of the ratios of neighbouring turns.",
         "",
         f"* {description(suite.folder)}; servers on core {suite.cores.server}, clients on core {suite.cores.client}",
         f"* {version_of(str(suite.binary), '--version')}; {version_of('nginx', '-v')}; "
@@ -72,17 +78,20 @@ def preface(suite: Suite, load_before: float) -> list[str]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--build", default="build", type=pathlib.Path, help="Meson's build folder")
-    parser.add_argument("--yzma", type=pathlib.Path, help="measure this binary instead of the build folder's")
-    parser.add_argument("--quick", action="store_true", help="few short turns on few keys, under 8 minutes: tries the bench itself")
-    parser.add_argument("--scale", type=float, help="share of the keys and operations (1)")
-    parser.add_argument("--rounds", type=int, help="pairs of turns (15)")
-    parser.add_argument("--seconds", type=float, help="length of a turn (2)")
-    parser.add_argument("--folder", type=pathlib.Path, help="where servers keep their files: a folder on a disk (/var/tmp)")
-    parser.add_argument("--out", type=pathlib.Path, help="write the table there, with the rows that it has and this run does not")
-    parser.add_argument("--record", action="store_true", help="the same with bench/RESULTS.md, as a whole run does anyway")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these: " + ", ".join(comparisons))
+    parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--build", default="build", type=pathlib.Path, help="Meson's build folder")
+    add("--yzma", type=pathlib.Path, help="measure this binary instead of the build folder's")
+    add("--quick", action="store_true",
+        help="few short turns on few keys, under 8 minutes: tries the bench itself")
+    add("--scale", type=float, help="share of the keys and operations (1)")
+    add("--rounds", type=int, help="pairs of turns (15)")
+    add("--seconds", type=float, help="length of a turn (2)")
+    add("--folder", type=pathlib.Path, help="where servers keep their files: a folder on a disk (/var/tmp)")
+    add("--out", type=pathlib.Path, help="write the table there; rows of comparisons that did not run stay")
+    add("--record", action="store_true", help="the same with bench/RESULTS.md, as a whole run does anyway")
+    add("names", nargs="*", metavar="NAME", help="only these: " + ", ".join(comparisons))
     return parser.parse_args()
 
 
@@ -111,7 +120,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     sizes, names, load_before = sizes_of(args), chosen(args.names), os.getloadavg()[0]
     out = args.out or (HERE / "RESULTS.md" if args.record or (not args.names and sizes == Sizes()) else None)
-    suite = Suite(args.build, args.yzma, sizes, args.folder, Table(revision(), how_of(sizes)))
+    suite = Suite(args.build, args.yzma, sizes, args.folder, Table(revision(), how_of(sizes, args.yzma)))
     if shutil.disk_usage(suite.folder).free < FREE_BYTES * sizes.scale:
         suite.note(f"less than {FREE_BYTES * sizes.scale / 2**30:.1f} GiB free in {suite.folder}: may not suffice")
     try:

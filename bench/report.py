@@ -22,7 +22,8 @@ class Row:
 
     def line(self) -> str:
         reached = "" if self.reached is None else "yes" if self.reached else "**no**"
-        cells = (self.name, self.what, self.ours, self.beside, self.ratio, self.wanted, reached, self.saturated, self.run)
+        cells = (self.name, self.what, self.ours, self.beside, self.ratio, self.wanted, reached, self.saturated,
+                 self.run)
         return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
 
 

@@ -124,7 +124,8 @@ def get_hot(suite: Suite) -> None:
 def generator(suite: Suite) -> None:
     """Checks the measuring itself: our generator beside wrk, on the same nginx."""
     def wrk() -> float:
-        run = subprocess.run(["taskset", "-c", str(suite.cores.client), "wrk", "-t1", "-c64", f"-d{max(1, round(suite.sizes.seconds))}s",
+        seconds = max(1, round(suite.sizes.seconds))
+        run = subprocess.run(["taskset", "-c", str(suite.cores.client), "wrk", "-t1", "-c64", f"-d{seconds}s",
                               f"http://{server.address}/"], check=True, capture_output=True, text=True)
         found = re.search(r"Requests/sec:\s+([\d.]+)", run.stdout)
         assert found, run.stdout

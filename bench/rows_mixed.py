@@ -53,7 +53,8 @@ def get_while_puts(suite: Suite) -> None:
     with suite.yzma(suite.store_with(keys, VALUE), core=suite.cores.server) as node:
         for name, what, options, wanted in (
                 ("get-while-puts", "GET, 64 connections, while 64 writers run", (), True),
-                ("get-while-puts/steady", f"GET at {STEADY_RATE:,}/s, while 64 writers run", ("-q", STEADY_RATE), False)):
+                ("get-while-puts/steady", f"GET at {STEADY_RATE:,}/s, while 64 writers run", ("-q", STEADY_RATE),
+                 False)):
             reads = Reads(suite, node, keys, *options)
             pairs = Pairs.by_turns(suite.rounds, lambda: reads.beside("/keys/k{n}", *put), reads.alone)
             reads.add(name, what, pairs, wanted, f"while {rates(reads.written)} were written")

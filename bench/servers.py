@@ -32,8 +32,8 @@ class Server:
         self.log_path = folder / f"{name}-{port}.log"
         self.spawned = time.monotonic()
         with open(self.log_path, "w") as log:
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *command], stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *pin, *command], cwd=folder,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         running.append(self)
         if wait:
             self.wait_for(self.accepts)
