@@ -37,9 +37,10 @@ test-interop: yzma
 ci:
 	@.ci/run
 
-# Measures against nginx and etcd, on this machine in this run: bench/RESULTS.md.
+# Measures against nginx, Redis and etcd, on this machine in this run: bench/RESULTS.md.
+# All of it takes an hour. NAME="get put-alone" runs these only, ARGS=--quick tries it out.
 bench: $(BUILD)/build.ninja
-	@bench/run.sh $(BUILD)
+	@bench/run.sh $(BUILD) $(ARGS) $(NAME)
 
 # Writes every C file as clang-format has it.
 format:
@@ -56,7 +57,8 @@ help:
 	@echo "make demo     shows three nodes, a death and a return"
 	@echo "make test-interop   tests against the real memberlist (installs Go)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
-	@echo "make bench    measures against nginx and etcd into bench/RESULTS.md"
+	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
+	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 

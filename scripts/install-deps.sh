@@ -8,7 +8,7 @@
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
 #   interop  Go, for the tests against hashicorp/memberlist
-#   bench    the servers that the benchmarks compare with
+#   bench    what the benchmarks compare with, and LMDB's tool to compact a copy
 set -euo pipefail
 
 packages_of() {
@@ -19,7 +19,7 @@ packages_of() {
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
     interop) echo golang-go golang-github-hashicorp-memberlist-dev ;;
-    bench) echo python3 util-linux nginx-light etcd-server ;;
+    bench) echo python3 util-linux nginx-light redis-server etcd-server wrk lmdb-utils ;;
     *) echo "$0: no group '$1'" >&2; exit 2 ;;
     esac
 }
