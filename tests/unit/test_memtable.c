@@ -225,12 +225,14 @@ static void an_insert_without_room_changes_nothing(void **state)
         assert_int_equal(memtable_insert(table, 1, records, bytes_str("a"), bytes_str("v")), ERR_NOMEM);
         assert_null(memtable_seek(table, records, bytes_of("", 0)));
         insert(table, 1, records, bytes_str(key), bytes_of(value, offset));
+        assert_int_equal(memtable_insert(table, 1, records, bytes_str("m"), bytes_of(value, 0)), OK);
         unsigned n = 0;
         do
             snprintf(key, sizeof key, "k%05u", ++n);
         while (memtable_insert(table, 1, records, bytes_str(key), bytes_of(value, 0)) == OK);
 
-        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and the one that failed */
+        (void)!memtable_insert(table, 1, records, bytes_str("n"), bytes_of(value, 0)); /* no room either */
+        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and those that failed */
         put(table, 1, key, "v");
         put(table, 1, "z", "v");
 
@@ -238,7 +240,7 @@ static void an_insert_without_room_changes_nothing(void **state)
         const struct mem_node *node = memtable_seek(table, records, bytes_of("", 0));
         for (const struct mem_node *next; (next = mem_node_next(node)) != NULL; node = next, count++)
             assert_true(bytes_compare(mem_node_key(node), mem_node_key(next)) < 0);
-        assert_int_equal(count, n + 2);
+        assert_int_equal(count, n + 3);
         assert_true(is_at(table, 1, key, "v"));
         memtable_free(table);
     }
