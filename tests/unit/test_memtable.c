@@ -13,7 +13,8 @@
 
 static const unsigned records = 2; /* mem_entries_of(TABLE_RECORDS) */
 
-static void insert(struct memtable *table, uint64_t sequence, unsigned space, struct bytes key, struct bytes value)
+static void insert(struct memtable *table, uint64_t sequence, unsigned space, struct bytes key,
+                   struct bytes value)
 {
     assert_int_equal(memtable_reserve(table, 1, key.len + value.len), OK);
     assert_int_equal(memtable_insert(table, sequence, space, key, value), OK);
@@ -192,8 +193,10 @@ static void a_range_covers_its_prefix_below_its_end(void **state)
     struct memtable *table = memtable_new(0);
     uint64_t sequence;
     struct bytes below;
-    insert(table, 4, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"), bytes_str("0123456789abcdefM"));
-    insert(table, 8, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"), bytes_str("0123456789abcdefQ"));
+    insert(table, 4, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"),
+           bytes_str("0123456789abcdefM"));
+    insert(table, 8, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"),
+           bytes_str("0123456789abcdefQ"));
 
     assert_false(is_covered(table, "0123456789abcdefA", 3, &sequence));
     assert_true(is_covered(table, "0123456789abcdefA", 4, &sequence));
@@ -225,12 +228,14 @@ static void an_insert_without_room_changes_nothing(void **state)
         assert_int_equal(memtable_insert(table, 1, records, bytes_str("a"), bytes_str("v")), ERR_NOMEM);
         assert_null(memtable_seek(table, records, bytes_of("", 0)));
         insert(table, 1, records, bytes_str(key), bytes_of(value, offset));
+        assert_int_equal(memtable_insert(table, 1, records, bytes_str("m"), bytes_of(value, 0)), OK);
         unsigned n = 0;
         do
             snprintf(key, sizeof key, "k%05u", ++n);
         while (memtable_insert(table, 1, records, bytes_str(key), bytes_of(value, 0)) == OK);
 
-        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and the one that failed */
+        (void)!memtable_insert(table, 1, records, bytes_str("n"), bytes_of(value, 0)); /* no room either */
+        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and those that failed */
         put(table, 1, key, "v");
         put(table, 1, "z", "v");
 
@@ -238,7 +243,7 @@ static void an_insert_without_room_changes_nothing(void **state)
         const struct mem_node *node = memtable_seek(table, records, bytes_of("", 0));
         for (const struct mem_node *next; (next = mem_node_next(node)) != NULL; node = next, count++)
             assert_true(bytes_compare(mem_node_key(node), mem_node_key(next)) < 0);
-        assert_int_equal(count, n + 2);
+        assert_int_equal(count, n + 3);
         assert_true(is_at(table, 1, key, "v"));
         memtable_free(table);
     }
@@ -258,8 +263,8 @@ static void what_is_reserved_is_enough(void **state)
             assert_int_equal(memtable_reserve(table, n, sum + n * 9), OK);
             for (size_t i = 0; i < n; i++) {
                 uint64_t random[2] = {rng_next(&rng), rng_next(&rng)};
-                assert_int_equal(memtable_insert(table, 1, records, bytes_of(random, 9), bytes_of(bytes, sizes[i])),
-                                 OK);
+                assert_int_equal(
+                    memtable_insert(table, 1, records, bytes_of(random, 9), bytes_of(bytes, sizes[i])), OK);
             }
         }
         memtable_free(table);
