@@ -1,6 +1,5 @@
 #include "exchange.h"
 
-#include "json_valid.h"
 #include "mem.h"
 #include "notice.h"
 #include "utf8.h"
@@ -154,6 +153,10 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
         return answer_and_close(x);
     }
+    if (x->keep_body) {
+        json_check_init(&x->check);
+        buf_reserve(&x->body, x->content_length); /* each piece is copied once, to where it stays */
+    }
     return MHD_YES;
 }
 
@@ -168,8 +171,12 @@ static void keep_piece(struct exchange *x, const char *data, size_t size)
         return;
     }
     buf_put(&x->body, data, size);
-    if (x->body.err != OK)
+    if (x->body.err != OK) {
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, err_text(x->body.err));
+        return;
+    }
+    /* Told at the end: that a body is too large comes before what is wrong in it. */
+    (void)!json_check_feed(&x->check, bytes_of(data, size));
 }
 
 static enum MHD_Result body_call(struct exchange *x, const char *data, size_t size)
@@ -184,8 +191,9 @@ static enum MHD_Result body_call(struct exchange *x, const char *data, size_t si
     return x->body_seen > 2 * x->body_limit ? MHD_NO : MHD_YES;
 }
 
-static void answer_bad_json(struct exchange *x, const struct json_error *error)
+static void answer_bad_json(struct exchange *x)
 {
+    const struct json_error *error = &x->check.error;
     struct text_position at = text_position(buf_bytes(&x->body), error->offset);
     answer_error(x, MHD_HTTP_BAD_REQUEST, "body is not JSON: %s at line %zu, column %zu", error->reason,
                  at.line, at.column);
@@ -194,24 +202,16 @@ static void answer_bad_json(struct exchange *x, const struct json_error *error)
 /* The last byte has arrived, or the exchange was parked and goes on. */
 static enum MHD_Result last_call(struct exchange *x)
 {
-    struct json_error error;
     watch_until(x->watch, DEADLINE_NEVER, false); /* from here on it is up to us */
     if (x->refused_status) {
         answer_refusal(x);
         return x->outcome;
     }
-    if (x->keep_body) {
-        x->keep_body = false;
-        enum err err = json_valid(buf_bytes(&x->body), &error);
-        if (err == ERR_MALFORMED) {
-            answer_bad_json(x, &error);
-            return x->outcome;
-        }
-        if (err != OK) {
-            answer_store_error(x, err);
-            return x->outcome;
-        }
+    if (x->keep_body && json_check_end(&x->check) != OK) {
+        answer_bad_json(x);
+        return x->outcome;
     }
+    x->keep_body = false; /* it is whole, and judged */
     x->handler->run(x);
     return x->outcome;
 }

@@ -17,6 +17,7 @@
 
 #include "deadlines.h"
 #include "http.h"
+#include "json_valid.h"
 #include "params.h"
 #include "parking.h"
 #include "target.h"
@@ -106,6 +107,7 @@ struct exchange {
     bool head_done;
     bool keep_body;
     struct buf body;
+    struct json_check check; /* while keep_body */
     uint64_t body_seen, body_limit, body_reserved;
 
     /* refused: answered once the body has been drained */
