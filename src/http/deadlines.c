@@ -61,7 +61,7 @@ static void *look_around(void *ctx)
         /* Never both locks: a worker that parks holds the parking lock first. */
         d->next_look_ms = 0;
         pthread_mutex_unlock(&d->lock);
-        uint64_t next_ms = parking_expire(&d->http->parking, now_ms);
+        uint64_t next_ms = parking_expire(d->http, now_ms);
         pthread_mutex_lock(&d->lock);
         if (d->first && next_ms > now_ms + LOOK_EVERY_MS)
             next_ms = now_ms + LOOK_EVERY_MS;

@@ -10,9 +10,11 @@ enum { MIB = 1 << 20 };
 
 void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
 {
-    struct http *http = cls;
+    struct worker *worker = cls;
+    struct http *http = worker->http;
     struct exchange *x = mem_new(sizeof *x);
     x->http = http;
+    x->worker = worker;
     x->connection = connection;
     x->watch = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     atomic_init(&x->refs, 1);

@@ -22,6 +22,7 @@
 #include "parking.h"
 #include "target.h"
 #include "token.h"
+#include "workers.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -64,7 +65,8 @@ enum counter {
 struct http {
     struct http_options options; /* texts owned */
     struct http_backend backend;
-    struct MHD_Daemon *daemon;
+    struct worker *workers;
+    unsigned worker_count;
     char *address;
     uint16_t port;
     struct deadlines deadlines;
@@ -85,6 +87,7 @@ struct handler;
 
 struct exchange {
     struct http *http;
+    struct worker *worker;
     struct MHD_Connection *connection;
     struct watch *watch;
     atomic_uint refs; /* the connection's, and one for a write or node request under way */

@@ -20,8 +20,11 @@ static void write_done(struct store_work *work)
 {
     struct exchange *x = work->ctx;
     struct write_result result = {.err = work->err, .dot = work->write.dot};
+    bool last = !work->more;
     store_work_free(work);
     parking_resume(x, take_result, &result); /* too late when it was given up on */
+    if (last)
+        workers_wake(x->http);
     exchange_unref(x);
 }
 

@@ -49,6 +49,7 @@ static void resume(struct parking *p, struct exchange *x)
         atomic_fetch_sub(&p->clock_waiters, 1);
     x->parked_for = PARKED_NOT;
     MHD_resume_connection(x->connection);
+    atomic_store(&x->worker->resumed, true);
 }
 
 bool parking_resume(struct exchange *x, void (*fill)(struct exchange *x, void *result), void *result)
@@ -65,8 +66,9 @@ bool parking_resume(struct exchange *x, void (*fill)(struct exchange *x, void *r
     return parked;
 }
 
-void parking_clock_rose(struct parking *p, const struct clock *clock)
+void parking_clock_rose(struct http *http, const struct clock *clock)
 {
+    struct parking *p = &http->parking;
     pthread_mutex_lock(&p->lock);
     for (struct exchange *x = p->first, *next; x; x = next) {
         next = x->parked_next;
@@ -74,10 +76,12 @@ void parking_clock_rose(struct parking *p, const struct clock *clock)
             resume(p, x);
     }
     pthread_mutex_unlock(&p->lock);
+    workers_wake(http);
 }
 
-uint64_t parking_expire(struct parking *p, uint64_t now_ms)
+uint64_t parking_expire(struct http *http, uint64_t now_ms)
 {
+    struct parking *p = &http->parking;
     uint64_t earliest = UINT64_MAX;
     pthread_mutex_lock(&p->lock);
     for (struct exchange *x = p->first, *next; x; x = next) {
@@ -90,13 +94,15 @@ uint64_t parking_expire(struct parking *p, uint64_t now_ms)
         }
     }
     pthread_mutex_unlock(&p->lock);
+    workers_wake(http);
     return earliest;
 }
 
-void parking_close(struct parking *p)
+void parking_close(struct http *http)
 {
+    struct parking *p = &http->parking;
     pthread_mutex_lock(&p->lock);
     p->closed = true;
     pthread_mutex_unlock(&p->lock);
-    parking_expire(p, UINT64_MAX);
+    parking_expire(http, UINT64_MAX);
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 struct exchange;
+struct http;
 
 enum parked_for { PARKED_NOT, PARKED_FOR_CLOCK, PARKED_FOR_WRITE, PARKED_FOR_NODE };
 
@@ -29,17 +30,19 @@ void parking_done(struct parking *p);
 bool parking_park(struct exchange *x, enum parked_for what, uint64_t wake_at_ms);
 
 /* Resumes x if it is still parked, after `fill` (may be NULL) has handed it the
- * result; false when it is not, and the result is the caller's to drop. */
+ * result; false when it is not, and the result is the caller's to drop. What is
+ * resumed goes on when its worker runs next: workers_wake, once for all of them,
+ * must follow. The functions below call it themselves. */
 bool parking_resume(struct exchange *x, void (*fill)(struct exchange *x, void *result), void *result);
 
 /* Resumes those that wait for a clock that this one covers. */
-void parking_clock_rose(struct parking *p, const struct clock *clock);
+void parking_clock_rose(struct http *http, const struct clock *clock);
 
 /* Resumes those whose time has come; the earliest time of the others, or
  * UINT64_MAX. */
-uint64_t parking_expire(struct parking *p, uint64_t now_ms);
+uint64_t parking_expire(struct http *http, uint64_t now_ms);
 
 /* Resumes all as if their time had come, and lets nobody in any more. */
-void parking_close(struct parking *p);
+void parking_close(struct http *http);
 
 #endif
