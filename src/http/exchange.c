@@ -84,6 +84,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
         return;
     *context = NULL;
     struct http *http = x->http;
+    parking_leave(x);
+    x->worker->progressed = true;
     uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
     if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms) {
         count(http, COUNT_SLOW);
@@ -223,6 +225,9 @@ enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, c
                                  void **context)
 {
     struct exchange *x = *context;
+    if (parking_holds(x))
+        return MHD_YES;
+    x->worker->progressed = true;
     if (!x->head_done) {
         x->head_done = true;
         return first_call(x, method);

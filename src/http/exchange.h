@@ -118,7 +118,8 @@ struct exchange {
     struct buf refusal;
 
     /* parked, and what came of it: all under the parking lock */
-    enum parked_for parked_for;
+    _Atomic(enum parked_for) parked_for;
+    bool held; /* rather than suspended */
     struct exchange *parked_prev, *parked_next;
     uint64_t wake_at_ms;
     bool timed_out;

@@ -65,18 +65,17 @@ enum err http_start(const struct http_options *options, const struct http_backen
     http->port = listener.port;
     http->address = real_address(options->bind, listener.port);
     parking_init(&http->parking);
-    deadlines_start(&http->deadlines, http);
-    err = workers_start(http, listener.fd);
+    err = workers_prepare(http, listener.fd);
     close(listener.fd); /* each worker has its own */
     if (err == OK) {
+        deadlines_start(&http->deadlines, http);
+        workers_start(http);
         *ret = http;
         return OK;
     }
     buf_put_format(why, "cannot serve on %s: the HTTP library does not start", http->address);
-    deadlines_stop(&http->deadlines);
-    deadlines_done(&http->deadlines);
     free_all(http);
-    return ERR_IO;
+    return err;
 }
 
 const char *http_address(const struct http *http)

@@ -74,8 +74,13 @@ static struct MHD_Daemon *daemon_new(struct worker *worker, int fd, unsigned con
 /* Until the library has something to do, or somebody wakes. */
 static void wait_for_work(struct worker *worker, int epoll_fd)
 {
+    /* With a held exchange the library always has something to do. What it has
+     * besides shows in its progress; where that misses something (the rest of a
+     * head above 8 KiB), it goes on when the write that is waited for is done. */
     MHD_UNSIGNED_LONG_LONG left_ms;
-    int timeout_ms = MHD_get_timeout(worker->daemon, &left_ms) == MHD_YES ? (int)left_ms : -1;
+    int timeout_ms = -1;
+    if (!worker->held && MHD_get_timeout(worker->daemon, &left_ms) == MHD_YES)
+        timeout_ms = (int)left_ms;
     struct pollfd fds[] = {{.fd = epoll_fd, .events = POLLIN}, {.fd = worker->wake_fd, .events = POLLIN}};
     if (poll(fds, sizeof fds / sizeof *fds, timeout_ms) <= 0 || !fds[1].revents)
         return;
@@ -90,8 +95,10 @@ static void *serve(void *arg)
     struct worker *worker = arg;
     int epoll_fd = MHD_get_daemon_info(worker->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     while (!atomic_load(&worker->ending)) {
+        worker->progressed = false;
         MHD_run(worker->daemon);
-        wait_for_work(worker, epoll_fd);
+        if (!worker->held || !worker->progressed)
+            wait_for_work(worker, epoll_fd);
     }
     return NULL;
 }
@@ -127,17 +134,6 @@ static bool prepare(struct worker *worker, int listen_fd, unsigned connections_m
     return false;
 }
 
-static void start_threads(struct http *http)
-{
-    /* Signals are the main thread's. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (unsigned i = 0; i < http->worker_count; i++)
-        CHECK(pthread_create(&http->workers[i].thread, NULL, serve, &http->workers[i]) == 0);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 static void stop_daemons(struct http *http)
 {
     for (unsigned i = 0; i < http->worker_count; i++) {
@@ -146,7 +142,7 @@ static void stop_daemons(struct http *http)
     }
 }
 
-enum err workers_start(struct http *http, int fd)
+enum err workers_prepare(struct http *http, int fd)
 {
     unsigned threads = http->options.threads, limit = http->options.connections_max;
     http->workers = mem_new(threads * sizeof *http->workers);
@@ -159,8 +155,18 @@ enum err workers_start(struct http *http, int fd)
         workers_free(http);
         return ERR_IO;
     }
-    start_threads(http);
     return OK;
+}
+
+void workers_start(struct http *http)
+{
+    /* Signals are the main thread's. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (unsigned i = 0; i < http->worker_count; i++)
+        CHECK(pthread_create(&http->workers[i].thread, NULL, serve, &http->workers[i]) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void workers_stop(struct http *http)

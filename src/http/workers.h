@@ -27,11 +27,15 @@ struct worker {
     atomic_bool resumed; /* connections, since it was last woken */
     atomic_bool awake;   /* it will look at all that was marked before this was set */
     atomic_bool ending;
+    /* The thread's own: */
+    unsigned held;   /* exchanges that wait without being suspended (parking.h) */
+    bool progressed; /* some exchange took a step in this round of the library's */
 };
 
 /* Fills http->workers, one for each of http->options.threads. Each has its own copy
  * of the listening descriptor; fd stays the caller's. On failure nothing is left. */
-enum err workers_start(struct http *http, int fd) MUST_USE;
+enum err workers_prepare(struct http *http, int fd) MUST_USE;
+void workers_start(struct http *http);
 /* Ends the threads, then closes all connections: none may be parked. */
 void workers_stop(struct http *http);
 void workers_free(struct http *http); /* after workers_stop, or when there are none */
