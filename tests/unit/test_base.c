@@ -56,6 +56,17 @@ static void a_full_buffer_says_so_once(void **state)
 }
 
 /* What was reserved is written without another allocation, and not a byte more. */
+/* One byte reserved, two put: half of one is nothing to grow by. */
+static void the_smallest_buffer_grows(void **state)
+{
+    struct buf b;
+    buf_init(&b, 100);
+    buf_reserve(&b, 1);
+    buf_put_text(&b, "ab");
+    assert_true(bytes_equal(buf_bytes(&b), bytes_str("ab")));
+    buf_done(&b);
+}
+
 static void a_reserved_buffer_does_not_move(void **state)
 {
     struct buf b;
@@ -291,6 +302,7 @@ int main(void)
         cmocka_unit_test(base64url_reads_one_form_only),
         cmocka_unit_test(numbers_survive_the_round_trip),
         cmocka_unit_test(a_full_buffer_says_so_once),
+        cmocka_unit_test(the_smallest_buffer_grows),
         cmocka_unit_test(a_reserved_buffer_does_not_move),
         cmocka_unit_test(a_cut_input_is_an_error),
         cmocka_unit_test(long_varints_are_malformed),
