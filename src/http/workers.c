@@ -185,6 +185,10 @@ void workers_free(struct http *http)
     for (unsigned i = 0; i < http->worker_count; i++) {
         CHECK(!http->workers[i].daemon);
         close(http->workers[i].wake_fd); /* not before: a late result still wakes */
+        exchange_free_spare(&http->workers[i]);
+        record_done(&http->workers[i].reading.record);
+        clock_done(&http->workers[i].reading.floor);
+        token_done(&http->workers[i].reading.token);
     }
     free(http->workers);
     http->workers = NULL;

@@ -10,7 +10,7 @@
 #ifndef YZMA_HTTP_WORKERS_H
 #define YZMA_HTTP_WORKERS_H
 
-#include "err.h"
+#include "token.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -28,6 +28,13 @@ struct worker {
     atomic_bool awake;   /* it will look at all that was marked before this was set */
     atomic_bool ending;
     /* The thread's own: */
+    struct reading {
+        struct record record;
+        struct clock floor;
+        struct token token;
+    } reading;              /* kept between requests, so that none allocates */
+    struct exchange *spare; /* by their next_spare */
+    unsigned spare_count;
     unsigned held;   /* exchanges that wait without being suspended (parking.h) */
     bool progressed; /* some exchange took a step in this round of the library's */
 };
