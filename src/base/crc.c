@@ -27,7 +27,7 @@ uint32_t crc32_ieee(uint32_t crc, struct bytes bytes)
     return bytes.len ? slice_by_8(ieee_table, crc, bytes) : crc;
 }
 
-/* The processor's own instruction, five to ten times the table's speed: SSE 4.2
+/* The processor's own instruction, about four times the table's speed: SSE 4.2
  * where the processor has it; on 64-bit ARM where the build may assume it
  * (-march=armv8-a+crc or later), because asking at run time takes more of libc
  * than this floor has. */
