@@ -45,7 +45,8 @@ struct committer_counters {
 struct committer *committer_new(struct store *store, const struct committer_options *options);
 
 /* Any thread. OK: work->done will be called once, from the committer's thread, in
- * order of submission, with the result in work->err. ERR_BUSY (a limit is reached)
+ * order of submission, with the result in work->err, and work->more set where the
+ * group has another such call. ERR_BUSY (a limit is reached)
  * or ERR_CLOSED (stopping): nothing was taken. */
 enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;
 

@@ -235,6 +235,9 @@ struct store_work {
     };
     /* For whoever runs the work: called once, after the commit or the failure. */
     void (*done)(struct store_work *work);
+    /* Set for that call: another work's done, which is the same function, follows
+     * at once, so that whom all of them wake need be woken only by the last. */
+    bool more;
     void *ctx;
     uint64_t ticket;
     struct store_work *next;
