@@ -187,7 +187,7 @@ void workers_free(struct http *http)
         close(http->workers[i].wake_fd); /* not before: a late result still wakes */
         exchange_free_spare(&http->workers[i]);
         record_done(&http->workers[i].reading.record);
-        clock_done(&http->workers[i].reading.floor);
+        clock_done(&http->workers[i].reading.floor.floor);
         token_done(&http->workers[i].reading.token);
     }
     free(http->workers);
