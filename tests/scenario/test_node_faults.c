@@ -24,7 +24,8 @@ static void put_many(struct world *w, int node, const char *prefix, int count)
 /* Many keys on two nodes, too many for a new one to take as rows. */
 static struct world *two_full_nodes(uint64_t seed)
 {
-    struct world *w = world_new(&(struct world_options){.seed = seed});
+    /* a walk of some 150 ms */
+    struct world *w = world_new(&(struct world_options){.seed = seed, .record_us = 5});
     world_start_alone(w, 0);
     world_start(w, 1, (int[]){0}, 1);
     world_run(w, 2000);
@@ -92,7 +93,7 @@ static void a_walk_over_a_damaged_record_does_not_spin(void **state)
 static void a_walk_outlives_its_source(void **state)
 {
     for (int victim = 0; victim < 2; victim++) {
-        for (uint64_t ms = 5; ms < 40; ms += 9) {
+        for (uint64_t ms = 5; ms < 160; ms += 17) {
             struct world *w = two_full_nodes(34);
             world_start(w, 2, (int[]){0, 1}, 2);
             world_run(w, ms);
@@ -107,7 +108,7 @@ static void a_walk_outlives_its_source(void **state)
 /* A walk goes on where it stood after the receiver's restart. */
 static void a_walk_outlives_a_restart(void **state)
 {
-    for (uint64_t ms = 5; ms < 40; ms += 9) {
+    for (uint64_t ms = 5; ms < 160; ms += 17) {
         struct world *w = two_full_nodes(35);
         world_start(w, 2, (int[]){0, 1}, 2);
         world_run(w, ms);
@@ -125,7 +126,7 @@ static void a_walk_outlives_a_restart(void **state)
 /* Who leaves in the middle of a walk will not be filled: what it has is served. */
 static void leaving_ends_a_walk(void **state)
 {
-    for (uint64_t ms = 5; ms < 30; ms += 4) {
+    for (uint64_t ms = 5; ms < 160; ms += 17) {
         struct world *w = two_full_nodes(36);
         enum err err;
         world_start(w, 2, (int[]){0}, 1);
@@ -236,7 +237,7 @@ static void questions_without_reading_cost_no_memory(void **state)
     struct buf frame;
     struct hello hello = {
         .protocol_min = 1, .protocol_max = 1, .id = {.b = {2}}, .name = "peer", .flags = SYNC_WALKING};
-    struct walk_ask ask = {.serial = 1, .phase = WALK_RECORDS};
+    struct walk_ask ask = {.run = 1, .place = {.phase = WALK_RECORDS}, .ahead = 1};
     rig_init(&rig);
     buf_init(&frame, 100000);
     rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
@@ -247,7 +248,7 @@ static void questions_without_reading_cost_no_memory(void **state)
         frame_put_walk_ask(&frame, &ask);
         rig_receive(&rig, &frame);
     }
-    assert_in_range(rig.sent, 1 << 20, 4 << 20);
+    assert_in_range(rig.sent, 4 << 20, 6 << 20);
     size_t before = rig.sent;
     rig_step(&rig, (struct node_event){.kind = NODE_STREAM_DRAINED, .queued = 0});
     assert_in_range(rig.sent - before, 1 << 20, 2 << 20);

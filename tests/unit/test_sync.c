@@ -205,7 +205,7 @@ static void bad_headers_are_refused_at_once(void **state)
     struct frame frame;
     size_t size;
     const uint8_t huge[12] = {0xff, 0xff, 0xff, 0xff, FRAME_ROWS}, unknown[12] = {0, 0, 0, 0, 99},
-                  flagged[12] = {0, 0, 0, 0, FRAME_HEARTBEAT, 1};
+                  flagged[12] = {0, 0, 0, 0, FRAME_HEARTBEAT, 2};
     assert_int_equal(frame_read(bytes_of(huge, 12), FRAME_MAX, &frame, &size), ERR_TOO_LARGE);
     assert_int_equal(frame_read(bytes_of(unknown, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
     assert_int_equal(frame_read(bytes_of(flagged, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
