@@ -393,6 +393,8 @@ void fill_stored(struct sync *s, struct sync_time time, const struct pending *pe
     s->progress_ms = time.now_ms;
     if (sync_look(s) != OK)
         return;
+    if (sync_walking(s))
+        s->progress.keys = s->walk.keys_done;
     if (!was_walking && sync_walking(s)) /* peers need not send what would be refused */
         for (size_t i = 0; i < s->link_count; i++)
             send_report(s, time, s->links[i], out);

@@ -198,7 +198,10 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     clock_copy(&link->sent, &hello->clock);
     clock_copy(&link->target, &hello->clock);
     progress_link_up(s, link);
-    link->rows_at_ms = fill_is_expected(s, peer) ? time.now_ms + WALK_EXPECTED_MS : time.now_ms;
+    if (fill_is_expected(s, peer))
+        link->rows_at_ms = time.now_ms + WALK_EXPECTED_MS;
+    else if (link->dialed != (replica_id_compare(&s->id, &peer->id) < 0))
+        link->rows_at_ms = time.now_ms + BETTER_LINK_MS;
     for (size_t i = 0; i < hello->predecessor_count; i++) {
         struct peer *former = peers_find(&s->peers, &hello->predecessors[i]);
         if (former && !former->left) { /* nobody waits for an id that was given up */

@@ -169,8 +169,7 @@ static void give(struct sync *s, struct sync_time time, struct link *link, size_
         waiting->work = NULL;
     } else {
         work = cut(waiting, count);
-        if (!work)
-        {
+        if (!work) {
             s->pace.rest_until_ms = time.now_ms + RETRY_MS;
             return;
         }

@@ -30,13 +30,14 @@ void pace_gave(struct pace *p)
     p->out++;
 }
 
-/* What the commit itself takes is learned from small slices, and slowly unlearned:
- * a disk that was slow once may be fast again. */
+/* What the commit itself takes is learned from the smallest slices. */
 static void learn_base(struct pace *p, size_t entries, uint64_t took_ms)
 {
-    if (entries <= PACE_ENTRIES_FIRST && (p->base_ms == 0 || took_ms < p->base_ms))
+    if (entries > PACE_ENTRIES_MIN)
+        return;
+    if (p->base_ms == 0 || took_ms < p->base_ms)
         p->base_ms = (size_t)took_ms;
-    else if (entries <= PACE_ENTRIES_MIN)
+    else
         p->base_ms += (size_t)(took_ms - p->base_ms) / 4;
 }
 
@@ -54,7 +55,7 @@ void pace_stored(struct pace *p, uint64_t now_ms, size_t entries, uint64_t took_
     if (took_ms > target) {
         size_t fits = entries * target / (size_t)took_ms;
         p->entries = fits > p->entries / 2 ? fits : p->entries / 2;
-    } else if (took_ms < target / 2 && entries >= p->entries / 2) {
+    } else if (took_ms < target * 3 / 4 && entries >= p->entries / 2) {
         p->entries += p->entries / 2;
     }
     if (p->entries < PACE_ENTRIES_MIN)

@@ -31,7 +31,7 @@ enum {
 struct pace {
     uint64_t busy_until_ms, rest_until_ms;
     size_t entries; /* of a slice, while clients write; 0: not known yet */
-    size_t base_ms; /* what a small slice takes; the disk's doing, and no reason to make it smaller */
+    size_t base_ms; /* what the smallest take: the disk's doing, and nothing that smaller ones mend */
     unsigned out;   /* slices at the committer */
 };
 

@@ -11,8 +11,7 @@ void progress_start(struct sync *s, uint64_t now_ms)
     struct progress *p = &s->progress;
     if (p->on)
         return;
-    *p = (struct progress){
-        .on = true, .started_ms = now_ms, .told_ms = now_ms, .keys_before = s->walk.keys_done};
+    *p = (struct progress){.on = true, .started_ms = now_ms, .told_ms = now_ms, .keys = s->walk.keys_done};
     for (size_t i = 0; i < 2; i++) {
         p->mark[i].at_ms = now_ms;
         p->mark[i].keys = s->walk.keys_done;
@@ -68,10 +67,11 @@ void progress_tell(struct sync *s, uint64_t now_ms, struct effects *out)
     effects_notice(out, NOTICE_INFO,
                    "event=walk_progress source=%s phase=%s keys_done=%llu keys_total=%llu percent=%llu "
                    "bytes=%llu keys_per_s=%llu bytes_per_s=%llu",
-                   link && link->peer ? link->peer->name : "", s->walk.phase == WALK_RECORDS ? "records" : "rows",
-                   (unsigned long long)s->walk.keys_done, (unsigned long long)s->walk_keys_total,
-                   (unsigned long long)rates.percent, (unsigned long long)p->bytes,
-                   (unsigned long long)rates.keys_per_s, (unsigned long long)rates.bytes_per_s);
+                   link && link->peer ? link->peer->name : "",
+                   s->walk.phase == WALK_RECORDS ? "records" : "rows", (unsigned long long)s->walk.keys_done,
+                   (unsigned long long)s->walk_keys_total, (unsigned long long)rates.percent,
+                   (unsigned long long)p->bytes, (unsigned long long)rates.keys_per_s,
+                   (unsigned long long)rates.bytes_per_s);
 }
 
 /* The state of the walk is gone by now: what it had come to is in the last mark. */
@@ -82,7 +82,7 @@ void progress_end(struct sync *s, uint64_t now_ms, const char *event, struct eff
     if (p->on)
         effects_notice(out, NOTICE_INFO,
                        "event=%s keys=%llu rows=%llu bytes=%llu wire_bytes=%llu ms=%llu bytes_per_s=%llu",
-                       event, (unsigned long long)s->walk_keys_total, (unsigned long long)p->rows,
+                       event, (unsigned long long)p->keys, (unsigned long long)p->rows,
                        (unsigned long long)p->bytes, (unsigned long long)p->wire, (unsigned long long)ms,
                        (unsigned long long)per_second(p->bytes, ms));
     else

@@ -73,7 +73,8 @@ void serve_ask(struct sync *s, struct sync_time time, struct link *link, struct 
         return;
     }
     clock_done(&link->serving.last);
-    link->serving = (struct serving){.run = ask.run, .place = ask.place, .last = ask.last, .ahead = ask.ahead};
+    link->serving = (struct serving){
+        .run = ask.run, .place = ask.place, .last = ask.last, .ahead = ask.ahead};
     serve_pump(s, time, link, out);
 }
 

@@ -40,6 +40,7 @@ enum {
     OLD_CHUNK_ENTRIES = 2000, /* for protocol 1, which stores a frame as it comes */
     OLD_CHUNK_BYTES = 1 << 20,
     WALK_EXPECTED_MS = 1000,      /* rows are kept from a blank peer so long: it is about to walk */
+    BETTER_LINK_MS = 200,         /* and from a link that the other one of the pair would replace */
     WALK_AHEAD = 4,               /* pieces asked for and not stored yet */
     SQUEEZE_WALK_MIN = 1024,      /* smaller frames are not packed */
     SQUEEZE_DELTA_MIN = 32 << 10, /* nor what a group of writes makes: it would wait for it */
@@ -71,7 +72,7 @@ struct progress {
     bool on;
     uint64_t started_ms, told_ms;
     uint64_t bytes, wire, rows; /* received: bodies, on the wire, and rows of the second phase */
-    uint64_t keys_before;       /* done when it began */
+    uint64_t keys;              /* done, in all */
     struct {
         uint64_t at_ms, keys, bytes;
     } mark[2]; /* older, newer: rates are of the time since the older one */

@@ -162,6 +162,7 @@ struct rig {
     uint64_t stream; /* of the events that are fed */
     uint64_t dialed; /* the last that the node has opened; 0: none */
     size_t sent;     /* bytes on `stream` */
+    bool closed;     /* `stream`, by the node */
 };
 
 static void rig_init(struct rig *rig)
@@ -209,6 +210,7 @@ static void rig_step(struct rig *rig, struct node_event event)
         const struct effect *effect = &out.list[i];
         if (effect->kind == EFFECT_STREAM_SEND && effect->stream == rig->stream)
             rig->sent += effect->bytes.len;
+        rig->closed |= effect->kind == EFFECT_STREAM_CLOSE && effect->stream == rig->stream;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
         store_work_free(effect->work); /* never done here */
@@ -259,6 +261,102 @@ static void questions_without_reading_cost_no_memory(void **state)
     rig_done(&rig);
 }
 
+/* The same with protocol 2, where one question asks for many pieces. */
+static void a_window_without_reading_costs_no_memory(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello hello = {
+        .protocol_min = 2, .protocol_max = 9, .id = {.b = {2}}, .name = "peer", .flags = SYNC_WALKING};
+    struct walk_ask ask = {.run = 7, .place = {.phase = WALK_RECORDS}, .ahead = WALK_AHEAD_MAX};
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(&rig, &frame);
+
+    frame_put_walk_ask(&frame, &ask);
+    rig_receive(&rig, &frame);
+    size_t whole = rig.sent; /* all keys in one piece, all rows in another, and that is the end */
+    assert_in_range(whole, 2000 * 1000, 2000 * 1300);
+    frame_put_walk_more(&frame, 7, 5);
+    rig_receive(&rig, &frame);
+    assert_int_equal(rig.sent, whole);
+    for (int i = 0; i < 100; i++) {
+        frame_put_walk_ask(&frame, &ask);
+        rig_receive(&rig, &frame);
+        frame_put_walk_more(&frame, 6, 5); /* of a run that is over */
+        rig_receive(&rig, &frame);
+    }
+    assert_in_range(rig.sent, 4 << 20, 8 << 20);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
+/* ---- packed frames that a peer should not have sent ---------------------------------------- */
+
+static uint64_t rig_counter(struct rig *rig, const char *name)
+{
+    char pattern[64];
+    uint64_t value = 0;
+    struct effects out = {0};
+    struct node_event event = {.kind = NODE_REQUEST, .request = NODE_REQUEST_STATUS, .ticket = 1};
+    event.now_ms = event.wall_ms = rig->now_ms;
+    node_step(rig->node, &event, &out);
+    snprintf(pattern, sizeof pattern, "\"%s\":", name);
+    for (size_t i = 0; i < out.count; i++) {
+        if (!out.list[i].reply)
+            continue;
+        const struct buf *data = &out.list[i].reply->data;
+        const char *at = memmem(data->data, data->len, pattern, strlen(pattern));
+        assert_non_null(at);
+        value = strtoull(at + strlen(pattern), NULL, 10);
+        node_reply_free(out.list[i].reply);
+    }
+    effects_done(&out);
+    return value;
+}
+
+/* Not zstd, another length than declared, more than is allowed, a type that is never
+ * packed, or a link that has not agreed on it: the link ends, and it is counted. */
+static void hostile_packed_frames_end_the_link(void **state)
+{
+    static const struct {
+        uint16_t protocol;
+        enum frame_type type;
+        uint32_t length;
+        const char *body;
+    } cases[] = {
+        {2, FRAME_ROWS, 10, "not zstd"},
+        {2, FRAME_ROWS, UINT32_MAX, "not zstd"},
+        {2, FRAME_WALK_PIECE, 3, "\x28\xb5\x2f\xfd\x20\x05"},
+        {2, FRAME_CLOCK, 10, "never packed"},
+        {1, FRAME_ROWS, 10, "not agreed on"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig rig;
+        struct buf frame;
+        struct hello hello = {
+            .protocol_min = 1, .protocol_max = cases[i].protocol, .id = {.b = {2}}, .name = "peer"};
+        rig_init(&rig);
+        buf_init(&frame, 100000);
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+        frame_put_hello(&frame, &hello);
+        rig_receive(&rig, &frame);
+        size_t begun = frame_begin(&frame, cases[i].type);
+        frame.data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
+        buf_put_u32(&frame, cases[i].length);
+        buf_put_text(&frame, cases[i].body);
+        frame_end(&frame, begun);
+        assert_false(rig.closed);
+        rig_receive(&rig, &frame);
+        assert_true(rig.closed);
+        assert_int_equal(rig_counter(&rig, "sync_frames_unpackable"), 1);
+        buf_done(&frame);
+        rig_done(&rig);
+    }
+}
+
 /* A peer that still holds a connection which is dead here refuses a second one for
  * up to 15 s: it is not dialled as fast as it refuses. */
 static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
@@ -307,6 +405,8 @@ int main(void)
         cmocka_unit_test(leaving_ends_a_walk),
         cmocka_unit_test(silence_is_noticed_in_time),
         cmocka_unit_test(questions_without_reading_cost_no_memory),
+        cmocka_unit_test(a_window_without_reading_costs_no_memory),
+        cmocka_unit_test(hostile_packed_frames_end_the_link),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
