@@ -231,7 +231,7 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
             return; /* an answer, or the link's end, will come */
         }
     }
-    if (s->walk_works)
+    if (s->walk_works || time.now_ms < s->walk_retry_ms)
         return;
     if (!sync_walking(s)) {
         struct link *link = s->lacking_ms ? source_to_begin_with(s, time) : NULL;
@@ -345,7 +345,9 @@ static void not_stored(struct sync *s, struct sync_time time, const struct store
         avoid_source(s, time, DAMAGE_RETRY_MS);
     end_run(s);
     (void)sync_look(s); /* a part of the piece may have been taken */
-    s->think_at_ms = time.now_ms + RETRY_MS;
+    uint64_t delay = RETRY_MS << (s->walk_refusals < 3 ? s->walk_refusals : 3);
+    s->walk_refusals++;
+    s->walk_retry_ms = time.now_ms + (delay < HOLD_MAX_MS ? delay : HOLD_MAX_MS);
 }
 
 /* A piece with many keys of ours in between may not fit one transaction: the walk
@@ -391,6 +393,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct pending *pe
         return;
     }
     s->progress_ms = time.now_ms;
+    s->walk_refusals = 0;
     if (sync_look(s) != OK)
         return;
     if (sync_walking(s))

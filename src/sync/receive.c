@@ -20,7 +20,7 @@ static bool malformed(struct sync *s, struct sync_time time, struct link *link, 
 }
 
 /* Only so much of a link waits here; the rest waits in the peer's store. */
-static void pause_if_full(struct link *link, struct effects *out)
+void receive_pause_if_full(struct link *link, struct effects *out)
 {
     if (intake_is_full(link) && !link->paused) {
         link->paused = true;
@@ -201,15 +201,15 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
 /* ---- what became of it ---------------------------------------------------------------- */
 
 /* Reads on, unless there is still a reason not to. */
-void receive_resume(struct sync_time time, struct link *link, struct effects *out)
+bool receive_resume(struct sync_time time, struct link *link, struct effects *out)
 {
-    pause_if_full(link, out);
     if (!link->paused || !intake_has_room(link) || time.now_ms < link->hold_until_ms)
-        return;
+        return false;
     link->paused = false;
     link->hold_until_ms = 0;
     link->heard_ms = time.now_ms; /* the silence was ours */
     effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
+    return true;
 }
 
 /* The store has no room or no time: the rows stay at the peer, which is read no
@@ -303,5 +303,5 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
     intake_pump(s, time, out);
     struct link *link = sync_link_find(s, pending->stream);
     if (link)
-        receive_resume(time, link, out);
+        (void)sync_read_on(s, time, link, out);
 }

@@ -52,6 +52,7 @@ void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct
         }
         struct buf frame;
         buf_init(&frame, FRAME_HEADER + FRAME_MAX);
+        buf_reserve(&frame, PIECE_BYTES); /* touched as it fills */
         const char *problem = read_piece(s, link, &frame);
         if (problem) {
             buf_done(&frame);

@@ -9,12 +9,14 @@
 enum {
     LENGTH_SIZE = 4,
     AUTO_LEVEL = 1,
-    DULL_MIN = 4 << 20, /* nothing special about these values */
+    SCRATCH_KEPT = 6 << 20, /* of a piece; what a long value needed is given back */
+    DULL_MIN = 4 << 20,     /* nothing special about these values */
     DULL_MAX = 256 << 20,
 };
 
 struct squeeze {
     int level; /* SQUEEZE_OFF: packs nothing, unpacks all the same */
+    struct buf scratch;
     ZSTD_CCtx *pack;
     ZSTD_DCtx *unpack;
 };
@@ -23,6 +25,7 @@ struct squeeze *squeeze_new(int level)
 {
     struct squeeze *z = mem_new(sizeof *z);
     z->level = level == SQUEEZE_AUTO ? AUTO_LEVEL : level;
+    buf_init(&z->scratch, SQUEEZE_MAX);
     return z;
 }
 
@@ -30,6 +33,7 @@ void squeeze_free(struct squeeze *z)
 {
     if (!z)
         return;
+    buf_done(&z->scratch);
     ZSTD_freeCCtx(z->pack);
     ZSTD_freeDCtx(z->unpack);
     free(z);
@@ -40,30 +44,42 @@ bool squeeze_is_on(const struct squeeze *z)
     return z->level != SQUEEZE_OFF;
 }
 
+/* Into the scratch; 0 when it does not fit what an eighth less leaves. */
+static size_t pack(struct squeeze *z, struct bytes body)
+{
+    size_t room = body.len - body.len / 8;
+    buf_reset(&z->scratch);
+    uint8_t *packed = buf_extend(&z->scratch, room);
+    if (!z->pack)
+        z->pack = ZSTD_createCCtx();
+    if (!z->pack || !packed)
+        return 0;
+    size_t size = ZSTD_compressCCtx(z->pack, packed, room, body.data, body.len, z->level);
+    return ZSTD_isError(size) || size + LENGTH_SIZE > room ? 0 : size;
+}
+
 bool squeeze_frame(struct squeeze *z, struct bytes frame, struct buf *out)
 {
     CHECK(frame.len >= FRAME_HEADER);
     struct bytes body = bytes_of(frame.data + FRAME_HEADER, frame.len - FRAME_HEADER);
-    size_t before = out->len;
-    if (!z->pack)
-        z->pack = ZSTD_createCCtx();
-    if (!z->pack || out->err != OK || body.len > SQUEEZE_MAX)
-        return false;
-    size_t begun = frame_begin(out, frame.data[4]), room = body.len - body.len / 8;
-    buf_put_u32(out, (uint32_t)body.len);
-    size_t at = out->len;
-    uint8_t *packed = buf_extend(out, room);
-    /* without the room that an eighth less leaves: it gives up early */
-    size_t size = packed ? ZSTD_compressCCtx(z->pack, packed, room, body.data, body.len, z->level) : 0;
-    if (!packed || ZSTD_isError(size) || size + LENGTH_SIZE > room) {
-        out->len = before;
-        out->err = OK;
-        return false;
+    size_t before = out->len, size = body.len <= SQUEEZE_MAX ? pack(z, body) : 0;
+    if (size) { /* and not with the room that it might have taken: frames wait in queues */
+        buf_reserve(out, FRAME_HEADER + LENGTH_SIZE + size);
+        size_t begun = frame_begin(out, frame.data[4]);
+        buf_put_u32(out, (uint32_t)body.len);
+        buf_put(out, z->scratch.data, size);
+        if (out->err == OK) {
+            out->data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
+            frame_end(out, begun);
+        }
     }
-    out->len = at + size;
-    out->data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
-    frame_end(out, begun);
-    return true;
+    if (z->scratch.cap > SCRATCH_KEPT)
+        buf_done(&z->scratch);
+    if (size && out->err == OK)
+        return true;
+    out->len = before;
+    out->err = OK;
+    return false;
 }
 
 enum err squeeze_unpack(struct squeeze *z, struct bytes body, struct buf *ret)

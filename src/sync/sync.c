@@ -384,20 +384,13 @@ static bool take_frame(struct sync *s, struct sync_time time, struct link *link,
     return alive;
 }
 
-bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data,
-                      struct effects *out)
+/* Whole frames are read where they lie, as long as there is room for what they
+ * unpack to; what is left of the input is kept. The limit on the input is raised
+ * when a frame in it has made the link UP. False when the link is gone. */
+static bool read_frames(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    struct link *link = sync_link_find(s, stream);
-    if (!link)
-        return false;
-    if (link->peer)
-        link->peer->bytes_in += data.len;
-    link->heard_ms = time.now_ms;
-    /* Whole frames are read where they lie; what is left of the input is kept.
-     * The limit on the input is raised when a frame in it has made the link UP. */
     size_t used = 0;
-    buf_put_bytes(&link->in, data);
-    for (;;) {
+    while (!intake_is_full(link)) {
         struct frame frame;
         size_t size = 0;
         bool up = link->state == LINK_UP;
@@ -413,17 +406,36 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
                                                      : &s->count.frames_malformed;
             (*count)++;
             end_unreadable(s, time, link, err, "not a frame", out);
-            return true;
+            return false;
         }
         if (!take_frame(s, time, link, &frame, size, out))
-            return true;
+            return false;
         used += size;
+        if (intake_is_full(link))
+            intake_pump(s, time, out); /* at the committer it counts for less */
     }
     buf_consume(&link->in, used);
-    if (used) {
-        intake_pump(s, time, out);
-        receive_resume(time, link, out); /* or pause */
-    }
+    intake_pump(s, time, out);
+    receive_pause_if_full(link, out);
+    return true;
+}
+
+bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    return !receive_resume(time, link, out) || link->in.len == 0 || read_frames(s, time, link, out);
+}
+
+bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data,
+                      struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    if (link->peer)
+        link->peer->bytes_in += data.len;
+    link->heard_ms = time.now_ms;
+    buf_put_bytes(&link->in, data);
+    (void)read_frames(s, time, link, out);
     return true;
 }
 
@@ -499,7 +511,8 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
         } else if (link->state == LINK_UP) {
             progress_look_at(s, time.now_ms, link, out);
             link->peer->heard_wall_ms = time.wall_ms;
-            receive_resume(time, link, out);
+            if (!sync_read_on(s, time, link, out))
+                continue;
             send_report(s, time, link, out);
             send_pump(s, time, link, out);
         }

@@ -143,6 +143,8 @@ struct sync {
     uint64_t walk_stream;    /* the link it was asked of */
     uint64_t walk_source_ms; /* since when no source will do; 0: there is one */
     unsigned walk_works;     /* of the walk at the committer */
+    uint64_t walk_retry_ms;  /* after the store refused: no question before */
+    unsigned walk_refusals;  /* in a row */
     uint64_t walk_keys_total;
     struct progress progress;
     uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */
@@ -164,6 +166,9 @@ struct peer *sync_peer(struct sync *s, struct sync_time time, const struct repli
                        struct effects *out);
 void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
+
+/* Reads on where it had paused and there is room again. False when the link is gone. */
+bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 
 /* link.c: the table of links */
 struct link *sync_link_new(struct sync *s, uint64_t stream, bool dialed, uint64_t now_ms);
@@ -208,7 +213,9 @@ void send_want(struct sync *s, struct sync_time time, struct link *link, const s
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                    size_t wire, struct effects *out);
 enum traffic receive_traffic_of(enum frame_type type);
-void receive_resume(struct sync_time time, struct link *link, struct effects *out);
+/* Reads on, unless there is still a reason not to. */
+bool receive_resume(struct sync_time time, struct link *link, struct effects *out);
+void receive_pause_if_full(struct link *link, struct effects *out);
 
 /* intake.c: what came in waits here for its turn at the committer */
 /* run: of a walk's piece; 0 for rows. */

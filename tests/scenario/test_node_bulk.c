@@ -195,7 +195,8 @@ static void a_pipelined_walk_outlives_its_receiver(void **state)
  * from where the store stands, and comes to its end. */
 static void a_piece_that_does_not_fit_is_asked_for_again(void **state)
 {
-    struct world *w = world_with(&(struct world_options){.seed = 45, .history_ms = 2000, .forget_after_ms = 30000}, 2);
+    struct world *w = world_with(
+        &(struct world_options){.seed = 45, .history_ms = 2000, .forget_after_ms = 30000}, 2);
     agree_within(w, 5000);
     world_cut(w, 0, 1, true);
     put(w, 0, "a", 0, "1");
@@ -261,7 +262,8 @@ static void bulk_leaves_room_for_writes(void **state)
         uint64_t began = world_now(w), longest = 0;
         for (int i = 0; is_walking(w, &one); i++) {
             if (writes) {
-                assert_true(world_put(w, 1, "a", "1") != ERR_FULL); /* hidden until the first piece is there */
+                assert_true(world_put(w, 1, "a", "1") !=
+                            ERR_FULL);                           /* hidden until the first piece is there */
                 if (i > 100 && world_backlog_ms(w, 1) > longest) /* the first finds whole pieces queued */
                     longest = world_backlog_ms(w, 1);
             }
@@ -328,8 +330,10 @@ static void wordy_values_travel_packed(void **state)
         agree_within(w, 30000);
         assert_int_equal(world_counter(w, 1, "walks_finished"), !away);
         assert_in_range(world_bytes_sent(w, 0, 1), 1, 12000 * VALUE_BYTES / 4);
-        assert_in_range(world_counter(w, 0, "sync_raw_bytes_out"), 12000 * VALUE_BYTES, 12000 * (VALUE_BYTES + 150));
-        assert_int_equal(world_counter(w, 0, "sync_frames_packed"), world_counter(w, 1, "sync_frames_unpacked"));
+        assert_in_range(world_counter(w, 0, "sync_raw_bytes_out"), 12000 * VALUE_BYTES,
+                        12000 * (VALUE_BYTES + 150));
+        assert_int_equal(world_counter(w, 0, "sync_frames_packed"),
+                         world_counter(w, 1, "sync_frames_unpacked"));
         world_free(w);
     }
 }
@@ -360,7 +364,8 @@ static void an_absence_costs_its_bytes(void **state)
     world_start_alone(w, 2);
     agree_within(w, 10000);
     world_run(w, 200);
-    uint64_t bytes = world_bytes_sent(w, 0, 2) + world_bytes_sent(w, 1, 2), data = MISSED * (15 + VALUE_BYTES);
+    uint64_t bytes = world_bytes_sent(w, 0, 2) + world_bytes_sent(w, 1, 2),
+             data = MISSED * (15 + VALUE_BYTES);
     assert_in_range(bytes, data, data * 12 / 10);
     assert_true(world_noticed(w, "event=caught_up peer=n2-"));
     assert_true(world_noticed(w, " operations=2000 bytes="));
@@ -425,7 +430,8 @@ static void protocol_1_is_spoken(void **state)
             assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
         }
         enum err err;
-        assert_non_null(strstr(world_request(w, !old, NODE_REQUEST_STATUS, NULL, &err, 100), "\"Protocol\":1,"));
+        assert_non_null(
+            strstr(world_request(w, !old, NODE_REQUEST_STATUS, NULL, &err, 100), "\"Protocol\":1,"));
         world_free(w);
     }
 }

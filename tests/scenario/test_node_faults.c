@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_mem.h"
-#include "frames.h"
+#include "squeeze.h"
 #include "world.h"
 
 static void put_many(struct world *w, int node, const char *prefix, int count)
@@ -163,6 +163,7 @@ struct rig {
     uint64_t dialed; /* the last that the node has opened; 0: none */
     size_t sent;     /* bytes on `stream` */
     bool closed;     /* `stream`, by the node */
+    bool paused;     /* `stream` */
 };
 
 static void rig_init(struct rig *rig)
@@ -211,6 +212,8 @@ static void rig_step(struct rig *rig, struct node_event event)
         if (effect->kind == EFFECT_STREAM_SEND && effect->stream == rig->stream)
             rig->sent += effect->bytes.len;
         rig->closed |= effect->kind == EFFECT_STREAM_CLOSE && effect->stream == rig->stream;
+        if (effect->kind == EFFECT_STREAM_PAUSE || effect->kind == EFFECT_STREAM_RESUME)
+            rig->paused = effect->kind == EFFECT_STREAM_PAUSE;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
         store_work_free(effect->work); /* never done here */
@@ -357,6 +360,62 @@ static void hostile_packed_frames_end_the_link(void **state)
     }
 }
 
+/* A row with a long value of nothing, packed to a few hundred bytes. */
+static void put_bomb(struct buf *out, struct squeeze *squeeze, uint64_t counter)
+{
+    enum { BYTES = 16 << 20 };
+    static const uint8_t nothing[BYTES];
+    struct replica_id origin = {.b = {2}};
+    struct record record = {0};
+    struct version version = {.dot = {origin, counter}, .stamp = 1, .value = bytes_of(nothing, BYTES)};
+    struct buf plain, encoded;
+    buf_init(&plain, BYTES + 1000);
+    buf_init(&encoded, BYTES + 1000);
+    record_add(&record, &version);
+    clock_raise(&record.context, &version.dot);
+    record_encode(bytes_str("k"), &record, &encoded);
+    size_t begun = frame_begin(&plain, FRAME_ROWS);
+    replica_id_encode(&origin, &plain);
+    buf_put_varint(&plain, counter - 1);
+    buf_put_u32(&plain, 1);
+    buf_put_varint(&plain, 1);
+    buf_put_u8(&plain, ROW_PUT);
+    buf_put_blob(&plain, bytes_str("k"));
+    buf_put_blob(&plain, buf_bytes(&encoded));
+    buf_put_varint(&plain, counter);
+    frame_end(&plain, begun);
+    assert_true(squeeze_frame(squeeze, buf_bytes(&plain), out));
+    record_done(&record);
+    buf_done(&plain);
+    buf_done(&encoded);
+}
+
+/* Many frames that unpack to a thousand times their size come in one piece of the
+ * stream: a few are unpacked, the others wait as they are. */
+static void bombs_wait_packed(void **state)
+{
+    enum { BOMBS = 30 };
+    struct rig rig;
+    struct buf frames;
+    struct squeeze *squeeze = squeeze_new(1);
+    struct hello hello = {.protocol_min = 1, .protocol_max = 2, .id = {.b = {2}}, .name = "peer"};
+    rig_init(&rig);
+    buf_init(&frames, 1 << 20);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frames, &hello);
+    rig_receive(&rig, &frames);
+    for (uint64_t i = 1; i <= BOMBS; i++)
+        put_bomb(&frames, squeeze, i);
+    assert_in_range(frames.len, 1, 200000);
+    rig_receive(&rig, &frames);
+    assert_true(rig.paused);
+    assert_false(rig.closed);
+    assert_in_range(rig_counter(&rig, "sync_frames_unpacked"), 1, 6);
+    buf_done(&frames);
+    squeeze_free(squeeze);
+    rig_done(&rig);
+}
+
 /* A peer that still holds a connection which is dead here refuses a second one for
  * up to 15 s: it is not dialled as fast as it refuses. */
 static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
@@ -407,6 +466,7 @@ int main(void)
         cmocka_unit_test(questions_without_reading_cost_no_memory),
         cmocka_unit_test(a_window_without_reading_costs_no_memory),
         cmocka_unit_test(hostile_packed_frames_end_the_link),
+        cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
