@@ -149,6 +149,7 @@ static void ask(struct sync *s, struct sync_time time, struct link *link, struct
     s->walk_stream = link->stream;
     s->walk_run = ask.run;
     s->walk_ahead = ask.ahead;
+    s->walk_refused = false;
     s->walk_heard_ms = time.now_ms;
     s->walk_source_ms = 0;
     progress_start(s, time.now_ms);
@@ -186,6 +187,7 @@ static void end_run(struct sync *s)
         intake_drop_walk(link);
     s->walk_run = 0;
     s->walk_ahead = 0;
+    s->walk_refused = false;
 }
 
 /* No more from this source for a while: another one, if there is one. */
@@ -206,6 +208,11 @@ static bool give_up_source(struct sync *s, struct sync_time time, struct effects
     if (s->walk_works || link->waiting || link->paused) { /* it is we who are slow */
         s->walk_heard_ms = time.now_ms;
         return false;
+    }
+    if (s->walk_refused) { /* and all that came before is stored */
+        end_run(s);
+        s->walk_stream = 0;
+        return true;
     }
     uint64_t since = link->in.len && link->heard_ms > s->walk_heard_ms ? link->heard_ms : s->walk_heard_ms;
     if (time.now_ms < since + WALK_ANSWER_MS)
@@ -317,7 +324,10 @@ void fill_refused(struct sync *s, struct sync_time time, struct link *link, stru
         return;
     effects_notice(out, NOTICE_INFO, "event=walk_refused source=%s reason=%.*s next=\"asks again\"",
                    link->peer->name, (int)(text.len > 100 ? 100 : text.len), (const char *)text.data);
-    avoid_source(s, time, WALK_SOURCE_PATIENCE_MS);
+    link->no_walk_until_ms = time.now_ms + WALK_SOURCE_PATIENCE_MS;
+    s->walk_refused = true;
+    s->walk_ahead = 0;
+    s->think_at_ms = time.now_ms;
 }
 
 static void take_rows_again(struct sync *s, struct sync_time time, struct effects *out)
@@ -405,7 +415,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct pending *pe
         finished(s, time, work, out);
     else if (pending->taken && is_incomplete(s, work))
         end_run(s);
-    else if (pending->final && s->walk_run)
+    else if (pending->final && s->walk_run && !s->walk_refused)
         ask_more(s, time, out);
     fill_think(s, time, out);
 }

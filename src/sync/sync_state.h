@@ -139,6 +139,7 @@ struct sync {
     uint64_t walk_run;       /* the question that is being answered; 0: none is */
     uint64_t walk_last_run;  /* runs count up */
     uint64_t walk_ahead;     /* pieces asked for that have not come */
+    bool walk_refused;       /* the source has ended the run: what came of it before is stored */
     uint64_t walk_heard_ms;  /* when the question was put, or the last piece came */
     uint64_t walk_stream;    /* the link it was asked of */
     uint64_t walk_source_ms; /* since when no source will do; 0: there is one */

@@ -122,7 +122,7 @@ static void a_walk_stays_in_its_window(void **state)
         enum err err;
         const char *status = world_request(w, 1, NODE_REQUEST_STATUS, NULL, &err, 100);
         const char *done = strstr(status, "\"KeysDone\":");
-        if (!done)
+        if (!done || !strstr(status, "\"Phase\":\"records\""))
             break;
         uint64_t sent = world_counter(w, 0, "walk_pieces_out") * 5000,
                  stored = strtoull(done + strlen("\"KeysDone\":"), NULL, 10);

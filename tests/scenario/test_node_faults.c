@@ -72,6 +72,23 @@ static void a_walk_waits_for_its_only_source(void **state)
     world_free(w);
 }
 
+/* What came before the refusal is stored, however close behind it the refusal came:
+ * the next source is asked from there. */
+static void a_refusal_takes_nothing_back(void **state)
+{
+    struct world *w = two_full_nodes(38);
+    world_kill(w, 1);
+    world_damage(w, 0, "k05500"); /* in the second piece */
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 1000);
+    assert_true(world_noticed(w, "event=walk_refused"));
+    assert_int_equal(world_records(w, 2), 5000);
+    world_start_alone(w, 1);
+    assert_true(world_until(w, has_walked, NULL, 20000));
+    assert_true(world_noticed(w, "keys_done=5000"));
+    world_free(w);
+}
+
 /* A record damaged here holds up the walk, which asks now and then, and not as
  * fast as it is answered. */
 static void a_walk_over_a_damaged_record_does_not_spin(void **state)
@@ -458,6 +475,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_walk_leaves_a_damaged_source),
         cmocka_unit_test(a_walk_waits_for_its_only_source),
+        cmocka_unit_test(a_refusal_takes_nothing_back),
         cmocka_unit_test(a_walk_over_a_damaged_record_does_not_spin),
         cmocka_unit_test(a_walk_outlives_its_source),
         cmocka_unit_test(a_walk_outlives_a_restart),
