@@ -59,8 +59,12 @@ static struct world *world_with(const struct world_options *options, int nodes)
 
 static void agree_within(struct world *w, uint64_t ms)
 {
-    if (!world_until(w, world_agrees, NULL, ms))
-        fail_msg("the nodes do not agree after %llu ms", (unsigned long long)ms);
+    enum { LOOK_MS = 50 }; /* a look at all that all nodes hold takes its time */
+    for (uint64_t waited = 0; !world_agrees(w, NULL); waited += LOOK_MS) {
+        if (waited >= ms)
+            fail_msg("the nodes do not agree after %llu ms", (unsigned long long)ms);
+        world_run(w, LOOK_MS);
+    }
 }
 
 static bool is_walking(struct world *w, const void *node)
@@ -81,7 +85,7 @@ static bool has_walked(struct world *w, const void *node)
  * piece; what changes at the source meanwhile arrives too. */
 static void a_walk_does_not_wait_for_each_piece(void **state)
 {
-    enum { DELAY = 100, KEYS = 100000, PIECES = 2 * KEYS / 5000 };
+    enum { DELAY = 100, KEYS = 80000, PIECES = 2 * KEYS / 5000 };
     struct world *w = world_with(&(struct world_options){.seed = 41, .delay_ms = DELAY}, 1);
     for (int k = 0; k < KEYS; k++)
         put(w, 0, "k", k, "1");
@@ -295,7 +299,7 @@ static void a_long_delta_leaves_room_too(void **state)
         put(w, 0, "k", k % 100 ? k : 0, "1");
     world_start_alone(w, 1);
     uint64_t longest = 0;
-    for (int i = 0; i < 2000 && !world_agrees(w, NULL); i++) {
+    for (int i = 0; i < 400; i++) {
         put(w, 1, "mine", i % 10, "1");
         if (i > 50 && world_backlog_ms(w, 1) > longest)
             longest = world_backlog_ms(w, 1);

@@ -110,7 +110,7 @@ static void a_walk_over_a_damaged_record_does_not_spin(void **state)
 static void a_walk_outlives_its_source(void **state)
 {
     for (int victim = 0; victim < 2; victim++) {
-        for (uint64_t ms = 5; ms < 160; ms += 17) {
+        for (uint64_t ms = 5; ms < 160; ms += 37) {
             struct world *w = two_full_nodes(34);
             world_start(w, 2, (int[]){0, 1}, 2);
             world_run(w, ms);
@@ -125,7 +125,7 @@ static void a_walk_outlives_its_source(void **state)
 /* A walk goes on where it stood after the receiver's restart. */
 static void a_walk_outlives_a_restart(void **state)
 {
-    for (uint64_t ms = 5; ms < 160; ms += 17) {
+    for (uint64_t ms = 5; ms < 160; ms += 37) {
         struct world *w = two_full_nodes(35);
         world_start(w, 2, (int[]){0, 1}, 2);
         world_run(w, ms);
@@ -143,7 +143,7 @@ static void a_walk_outlives_a_restart(void **state)
 /* Who leaves in the middle of a walk will not be filled: what it has is served. */
 static void leaving_ends_a_walk(void **state)
 {
-    for (uint64_t ms = 5; ms < 160; ms += 17) {
+    for (uint64_t ms = 5; ms < 160; ms += 37) {
         struct world *w = two_full_nodes(36);
         enum err err;
         world_start(w, 2, (int[]){0}, 1);
@@ -411,7 +411,7 @@ static void put_bomb(struct buf *out, struct squeeze *squeeze, uint64_t counter)
  * stream: a few are unpacked, the others wait as they are. */
 static void bombs_wait_packed(void **state)
 {
-    enum { BOMBS = 30 };
+    enum { BOMBS = 12 };
     struct rig rig;
     struct buf frames;
     struct squeeze *squeeze = squeeze_new(1);
