@@ -17,8 +17,8 @@
 struct committer;
 
 struct committer_options {
-    size_t works_max; /* submitted and not yet done */
-    size_t bytes_max; /* of those, as store_work_cost counts; one work always fits */
+    size_t works_max;     /* submitted and not yet done */
+    size_t bytes_max;     /* of those, as store_work_cost counts; one work always fits */
     uint64_t io_pause_ms; /* after ERR_IO; 0: a second */
     uint64_t (*wall_ms)(void);
     /* After each commit that may have changed something, from the committer's

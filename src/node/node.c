@@ -221,6 +221,14 @@ static void notice_member(const struct swim_event *event, const char *what, enum
                        (const char *)event->name.data, event->incarnation);
 }
 
+static void notice_refused(const struct swim_event *event, struct effects *out)
+{
+    char address[ADDR_TEXT_MAX];
+    effects_notice(out, NOTICE_WARN,
+                   "event=gossip_refused from=%s reason=%s next=\"it is told so and may try again\"",
+                   addr_text(&event->addr, address), event->text);
+}
+
 static void remember_soon(struct node *n)
 {
     if (n->remember_at_ms == UINT64_MAX)
@@ -272,6 +280,12 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         /* As a rule the member itself, restarted somewhere else: its hello proves it. */
         notice_member(event, "name_conflict", NOTICE_WARN, out);
         break;
+    case SWIM_REFUSED:
+        notice_refused(event, out);
+        break;
+    case SWIM_USER:
+    case SWIM_OLD_KEY:
+        break; /* keys are not rotated yet */
     }
 }
 

@@ -253,7 +253,7 @@ static size_t in_txn;
 static enum err full_put(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value)
 {
     return is_full && table != TABLE_FRONT && ++in_txn > fits ? ERR_FULL
-                                                               : inner_ops->put(txn, table, key, value);
+                                                              : inner_ops->put(txn, table, key, value);
 }
 
 static enum err full_begin(struct engine *engine, struct engine_txn **ret)
@@ -280,9 +280,8 @@ static void a_full_inner_engine_stops_puts_and_memory(void **state)
     make_full(&rig);
     unsigned taken = 0;
     enum err err;
-    for (char key[8] = "k0"; (err = put_at(&rig, TABLE_RECORDS, bytes_str(key), bytes_of(value, sizeof value))) ==
-                             OK;
-         key[1]++)
+    for (char key[8] = "k0";
+         (err = put_at(&rig, TABLE_RECORDS, bytes_str(key), bytes_of(value, sizeof value))) == OK; key[1]++)
         taken++;
     assert_int_equal(err, ERR_FULL);
     assert_true(taken >= 10 && taken <= 40);

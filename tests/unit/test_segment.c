@@ -167,17 +167,29 @@ static void malformed_entries_are_told(void **state)
 {
     uint8_t long_key[600] = {0x12, 0x80, 0x04}; /* deletes a key of 512 bytes */
     assert_true(is_body("\x12\1k", 3));
-    assert_false(is_body("\x12\0", 2));                                                  /* no key */
-    assert_false(is_body(long_key, 3 + 512));                                            /* too long a key */
-    assert_false(is_body("\x14\1k", 3));                                                 /* no such table */
-    assert_false(is_body("\x32\1k\0", 4));                                               /* no such kind */
-    assert_false(is_body("\xff\1k\0", 4));                                               /* nor this */
-    assert_false(is_body("\x02\1k", 3));                                                 /* no value */
-    assert_false(is_body("\x02\1k\5v", 5));                                              /* half a value */
-    assert_false(is_body("\x02\1k\xff\xff\xff\xff\xff\xff\xff\xff\xff\1v", 14));         /* a huge one */
-    assert_false(is_body("\x23\x0f" "0123456789abcde" "\x10" "0123456789abcdeX", 34));   /* a short prefix */
-    assert_false(is_body("\x23\x10" "0123456789abcdef" "\x10" "0123456789abcdeX", 35));  /* beyond it */
-    assert_true(is_body("\x23\x10" "0123456789abcdef" "\x10" "0123456789abcdef", 35));
+    assert_false(is_body("\x12\0", 2));                                          /* no key */
+    assert_false(is_body(long_key, 3 + 512));                                    /* too long a key */
+    assert_false(is_body("\x14\1k", 3));                                         /* no such table */
+    assert_false(is_body("\x32\1k\0", 4));                                       /* no such kind */
+    assert_false(is_body("\xff\1k\0", 4));                                       /* nor this */
+    assert_false(is_body("\x02\1k", 3));                                         /* no value */
+    assert_false(is_body("\x02\1k\5v", 5));                                      /* half a value */
+    assert_false(is_body("\x02\1k\xff\xff\xff\xff\xff\xff\xff\xff\xff\1v", 14)); /* a huge one */
+    assert_false(is_body("\x23\x0f"
+                         "0123456789abcde"
+                         "\x10"
+                         "0123456789abcdeX",
+                         34)); /* a short prefix */
+    assert_false(is_body("\x23\x10"
+                         "0123456789abcdef"
+                         "\x10"
+                         "0123456789abcdeX",
+                         35)); /* beyond it */
+    assert_true(is_body("\x23\x10"
+                        "0123456789abcdef"
+                        "\x10"
+                        "0123456789abcdef",
+                        35));
 }
 
 static void random_bodies_are_read_within_their_bounds(void **state)
