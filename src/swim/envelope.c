@@ -51,7 +51,8 @@ enum envelope_fault envelope_open_packet(const struct envelope *e, struct bytes 
         return ENVELOPE_LABEL;
     struct bytes rest = bytes_of(packet.data + used, packet.len - used);
     bool has_keys = envelope_has_keys(e);
-    if (has_keys && keyring_open(e->keys, context_of(e, bytes_of(NULL, 0)), rest, scratch, ret_key_at) == OK) {
+    if (has_keys &&
+        keyring_open(e->keys, context_of(e, bytes_of(NULL, 0)), rest, scratch, ret_key_at) == OK) {
         *ret_plain = buf_bytes(scratch);
         return ENVELOPE_FINE;
     }

@@ -65,7 +65,7 @@ enum err keyring_install(struct keyring *k, struct bytes key)
         return ERR_MALFORMED;
     struct seal *seal = seal_new(key);
     size_t at = keyring_find(k, seal_fingerprint(seal));
-    enum err err = at < k->count ? bytes_equal(seal_key(k->seals[at]), key) ? OK : ERR_EXISTS
+    enum err err = at < k->count             ? bytes_equal(seal_key(k->seals[at]), key) ? OK : ERR_EXISTS
                    : k->count == KEYRING_MAX ? ERR_TOO_LARGE
                                              : OK;
     if (err == OK && at == k->count)

@@ -337,9 +337,20 @@ void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *add
 void swim_tell_refused(struct swim *s, const struct addr *from, const char *why)
 {
     enum { AT_MOST_EVERY_MS = 10000 };
-    if (s->refused_at && s->now - s->refused_at < AT_MOST_EVERY_MS)
+    struct addr whose = *from;
+    struct refusal *free_one = NULL;
+    whose.port = 0; /* each connection has its own */
+    for (size_t i = 0; i < SWIM_REFUSALS_MAX; i++) {
+        struct refusal *refusal = &s->refusals[i];
+        bool old = refusal->from.len == 0 || s->now - refusal->at >= AT_MOST_EVERY_MS;
+        if (!old && addr_equal(&refusal->from, &whose))
+            return;
+        if (old)
+            free_one = refusal;
+    }
+    if (!free_one)
         return;
-    s->refused_at = s->now;
+    *free_one = (struct refusal){whose, s->now};
     queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *from}, bytes_str(why));
 }
 

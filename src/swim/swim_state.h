@@ -18,6 +18,7 @@ enum {
     SWIM_STREAM_MAX = 24 * 1024 * 1024,
     SWIM_USER_BYTES_MAX = 20 * 1024 * 1024,
     SWIM_STREAMS_BYTES_MAX = 64 * 1024 * 1024, /* all streams together */
+    SWIM_REFUSALS_MAX = 8,                     /* addresses whose refusal is told, in ten seconds */
     SWIM_CHECKS_MAX = 8,                       /* of profile.indirect_checks and gossip_nodes */
     SWIM_HEAL_PROBES = 5,                      /* a lost member is tried every so many probe intervals */
 };
@@ -103,6 +104,11 @@ struct lost {
     struct addr addr;
 };
 
+struct refusal {
+    struct addr from; /* len 0: none */
+    uint64_t at;
+};
+
 struct stream;
 
 struct swim {
@@ -113,7 +119,7 @@ struct swim {
     uint8_t label[LABEL_MAX];      /* the envelope's */
     const struct addr *heard_from; /* of the datagram under way, and the place of its key; else NULL */
     size_t heard_key;
-    uint64_t refused_at; /* the last SWIM_REFUSED; 0: never */
+    struct refusal refusals[SWIM_REFUSALS_MAX];
     void *ctx;
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
     uint64_t (*new_stream)(void *ctx);
@@ -149,7 +155,8 @@ void swim_tell_conflict(struct swim *s, const struct wire_alive *claim, const st
 void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes text, size_t count);
 void swim_tell_user(struct swim *s, struct bytes payload, bool sealed, uint32_t key);
 void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *addr, uint32_t key);
-/* At most one in ten seconds: who is at this address decides how often it comes. */
+/* At most once in ten seconds for an address, and for so many addresses: who is there
+ * decides how often it comes. */
 void swim_tell_refused(struct swim *s, const struct addr *from, const char *why);
 void swim_health_add(struct swim *s, int delta);
 bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta);
