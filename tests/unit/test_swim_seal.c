@@ -157,7 +157,8 @@ static void names_are_eight_digits(void **state)
 
 /* --- a node with keys and a label --- */
 
-static const struct wire_message ping = {.type = WIRE_PING, .ping = {.node = {(const uint8_t *)"self", 4}, .seq = 5}};
+static const struct wire_message ping = {.type = WIRE_PING,
+                                         .ping = {.node = {(const uint8_t *)"self", 4}, .seq = 5}};
 
 static void feed_sealed(struct rig *r, struct keyring *keys, const char *label, const struct wire_message *m)
 {
@@ -400,8 +401,8 @@ static void a_user_message_of_ours_arrives(void **state)
     struct keyring *ours = RING2(key1, key2);
     struct rig *r = rig_new_sealed(ours, "lab1");
     struct effects out = {0};
-    swim_send_user(r->s, r->now, &(struct addr){{10, 0, 0, 2}, 4, 7946}, bytes_str("YZMA hello"), name_of(KEY(key2)),
-                   &out);
+    swim_send_user(r->s, r->now, &(struct addr){{10, 0, 0, 2}, 4, 7946}, bytes_str("YZMA hello"),
+                   name_of(KEY(key2)), &out);
     uint64_t id = out.list[0].stream;
     effects_done(&out);
     swim_stream_opened(r->s, r->now, id, &out);
