@@ -285,8 +285,8 @@ static void begin(struct node *n, enum key_phase phase, struct effects *out)
 static void notice(struct node *n, const char *what, struct effects *out)
 {
     char name[KEYRING_NAME];
-    effects_notice(out, NOTICE_INFO, "event=%s key=%s by=%s", what, key_name_text(n->keys.rotation.name, name),
-                   "call");
+    effects_notice(out, NOTICE_INFO, "event=%s key=%s by=%s", what,
+                   key_name_text(n->keys.rotation.name, name), "call");
 }
 
 static void begin_use(struct node *n, struct effects *out)
@@ -322,7 +322,8 @@ static void after_ask(struct node *n, struct effects *out)
     case NODE_REQUEST_KEYS_USE:
         if (unsure)
             answer(n, ERR_CONFLICT,
-                   "nothing was changed: not every present member says that it holds the key (\"Force\" does it)",
+                   "nothing was changed: not every present member says that it holds the key (\"Force\" does "
+                   "it)",
                    out);
         else
             begin(n, PHASE_INSTALL, out);
@@ -356,7 +357,8 @@ static void phase_over(struct node *n, struct effects *out)
     else if (r->phase == PHASE_INSTALL && r->request == NODE_REQUEST_KEYS_USE && (complete || r->force))
         begin_use(n, out);
     else
-        answer(n, complete ? OK : ERR_CONFLICT, complete ? NULL : "not every present member has done it", out);
+        answer(n, complete ? OK : ERR_CONFLICT, complete ? NULL : "not every present member has done it",
+               out);
 }
 
 /* Goes on for as long as phases have nothing to wait for. */
@@ -421,8 +423,8 @@ static void find_holders(struct node *n)
         struct meta meta;
         if (member.self || !is_present(&member) || meta_decode(member.meta, &meta) != OK)
             continue;
-        r->holders[r->holder_count++] =
-            (struct key_holder){.name = mem_text_of(member.name), .addr = member.addr};
+        r->holders[r->holder_count++] = (struct key_holder){.name = mem_text_of(member.name),
+                                                            .addr = member.addr};
     }
 }
 
@@ -459,7 +461,8 @@ static void refuse(const struct node_event *event, enum err err, const char *err
 void rotate_request(struct node *n, const struct node_event *event, struct effects *out)
 {
     struct rotation *r = &n->keys.rotation;
-    bool list = event->request == NODE_REQUEST_KEYS_LIST, install = event->request == NODE_REQUEST_KEYS_INSTALL;
+    bool list = event->request == NODE_REQUEST_KEYS_LIST,
+         install = event->request == NODE_REQUEST_KEYS_INSTALL;
     uint32_t name = 0;
     if (r->busy) {
         refuse(event, ERR_BUSY, "another call about keys is under way here", out);
@@ -467,7 +470,8 @@ void rotate_request(struct node *n, const struct node_event *event, struct effec
     }
     if (keyring_count(n->keys.ring) == 0 && !list) {
         refuse(event, ERR_CONFLICT,
-               "gossip is not sealed, so a key would travel in the clear: put keys into Peering.Keys first", out);
+               "gossip is not sealed, so a key would travel in the clear: put keys into Peering.Keys first",
+               out);
         return;
     }
     if (n->config.sends_unsealed && !list) {

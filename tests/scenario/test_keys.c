@@ -11,7 +11,8 @@
 #include "world.h"
 
 /* Sixteen bytes each; with their base64 and the first 8 digits of their SHA-256. */
-static const struct bytes key1 = {(const uint8_t *)"key one, 16 byte", 16}, key2 = {(const uint8_t *)"key two, 16 byte", 16},
+static const struct bytes key1 = {(const uint8_t *)"key one, 16 byte", 16},
+                          key2 = {(const uint8_t *)"key two, 16 byte", 16},
                           key3 = {(const uint8_t *)"key three,16byte", 16};
 #define KEY2_BASE64 "a2V5IHR3bywgMTYgYnl0ZQ=="
 
@@ -57,7 +58,8 @@ static void expect_key(struct world *w, int i, struct bytes key, int held_by, in
     char expected[100];
     const char *text = world_request(w, i, NODE_REQUEST_KEYS_LIST, NULL, &err, 15000);
     assert_int_equal(err, OK);
-    snprintf(expected, sizeof expected, "{\"Key\":\"%s\",\"HeldBy\":%d,\"UsedBy\":%d}", name_of(key), held_by, used_by);
+    snprintf(expected, sizeof expected, "{\"Key\":\"%s\",\"HeldBy\":%d,\"UsedBy\":%d}", name_of(key), held_by,
+             used_by);
     if (held_by > 0 ? !strstr(text, expected) : strstr(text, name_of(key)) != NULL)
         fail_msg("%s is not in %s", expected, text);
 }
@@ -258,11 +260,16 @@ static void bad_calls_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_who_has_the_key_comes_in), cmocka_unit_test(a_label_keeps_clusters_apart),
-        cmocka_unit_test(a_key_is_rotated),              cmocka_unit_test(who_was_away_comes_back),
-        cmocka_unit_test(who_was_cut_off_comes_back),    cmocka_unit_test(silent_members_stop_a_use),
-        cmocka_unit_test(a_forced_removal_shuts_out),    cmocka_unit_test(files_can_rotate_too),
-        cmocka_unit_test(a_file_without_keys_ends_it),   cmocka_unit_test(bad_calls_are_refused),
+        cmocka_unit_test(only_who_has_the_key_comes_in),
+        cmocka_unit_test(a_label_keeps_clusters_apart),
+        cmocka_unit_test(a_key_is_rotated),
+        cmocka_unit_test(who_was_away_comes_back),
+        cmocka_unit_test(who_was_cut_off_comes_back),
+        cmocka_unit_test(silent_members_stop_a_use),
+        cmocka_unit_test(a_forced_removal_shuts_out),
+        cmocka_unit_test(files_can_rotate_too),
+        cmocka_unit_test(a_file_without_keys_ends_it),
+        cmocka_unit_test(bad_calls_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
