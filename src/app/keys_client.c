@@ -72,8 +72,8 @@ static bool receive_all(int fd, struct buf *answer)
     }
 }
 
-static enum err exchange(const struct config_endpoint *endpoint, const struct buf *request, struct buf *answer,
-                         struct buf *why)
+static enum err exchange(const struct config_endpoint *endpoint, const struct buf *request,
+                         struct buf *answer, struct buf *why)
 {
     int fd = connect_to(endpoint, why);
     if (fd < 0)
@@ -131,10 +131,11 @@ static enum err put_request(const struct cli *cli, FILE *in, struct buf *request
         enum err err = read_key(cli, in, key, why);
         if (err != OK)
             return err;
-        snprintf(body, sizeof body, "{\"Key\":\"%.*s\"%s}", KEY_TEXT_MAX, key, cli->force ? ",\"Force\":true" : "");
+        snprintf(body, sizeof body, "{\"Key\":\"%.*s\"%s}", KEY_TEXT_MAX, key,
+                 cli->force ? ",\"Force\":true" : "");
     }
-    buf_put_format(request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", list ? "GET" : "POST",
-                   path_of(cli->command));
+    buf_put_format(request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+                   list ? "GET" : "POST", path_of(cli->command));
     if (!list)
         buf_put_format(request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body));
     buf_put_text(request, "\r\n");
