@@ -4,7 +4,8 @@
 #
 # Usage: scripts/fuzz.sh SECONDS [TARGET...]     (SECONDS for each target; no target: all)
 #
-# The corpus grows in build-fuzz/corpus/TARGET, from the captured packets and
+# A timeout is one of the wall clock, so it is long: at idle priority the machine may be
+# busy with other things. The corpus grows in build-fuzz/corpus/TARGET, from the captured packets and
 # tests/fuzz/corpus/TARGET. What breaks a target is written to tests/fuzz/corpus/TARGET
 # as hex, so that it is a test from then on.
 set -euo pipefail
@@ -44,7 +45,7 @@ passed=0 failed=0
 for target in "${targets[@]}"; do
     seed "$target"
     mkdir -p "$build/found/$target"
-    if "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 \
+    if "$build/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=8192 -timeout=300 -rss_limit_mb=2048 \
         -print_final_stats=1 -artifact_prefix="$build/found/$target/" "$build/corpus/$target" >"$build/found/$target.log" 2>&1
     then
         passed=$((passed + 1))
