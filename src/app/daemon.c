@@ -284,6 +284,7 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .takes_unsealed = !config->peering.verify_incoming,
         .sends_unsealed = !config->peering.verify_outgoing,
         .vsn = {1, 5, (uint8_t)config->peering.protocol_version, delegate[0], delegate[1], delegate[2]},
+        .compression = config->peering.compression,
         .world_counters = daemon_counters,
         .world_ctx = d,
     };

@@ -86,12 +86,12 @@ static void read_key(struct exchange *x, struct snapshot *snapshot)
     struct reading *r = &x->worker->reading;
     enum err err = snapshot_record(snapshot, key, &r->record);
     if (err == OK || err == ERR_NOT_FOUND)
-        err = snapshot_clock(snapshot, NULL, &r->floor);
+        err = snapshot_floor(snapshot, &r->floor);
     if (err != OK) {
         answer_store_error(x, err);
         return;
     }
-    token_of_read(&r->token, key, &r->record, &r->floor);
+    token_of_read(&r->token, key, &r->record, &r->floor.floor);
     answer_token(x, &r->token);
     uint64_t wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
     const struct version *surfaced = record_surfaced(&r->record, wall_ms);

@@ -90,6 +90,18 @@ static void wait_for_work(struct worker *worker, int epoll_fd)
     atomic_store(&worker->awake, false);
 }
 
+/* At its limit the library takes the listening socket out of its epoll set, and puts
+ * it back only at the beginning of a run: after connections have gone it must run once
+ * more, or those who wait to be accepted wake nobody. */
+static bool has_room_again(struct worker *worker)
+{
+    unsigned count =
+        MHD_get_daemon_info(worker->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+    bool was_full = worker->full;
+    worker->full = count >= worker->connections_max;
+    return was_full && !worker->full;
+}
+
 static void *serve(void *arg)
 {
     struct worker *worker = arg;
@@ -97,6 +109,8 @@ static void *serve(void *arg)
     while (!atomic_load(&worker->ending)) {
         worker->progressed = false;
         MHD_run(worker->daemon);
+        if (has_room_again(worker))
+            continue;
         if (!worker->held || !worker->progressed)
             wait_for_work(worker, epoll_fd);
     }
@@ -123,6 +137,7 @@ static bool prepare(struct worker *worker, int listen_fd, unsigned connections_m
     int fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return false;
+    worker->connections_max = connections_max;
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (worker->wake_fd >= 0)
         worker->daemon = daemon_new(worker, fd, connections_max);
@@ -187,7 +202,7 @@ void workers_free(struct http *http)
         close(http->workers[i].wake_fd); /* not before: a late result still wakes */
         exchange_free_spare(&http->workers[i]);
         record_done(&http->workers[i].reading.record);
-        clock_done(&http->workers[i].reading.floor);
+        clock_done(&http->workers[i].reading.floor.floor);
         token_done(&http->workers[i].reading.token);
     }
     free(http->workers);

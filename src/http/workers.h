@@ -10,7 +10,7 @@
 #ifndef YZMA_HTTP_WORKERS_H
 #define YZMA_HTTP_WORKERS_H
 
-#include "token.h"
+#include "store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,12 +30,14 @@ struct worker {
     /* The thread's own: */
     struct reading {
         struct record record;
-        struct clock floor;
+        struct floor_cache floor;
         struct token token;
     } reading;              /* kept between requests, so that none allocates */
     struct exchange *spare; /* by their next_spare */
     unsigned spare_count;
-    unsigned held;   /* exchanges that wait without being suspended (parking.h) */
+    unsigned held; /* exchanges that wait without being suspended (parking.h) */
+    unsigned connections_max;
+    bool full;       /* had as many connections after the library's last run */
     bool progressed; /* some exchange took a step in this round of the library's */
 };
 

@@ -70,6 +70,8 @@ struct node_config {
     bool takes_unsealed, sends_unsealed; /* Peering.VerifyIncoming, VerifyOutgoing are off */
     uint8_t vsn[6];                      /* swim.h; all zero: the default */
     uint8_t nonce_key[32];               /* from the system's random source, new for each process */
+    int compression;                     /* of replication: 0 off, -1 auto, or a level of zstd from 1 to 19 */
+    uint16_t protocol_max;               /* of replication; 0: the newest. A lower one to be tested against */
     struct rng rng;                      /* seeded by the world, with 256 random bits in the daemon */
     /* Counters of the world (API, committer, sockets) for the status page; may be NULL. */
     void (*world_counters)(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),

@@ -37,8 +37,9 @@ static void deliver(struct node *node, const struct envelope *e, uint64_t stream
     struct addr from = {{10, 0, 0, 2}, 4, 40000};
     buf_init(&sealed, 1 << 20);
     envelope_put_stream(e, 0, buf_bytes(message), &sealed);
-    step(node, (struct node_event){
-                   .kind = NODE_STREAM_ACCEPTED, .stream = stream, .stream_kind = STREAM_GOSSIP, .from = from});
+    step(node,
+         (struct node_event){
+             .kind = NODE_STREAM_ACCEPTED, .stream = stream, .stream_kind = STREAM_GOSSIP, .from = from});
     step(node, (struct node_event){.kind = NODE_STREAM_DATA, .stream = stream, .bytes = buf_bytes(&sealed)});
     buf_done(&sealed);
 }
@@ -51,15 +52,15 @@ static void introduce(struct node *node, const struct envelope *e)
     struct buf message;
     buf_init(&message, 4096);
     wire_put(&message, &(struct wire_message){.type = WIRE_PUSH_PULL, .push_pull.nodes = 1});
-    wire_put_node(&message,
-                  &(struct wire_node){.addr = bytes_of(ip, 4),
-                                      .port = 7946,
-                                      .meta = bytes_str("{\"NodeName\":\"n2\",\"APIIngress\":\"10.0.0.2:7947\","
-                                                        "\"Replica\":\"00000000-0000-4000-8000-000000000002\","
-                                                        "\"Yzma\":1}"),
-                                      .name = bytes_str(N2),
-                                      .vsn = bytes_of(vsn, 6),
-                                      .incarnation = 1});
+    wire_put_node(&message, &(struct wire_node){
+                                .addr = bytes_of(ip, 4),
+                                .port = 7946,
+                                .meta = bytes_str("{\"NodeName\":\"n2\",\"APIIngress\":\"10.0.0.2:7947\","
+                                                  "\"Replica\":\"00000000-0000-4000-8000-000000000002\","
+                                                  "\"Yzma\":1}"),
+                                .name = bytes_str(N2),
+                                .vsn = bytes_of(vsn, 6),
+                                .incarnation = 1});
     deliver(node, e, 1, &message);
     buf_done(&message);
 }

@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_init(&out, size + 64);
     buf_init(&again, size + 64);
     for (unsigned version = 0; version <= SEAL_VERSION; version++) {
-        struct envelope e = {.keys = keys, .label = bytes_str(size % 2 ? "lab1" : ""), .seal_version = version};
+        struct envelope e = {
+            .keys = keys, .label = bytes_str(size % 2 ? "lab1" : ""), .seal_version = version};
         buf_reset(&out);
         if (envelope_open_stream(&e, all, &out, &at) == OK)
             CHECK(at < 2 && out.len < size);

@@ -10,6 +10,7 @@
 #include "disk_posix.h"
 #include "engine_lmdb.h"
 #include "log_engine.h"
+#include "memtable.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -262,9 +263,99 @@ static void snapshots_show_one_commit_while_it_passes_to_the_tree(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* ---- the memory table alone --------------------------------------------------- */
+
+enum { TABLE_KEYS = 60000 };
+
+struct race {
+    struct memtable *table;
+    atomic_uint inserted; /* keys, in the order of race_key: all are there */
+    atomic_uint broken;
+};
+
+/* Scattered, of several lengths, many with a common beginning. */
+static struct bytes race_key(uint32_t n, uint8_t room[16])
+{
+    uint32_t mixed = n * 2654435761u;
+    memset(room, 'k', 16);
+    memcpy(room + n % 3 * 4, &mixed, sizeof mixed);
+    return bytes_of(room, n % 3 * 4 + 4);
+}
+
+static void *insert_keys(void *ctx)
+{
+    struct race *race = ctx;
+    for (uint32_t n = 1; n <= TABLE_KEYS; n++) {
+        uint8_t room[16];
+        struct bytes key = race_key(n, room);
+        if (memtable_reserve(race->table, 1, key.len + 4) != OK ||
+            memtable_insert(race->table, n, TABLE_RECORDS, key, bytes_of(&n, 4)) != OK)
+            atomic_store(&race->broken, 1);
+        atomic_store_explicit(&race->inserted, n, memory_order_release);
+    }
+    return NULL;
+}
+
+/* A key that is there is found by all ways, and what comes after it is in order. */
+static bool find_key(const struct memtable *table, uint32_t n, uint32_t inserted)
+{
+    uint8_t room[16], above[17];
+    struct bytes key = race_key(n, room);
+    struct mem_version version;
+    if (!memtable_get(table, TABLE_RECORDS, key, inserted, &version) || version.value.len != 4 ||
+        memcmp(version.value.data, &n, 4) != 0)
+        return false;
+    const struct mem_node *node = memtable_seek(table, TABLE_RECORDS, key);
+    if (!node || !bytes_equal(mem_node_key(node), key))
+        return false;
+    memcpy(above, key.data, key.len);
+    above[key.len] = 0;
+    const struct mem_node *before = memtable_before(table, TABLE_RECORDS, bytes_of(above, key.len + 1));
+    if (before != node)
+        return false;
+    before = memtable_before(table, TABLE_RECORDS, key);
+    if (before && bytes_compare(mem_node_key(before), key) >= 0)
+        return false;
+    node = memtable_seek(table, TABLE_RECORDS, bytes_of(key.data, key.len / 2));
+    for (int i = 0; i < 20 && node; i++) {
+        const struct mem_node *next = mem_node_next(node);
+        if (next && bytes_compare(mem_node_key(node), mem_node_key(next)) >= 0)
+            return false;
+        node = next;
+    }
+    return true;
+}
+
+static void *find_keys(void *ctx)
+{
+    struct race *race = ctx;
+    uint32_t inserted = 0;
+    for (uint32_t turn = 0; inserted < TABLE_KEYS; turn++) {
+        inserted = atomic_load_explicit(&race->inserted, memory_order_acquire);
+        if (inserted && (!find_key(race->table, inserted, inserted) ||
+                         !find_key(race->table, 1 + turn * 40503u % inserted, inserted)))
+            atomic_store(&race->broken, 2);
+    }
+    return NULL;
+}
+
+static void keys_are_found_while_others_are_inserted(void **state)
+{
+    struct race race = {.table = memtable_new(1 << 15)};
+    pthread_t threads[3];
+    assert_int_equal(pthread_create(&threads[0], NULL, insert_keys, &race), 0);
+    assert_int_equal(pthread_create(&threads[1], NULL, find_keys, &race), 0);
+    assert_int_equal(pthread_create(&threads[2], NULL, find_keys, &race), 0);
+    for (size_t i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&race.broken), 0);
+    memtable_free(race.table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_are_found_while_others_are_inserted),
         cmocka_unit_test(snapshots_show_one_commit_while_it_passes_to_the_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,7 +87,7 @@ static void a_cleared_table_starts_anew(void **state)
         memtable_clear(table);
         assert_true(memtable_bytes(table) <= 256 << 10);
         assert_false(memtable_has(table, records));
-        put(table, 1, "z", "new"); /* behind the old finger, with a lower sequence */
+        put(table, 1, "z", "new"); /* with a lower sequence */
         put(table, 1, "a", "new");
         assert_true(is_at(table, 1, "a", "new"));
         assert_true(is_at(table, 1, "z", "new"));
@@ -138,7 +138,6 @@ static void check_order(const struct memtable *table, const size_t *sorted, size
     assert_null(node);
 }
 
-/* The finger helps ascending inserts; none may lead it astray. */
 static void inserts_in_any_order_come_out_sorted(void **state)
 {
     for (uint64_t seed = 0; seed < 60; seed++) {
@@ -163,6 +162,110 @@ static void inserts_in_any_order_come_out_sorted(void **state)
         }
         check_order(table, sorted, n);
         memtable_free(table);
+    }
+}
+
+/* ---- every shape of tree ------------------------------------------------------- */
+
+struct shape {
+    struct bytes (*key)(size_t n, uint8_t room[511]);
+    size_t keys;
+};
+
+/* All bytes at two places, so that inner nodes have up to 256 children. */
+static struct bytes wide_key(size_t n, uint8_t room[511])
+{
+    room[0] = 'w';
+    room[1] = (uint8_t)(n * 167);
+    room[2] = (uint8_t)(n / 256 * 91);
+    return bytes_of(room, 3);
+}
+
+/* Each the beginning of the next, so that each inner node has a key that ends there. */
+static struct bytes nested_key(size_t n, uint8_t room[511])
+{
+    memset(room, 0, 511);
+    return bytes_of(room, 1 + n % 511);
+}
+
+/* Long common beginnings, and ends of any length that part late. */
+static struct bytes late_key(size_t n, uint8_t room[511])
+{
+    memset(room, (int)(n % 3), 400);
+    memset(room + 400, (int)(n / 3 % 7 * 36), 111);
+    room[400 + n % 90] ^= (uint8_t)(n / 21);
+    return bytes_of(room, 400 + n % 111);
+}
+
+/* Rows: a prefix, and a number that rises. */
+static struct bytes row_key(size_t n, uint8_t room[511])
+{
+    memset(room, 'r', RANGE_PREFIX);
+    for (size_t i = 0; i < 8; i++)
+        room[RANGE_PREFIX + i] = (uint8_t)((uint64_t)n >> (56 - 8 * i));
+    return bytes_of(room, RANGE_PREFIX + 8);
+}
+
+static size_t model_place(struct bytes *model, size_t count, struct bytes key)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t at = (low + high) / 2;
+        if (bytes_compare(model[at], key) < 0)
+            low = at + 1;
+        else
+            high = at;
+    }
+    return low;
+}
+
+static void check_place(const struct memtable *table, struct bytes *model, size_t count, struct bytes key)
+{
+    size_t at = model_place(model, count, key);
+    const struct mem_node *node = memtable_seek(table, records, key);
+    const struct mem_node *before = memtable_before(table, records, key);
+    struct mem_version version;
+    assert_true(node ? at < count && bytes_equal(mem_node_key(node), model[at]) : at == count);
+    assert_true(before ? at > 0 && bytes_equal(mem_node_key(before), model[at - 1]) : at == 0);
+    assert_int_equal(memtable_get(table, records, key, 1, &version),
+                     at < count && bytes_equal(model[at], key));
+}
+
+/* After each insert, places at and beside keys that are there and that are not. */
+static void places_are_those_of_a_sorted_array(void **state)
+{
+    const struct shape shapes[] = {{wide_key, 600}, {nested_key, 511}, {late_key, 600}, {row_key, 700}};
+    for (size_t shape = 0; shape < 4; shape++) {
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            struct memtable *table = memtable_new(0);
+            struct bytes model[700];
+            size_t count = 0;
+            struct rng rng;
+            rng_init(&rng, seed);
+            for (size_t i = 0; i < shapes[shape].keys; i++) {
+                uint8_t room[511 + 1];
+                size_t n = seed ? (size_t)rng_below(&rng, shapes[shape].keys) : i;
+                struct bytes key = shapes[shape].key(n, room);
+                insert(table, 1, records, key, bytes_str("v"));
+                size_t at = model_place(model, count, key);
+                if (at == count || !bytes_equal(model[at], key)) {
+                    memmove(&model[at + 1], &model[at], (count++ - at) * sizeof *model);
+                    model[at] = mem_node_key(memtable_seek(table, records, key));
+                }
+                for (int j = 0; j < 12; j++) {
+                    key = shapes[shape].key((size_t)rng_below(&rng, shapes[shape].keys), room);
+                    key.len = 1 + (size_t)rng_below(&rng, key.len);
+                    if (j % 3)
+                        room[rng_below(&rng, key.len)] ^= (uint8_t)(1u << rng_below(&rng, 8));
+                    check_place(table, model, count, key);
+                }
+            }
+            const struct mem_node *node = memtable_seek(table, records, bytes_of("", 0));
+            for (size_t i = 0; i < count; i++, node = mem_node_next(node))
+                assert_true(bytes_equal(mem_node_key(node), model[i]));
+            assert_null(node);
+            memtable_free(table);
+        }
     }
 }
 
@@ -217,8 +320,8 @@ static void a_range_covers_its_prefix_below_its_end(void **state)
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-/* Without room an insert changes nothing, the finger included: whether it was the version
- * or the node that there was no room for. */
+/* Without room an insert changes nothing, whether it was the version or the node that
+ * there was no room for. */
 static void an_insert_without_room_changes_nothing(void **state)
 {
     for (size_t offset = 0; offset < 200; offset += 8) {
@@ -307,6 +410,7 @@ int main(void)
         cmocka_unit_test(an_empty_table_has_nothing),
         cmocka_unit_test(a_cleared_table_starts_anew),
         cmocka_unit_test(inserts_in_any_order_come_out_sorted),
+        cmocka_unit_test(places_are_those_of_a_sorted_array),
         cmocka_unit_test(the_spaces_are_apart),
         cmocka_unit_test(a_range_covers_its_prefix_below_its_end),
         cmocka_unit_test(an_insert_without_room_changes_nothing),
