@@ -426,6 +426,43 @@ static void a_user_message_of_ours_arrives(void **state)
     keyring_free(ours);
 }
 
+/* Who speaks version 1 pads what it seals, and takes its own port for everyone's. */
+static void version_1_pads_and_has_one_port(void **state)
+{
+    struct keyring *ours = RING(key1);
+    struct rig *r = rig_new_sealed(ours, "");
+    struct swim_config config = {.name = bytes_str("self"),
+                                 .self = {{10, 0, 0, 1}, 4, 7000},
+                                 .vsn = {1, 5, 1, 0, 0, 0},
+                                 .keys = ours,
+                                 .ctx = r,
+                                 .new_stream = rig_new_stream};
+    swim_free(r->s);
+    r->s = swim_new(&config, r->now);
+    struct buf b;
+    put_stream(&b, ours, "", &ping);
+    struct rig_stream *stream = rig_accept(r, 2);
+    rig_stream_data(r, stream, buf_bytes(&b));
+    assert_int_equal(stream->raw.data[SEALED_STREAM_HEADER], SEAL_VERSION_PADDED);
+    assert_int_equal((stream->raw.len - SEALED_STREAM_HEADER - SEAL_OVERHEAD) % SEAL_BLOCK, 0);
+    buf_done(&b);
+
+    static const uint8_t ip[] = {10, 0, 0, 9}, vsn[] = {1, 5, 1, 0, 0, 0};
+    struct wire_message alive = {.type = WIRE_ALIVE,
+                                 .alive = {.addr = bytes_of(ip, 4),
+                                           .port = 7946,
+                                           .meta = bytes_str(""),
+                                           .node = bytes_str("pacha"),
+                                           .vsn = bytes_of(vsn, sizeof vsn),
+                                           .incarnation = 1}};
+    feed_sealed(r, ours, "", &alive);
+    struct swim_member member;
+    assert_true(swim_find(r->s, bytes_str("pacha"), &member));
+    assert_int_equal(member.addr.port, 7000);
+    rig_free(r);
+    keyring_free(ours);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +480,7 @@ int main(void)
         cmocka_unit_test(verifying_can_be_off),
         cmocka_unit_test(an_older_key_is_told),
         cmocka_unit_test(a_user_message_of_ours_arrives),
+        cmocka_unit_test(version_1_pads_and_has_one_port),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
