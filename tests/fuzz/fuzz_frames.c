@@ -7,6 +7,7 @@
 #include "check.h"
 #include "frames.h"
 #include "mem.h"
+#include "squeeze.h"
 
 static void read_body(const struct frame *frame)
 {
@@ -47,6 +48,9 @@ static void read_body(const struct frame *frame)
         (void)!frame_get_walk_ask(frame->body, &ask);
         clock_done(&ask.last);
         break;
+    case FRAME_WALK_MORE:
+        (void)!frame_get_walk_more(frame->body, &number, &number);
+        break;
     case FRAME_WALK_REFUSED:
         (void)!frame_get_walk_refused(frame->body, &number, &text);
         break;
@@ -57,13 +61,28 @@ static void read_body(const struct frame *frame)
     clock_done(&floor);
 }
 
+static void read_frame(struct frame *frame)
+{
+    struct buf body;
+    struct squeeze *squeeze = squeeze_new(SQUEEZE_AUTO);
+    buf_init(&body, SQUEEZE_MAX);
+    if (frame->packed && squeeze_unpack(squeeze, frame->body, &body) == OK) {
+        frame->body = buf_bytes(&body);
+        frame->packed = false;
+    }
+    if (!frame->packed)
+        read_body(frame);
+    buf_done(&body);
+    squeeze_free(squeeze);
+}
+
 static void read_stream(struct bytes input)
 {
     struct frame frame;
     size_t used;
     while (input.len > 0 && frame_read(input, FRAME_FIRST_MAX, &frame, &used) == OK) {
         CHECK(used >= FRAME_HEADER && used <= input.len);
-        read_body(&frame);
+        read_frame(&frame);
         input = bytes_of(input.data + used, input.len - used);
     }
 }
@@ -77,6 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_init(&stream, size + FRAME_HEADER);
         size_t begun = frame_begin(&stream, (enum frame_type)(1 + data[0] % (FRAME_TYPES - 1)));
         buf_put(&stream, data + 1, size - 1);
+        if (data[0] >= 128) /* a packed body, or what is to pass for one */
+            stream.data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
         frame_end(&stream, begun);
         uint8_t *whole = mem_copy(stream.data, stream.len);
         read_stream(bytes_of(whole, stream.len));
