@@ -140,7 +140,7 @@ enum err seal_open(struct seal *seal, struct seal_context context, struct bytes 
     }
     CHECK(EVP_CIPHER_CTX_ctrl(seal->cipher, EVP_CTRL_GCM_SET_TAG, SEAL_TAG, tag) == 1);
     enum err err = EVP_CipherFinal_ex(seal->cipher, &none, &n) == 1 ? OK : ERR_CHECKSUM;
-    size_t padding = err == OK && padded ? padding_at(out->data + before, len) : 0;
+    size_t padding = err == OK && padded && len > 0 ? padding_at(out->data + before, len) : 0;
     if (err == OK && padded && padding == 0)
         err = ERR_MALFORMED;
     if (err != OK && out->len > before)
