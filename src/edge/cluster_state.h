@@ -51,6 +51,11 @@ struct name_list {
     size_t count;
 };
 
+struct key_list {
+    struct bytes *keys; /* owned, with what they point to, in one block each */
+    size_t count;
+};
+
 /* What other threads have for the loop. */
 struct inbox {
     pthread_mutex_t lock;            /* guards all but changed; held for a few instructions only */
@@ -59,7 +64,9 @@ struct inbox {
     size_t waiter_count; /* in here, and asked of the node */
     bool configured;
     struct name_list blocked; /* when configured */
-    bool open;                /* takes requests */
+    bool rekeyed;
+    struct key_list keys; /* when rekeyed */
+    bool open;            /* takes requests */
     bool stopping;
     atomic_bool changed; /* the store */
 };
