@@ -233,12 +233,12 @@ static void mix_bytes(struct vnet *net, struct bytes bytes)
 
 /* --- clocks --- */
 
-enum { SECOND_PPM = 1000000 };
+enum { RATE_ONE = 1000000 };
 
 uint64_t vnet_host_now(const struct vnet *net, int host)
 {
     const struct host *h = net->hosts[host];
-    return h->local_base + (net->now - h->base) * h->ppm / SECOND_PPM;
+    return h->local_base + (net->now - h->base) * h->ppm / RATE_ONE;
 }
 
 /* When the host's clock shows this. */
@@ -247,9 +247,9 @@ static uint64_t when(const struct host *host, uint64_t local)
     if (local <= host->local_base)
         return host->base;
     uint64_t wait = local - host->local_base;
-    if (wait > UINT64_MAX / SECOND_PPM)
+    if (wait > UINT64_MAX / RATE_ONE)
         return UINT64_MAX; /* never, or in 500,000 years */
-    return host->base + (wait * SECOND_PPM + host->ppm - 1) / host->ppm;
+    return host->base + (wait * RATE_ONE + host->ppm - 1) / host->ppm;
 }
 
 static void set_deadline(struct vnet *net, int host)
@@ -265,7 +265,7 @@ static void set_deadline(struct vnet *net, int host)
 void vnet_clock_rate(struct vnet *net, int host, uint64_t ppm)
 {
     struct host *h = net->hosts[host];
-    CHECK(ppm >= 1 && ppm <= 10 * SECOND_PPM);
+    CHECK(ppm >= 1 && ppm <= 10 * RATE_ONE);
     h->local_base = vnet_host_now(net, host);
     h->base = net->now;
     h->ppm = ppm;
@@ -311,7 +311,7 @@ int vnet_add(struct vnet *net, struct addr gossip, struct addr sync, const struc
     struct host *host = mem_new(sizeof *host);
     int number = (int)net->host_count;
     *host = (struct host){
-        .up = true, .gossip = gossip, .sync = sync, .ops = ops, .ctx = ctx, .ppm = SECOND_PPM};
+        .up = true, .gossip = gossip, .sync = sync, .ops = ops, .ctx = ctx, .ppm = RATE_ONE};
     host->held_end = &host->held;
     host->timer.kind = (unsigned)number;
     net->hosts[net->host_count++] = host;

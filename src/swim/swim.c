@@ -136,6 +136,17 @@ void swim_free(struct swim *s)
     free(s);
 }
 
+void swim_know(struct swim *s, const struct swim_member *known)
+{
+    CHECK(!members_find(&s->members, known->name) && s->members.count < SWIM_MEMBERS_MAX);
+    struct member *member = members_add(&s->members, known->name, s->now);
+    member->addr = known->addr;
+    member->incarnation = known->incarnation;
+    memcpy(member->vsn, known->vsn, sizeof member->vsn);
+    member_set_meta(member, known->meta);
+    members_set_state(&s->members, member, MEMBER_ALIVE, s->now);
+}
+
 /* --- time --- */
 
 uint64_t swim_deadline(const struct swim *s)
@@ -426,6 +437,8 @@ void swim_count_one(struct swim *s, enum swim_count counter)
 void swim_health_add(struct swim *s, int delta)
 {
     int health = (int)s->health + delta, max = (int)s->profile->awareness_max - 1;
+    if (s->profile->no_local_health)
+        return;
     s->health = (unsigned)(health < 0 ? 0 : health > max ? max : health);
 }
 

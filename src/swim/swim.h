@@ -43,9 +43,15 @@ struct swim_config {
 };
 
 struct swim;
+struct swim_member;
 
 struct swim *swim_new(const struct swim_config *config, uint64_t now_ms);
 void swim_free(struct swim *s);
+
+/* Believes that a member is alive (name, meta, addr, incarnation, vsn of it count)
+ * without telling anyone: a simulation begins with a formed cluster by it. Only for
+ * one that is not known yet, and before the first of the calls below. */
+void swim_know(struct swim *s, const struct swim_member *member);
 
 /* When swim_tick must be called, at the latest; UINT64_MAX: never. */
 uint64_t swim_deadline(const struct swim *s);
