@@ -21,7 +21,7 @@ floors=(
     "store:base crdt"
     "sync:base crdt store"
     "node:base crdt swim store sync"
-    "sim:base crdt store"
+    "sim:base crdt swim store"
 )
 passed=0 failed=0
 
