@@ -28,13 +28,13 @@ enum {
     CYCLES_MS = 120000,
     AFTER_MS = 30000,
     LONG_MS = 32768,
-    SIZES = 9,
+    SIZES = 6,
     LENGTHS = 6,
     GAPS = 8,
     VARIANTS = 6,
 };
 
-static const size_t sizes[SIZES] = {1, 4, 8, 12, 16, 20, 24, 28, 32};
+static const size_t sizes[SIZES] = {1, 4, 8, 16, 24, 32};
 static const uint64_t lengths[LENGTHS] = {128, 512, 2048, 8192, 16384, 32768};
 static const uint64_t gaps[GAPS] = {1, 4, 16, 64, 256, 1024, 4096, 16384};
 
@@ -183,7 +183,7 @@ static void run_variant(const struct lab_params *params, struct lab_report *r, c
                         size_t members, struct result *result)
 {
     unsigned runs = params->runs ? params->runs : 1;
-    size_t size_step = params->brief ? 4 : 1, gap_step = params->brief ? 7 : 1;
+    size_t size_step = params->brief ? 5 : 1, gap_step = params->brief ? 7 : 1;
     size_t first_length = params->brief ? LENGTHS - 1 : 0;
     uint64_t seed = params->seed * 1000;
     for (unsigned n = 0; n < runs; n++)

@@ -8,7 +8,8 @@
  * then the next, when this one has died down. All members' waits of all runs go into
  * one pile, and its 99.99th percentile is the figure. Who has not heard of an event
  * when the next begins counts as never. Probes go on meanwhile and carry news, as
- * they do in a real cluster. */
+ * they do in a real cluster; push/pull, which the model does not know and which could
+ * only help, is put off. */
 #include "lab.h"
 
 #include "crowd.h"
@@ -24,6 +25,7 @@ enum {
     SETTLE_MS = 20000,
     EVENT_MS = 6000, /* a rumour is over after some 3 s */
     NEVER_MS = 1000000,
+    NO_PUSH_PULL_MS = 1000 * 1000 * 1000,
 };
 
 struct watch {
@@ -50,9 +52,11 @@ static void spread(const struct lab_params *params, struct lab_report *r, unsign
     unsigned runs = params->runs ? params->runs : params->brief ? 8 : RUNS;
     struct watch watch = {.waits = waits};
     struct rng rng;
+    struct swim_profile profile = swim_profile_lan;
+    profile.push_pull_interval_ms = NO_PUSH_PULL_MS;
     rng_init(&rng, params->seed + loss_permille);
     struct crowd *c = crowd_new(&(struct crowd_config){.members = members,
-                                                       .profile = &swim_profile_lan,
+                                                       .profile = &profile,
                                                        .seed = params->seed,
                                                        .no_compression = true,
                                                        .ctx = &watch,

@@ -420,6 +420,24 @@ static void to_far_end(struct vnet *net, struct end *end, enum what what, struct
                         .bytes = bytes});
 }
 
+/* At the link's rate: a piece every ms. */
+static void send_stream(struct vnet *net, struct end *end, struct buf *bytes)
+{
+    size_t rate = end->far >= 0 ? link_of(net, end->host, end->far)->stream_rate : 0;
+    struct bytes left = buf_bytes(bytes);
+    while (rate > 0 && left.len > rate) {
+        struct buf piece;
+        buf_init(&piece, rate);
+        buf_put(&piece, left.data, rate);
+        to_far_end(net, end, DATA, piece);
+        end->busy_until++;
+        left = bytes_of(left.data + rate, left.len - rate);
+    }
+    buf_consume(bytes, bytes->len - left.len);
+    to_far_end(net, end, DATA, *bytes);
+    *bytes = (struct buf){0};
+}
+
 static void open_stream(struct vnet *net, int host, const struct effect *effect)
 {
     int to = host_at(net, &effect->to, effect->stream_kind);
@@ -547,8 +565,7 @@ void vnet_apply(struct vnet *net, int host, struct effects *effects)
         case EFFECT_STREAM_SEND:
             if (end) {
                 h->sent.stream_bytes += effect->bytes.len;
-                to_far_end(net, end, DATA, effect->bytes);
-                effect->bytes = (struct buf){0};
+                send_stream(net, end, &effect->bytes);
             }
             break;
         case EFFECT_STREAM_CLOSE:

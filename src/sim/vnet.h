@@ -4,8 +4,9 @@
  * whose clocks run fast. It jumps from one event to the next. All chance flows from
  * the seed: the same seed is the same run.
  *
- * Not modelled: bandwidth, and packets that are dropped because a socket's buffer
- * is full. Streams have no loss of their own; a cut link holds what is sent. */
+ * Not modelled: a bandwidth that streams and hosts share, and packets that are dropped
+ * because a socket's buffer is full. Streams have no loss of their own; what is sent
+ * into a cut is gone. */
 #ifndef YZMA_SIM_VNET_H
 #define YZMA_SIM_VNET_H
 
@@ -39,6 +40,7 @@ struct vnet_link {
     unsigned double_permille; /* datagrams that arrive twice, each copy with its own delay */
     unsigned late_permille;   /* datagrams that take up to late_max more: others overtake them */
     uint64_t late_max;
+    size_t stream_rate; /* bytes of a stream per ms, which come in pieces of that; 0: no limit, all at once */
 };
 
 /* What a host has sent, lost packets and all. A stream's bytes count with both ends'. */

@@ -85,8 +85,8 @@ static struct vnet *network(uint64_t seed)
 {
     struct vnet *net = vnet_new(seed);
     for (int i = 0; i < HOSTS; i++) {
-        diaries[i] =
-            (struct diary){.net = net, .addr = {{10, 0, 0, (uint8_t)i}, 4, 7946}, .deadline = UINT64_MAX};
+        diaries[i] = (struct diary){
+            .net = net, .addr = {{10, 0, 0, (uint8_t)i}, 4, 7946}, .deadline = UINT64_MAX};
         diaries[i].host = vnet_add(net, diaries[i].addr, (struct addr){0}, &ops, &diaries[i]);
     }
     return net;
@@ -235,6 +235,21 @@ static void streams_keep_their_order(void **state)
     vnet_free(net);
 }
 
+/* At two bytes a ms, five bytes come in three pieces. */
+static void streams_have_a_rate(void **state)
+{
+    struct vnet *net = network(3);
+    vnet_link(net, 0, 1)->stream_rate = 2;
+    uint64_t stream = open_stream(0, 1);
+    vnet_run(net, 10);
+
+    write_stream(0, stream, "abcde");
+    vnet_run(net, 20);
+
+    assert_string_equal(diaries[1].text, "1 accepted\n11 data ab\n12 data cd\n13 data e\n");
+    vnet_free(net);
+}
+
 /* Nobody there: the opener hears so. Gone later: the other end hears so. */
 static void streams_break_with_their_host(void **state)
 {
@@ -325,15 +340,11 @@ static void a_seed_repeats_its_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(datagrams_take_their_time),
-        cmocka_unit_test(cuts_are_one_way),
-        cmocka_unit_test(loss_and_doubling_are_as_asked),
-        cmocka_unit_test(late_datagrams_are_overtaken),
-        cmocka_unit_test(streams_keep_their_order),
-        cmocka_unit_test(streams_break_with_their_host),
-        cmocka_unit_test(a_pause_delays_everything),
-        cmocka_unit_test(clocks_run_at_their_own_rate),
-        cmocka_unit_test(a_seed_repeats_its_run),
+        cmocka_unit_test(datagrams_take_their_time),      cmocka_unit_test(cuts_are_one_way),
+        cmocka_unit_test(loss_and_doubling_are_as_asked), cmocka_unit_test(late_datagrams_are_overtaken),
+        cmocka_unit_test(streams_keep_their_order),       cmocka_unit_test(streams_have_a_rate),
+        cmocka_unit_test(streams_break_with_their_host),  cmocka_unit_test(a_pause_delays_everything),
+        cmocka_unit_test(clocks_run_at_their_own_rate),   cmocka_unit_test(a_seed_repeats_its_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
