@@ -11,6 +11,7 @@ const struct lab lab_all[] = {
     {"serf", "Serf: how fast an event spreads", lab_serf},
     {"large", "Large tables", lab_large},
     {"idle", "Idle traffic", lab_idle},
+    {"storm", "Storms", lab_storm},
 };
 _Static_assert(sizeof lab_all / sizeof *lab_all == LABS, "lab.h says how many");
 

@@ -30,7 +30,7 @@ struct lab {
 };
 
 extern const struct lab lab_all[];
-enum { LABS = 5 };
+enum { LABS = 6 };
 
 /* Appends Markdown. */
 void lab_print(struct lab_report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -51,5 +51,6 @@ void lab_lifeguard(const struct lab_params *params, struct lab_report *report);
 void lab_serf(const struct lab_params *params, struct lab_report *report);
 void lab_large(const struct lab_params *params, struct lab_report *report);
 void lab_idle(const struct lab_params *params, struct lab_report *report);
+void lab_storm(const struct lab_params *params, struct lab_report *report);
 
 #endif

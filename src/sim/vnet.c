@@ -583,6 +583,9 @@ void vnet_apply(struct vnet *net, int host, struct effects *effects)
     if (h->up && h->ops->after)
         h->ops->after(h->ctx, vnet_host_now(net, host));
     set_deadline(net, host);
+    /* What has arrived is read before timers are looked at again. */
+    if (timer_is_set(&h->timer) && h->timer.at < net->now)
+        timers_set(&net->deadlines, &h->timer, net->now);
 }
 
 /* --- steps --- */

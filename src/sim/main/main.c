@@ -22,6 +22,7 @@ static const char help[] =
     "  serf        Serf: how fast an event spreads\n"
     "  large       memory of large tables and their exchange\n"
     "  idle        traffic of an idle cluster\n"
+    "  storm       every fault at once, and whether all agree again after\n"
     "\n"
     "  -m, --members N   instead of as many as published\n"
     "  -r, --runs R      repetitions; load: deaths per size, serf: events, large: whole nodes\n"
