@@ -12,7 +12,6 @@
 #include "lab.h"
 
 #include "crowd.h"
-#include "swim_state.h"
 
 enum {
     MEMBERS = 5000,
@@ -42,10 +41,11 @@ static struct peak peak_of(struct crowd *c, const struct lab_params *params, uin
         uint64_t memory = memory_of(params);
         if (memory > before + peak.memory)
             peak.memory = memory - before;
-        if (s->stream_count > peak.streams)
-            peak.streams = s->stream_count;
-        if (s->stream_bytes > peak.in)
-            peak.in = s->stream_bytes;
+        size_t in, streams = swim_streams(s, &in);
+        if (streams > peak.streams)
+            peak.streams = streams;
+        if (in > peak.in)
+            peak.in = in;
         crowd_run(c, 1);
     }
     return peak;

@@ -385,6 +385,12 @@ unsigned swim_health(const struct swim *s)
     return s->health;
 }
 
+size_t swim_streams(const struct swim *s, size_t *ret_bytes)
+{
+    *ret_bytes = s->stream_bytes;
+    return s->stream_count;
+}
+
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx)
 {
     static const char *const names[COUNT_MAX] = {

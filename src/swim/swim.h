@@ -18,7 +18,9 @@
 enum {
     SWIM_NAME_MAX = 255,
     SWIM_META_MAX = 512,
-    SWIM_MEMBERS_MAX = 10000, /* beyond: news of further ones is refused and counted */
+    SWIM_MEMBERS_MAX = 10000,                  /* beyond: news of further ones is refused and counted */
+    SWIM_EXCHANGES_MAX = 128,                  /* streams of others at once, and as many again of our own */
+    SWIM_STREAMS_BYTES_MAX = 64 * 1024 * 1024, /* what has come on all streams and is not whole yet */
 };
 
 /* Numbered as on the wire. */
@@ -142,6 +144,8 @@ bool swim_find(const struct swim *s, struct bytes name, struct swim_member *ret_
 
 uint32_t swim_incarnation(const struct swim *s);
 unsigned swim_health(const struct swim *s); /* Lifeguard's score: 0 is healthy */
+/* How many streams there are, and how much of what came on them waits to be whole. */
+size_t swim_streams(const struct swim *s, size_t *ret_bytes);
 /* Everything dropped, refused or odd is one of these; the names are constants. */
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value),
                    void *ctx);
