@@ -214,6 +214,7 @@ done:
     for (struct store_work *work = group.first; work;) {
         struct store_work *next = work->next; /* done may free the work */
         work->next = NULL;
+        work->more = next && next->done == work->done;
         work->done(work);
         work = next;
     }

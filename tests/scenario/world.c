@@ -57,6 +57,8 @@ struct host {
     struct node *node;
     struct engine *engine; /* of the running store */
     unsigned life;
+    uint64_t busy_until_ms; /* the committer */
+    uint16_t protocol;
     uint64_t file; /* what the disk's file is: another after a restore */
     int address;
     int64_t clock_offset_ms;
@@ -265,6 +267,25 @@ static void take_notice(struct world *w, int node, const struct effect *effect)
         fprintf(stderr, "%8.3f n%d %s\n", (double)w->now_ms / 1000, node, effect->text);
 }
 
+/* When a work that is handed in now will be done. */
+static uint64_t committed_at(const struct world *w, struct host *host, const struct store_work *work)
+{
+    size_t records, bytes;
+    if (w->options.record_us == 0)
+        return w->now_ms + COMMIT_MS;
+    store_work_cost(work, &records, &bytes);
+    if (host->busy_until_ms < w->now_ms)
+        host->busy_until_ms = w->now_ms;
+    host->busy_until_ms += COMMIT_MS + records * w->options.record_us / 1000;
+    return host->busy_until_ms;
+}
+
+uint64_t world_backlog_ms(const struct world *w, int i)
+{
+    uint64_t until = w->hosts[i].busy_until_ms;
+    return until > w->now_ms ? until - w->now_ms : 0;
+}
+
 static void run_effect(struct world *w, int node, struct effect *effect)
 {
     struct host *host = &w->hosts[node];
@@ -309,7 +330,7 @@ static void run_effect(struct world *w, int node, struct effect *effect)
         take_notice(w, node, effect);
         break;
     case EFFECT_STORE:
-        h = plan(w, w->now_ms + COMMIT_MS, HAPPEN_COMMIT, node);
+        h = plan(w, committed_at(w, host, effect->work), HAPPEN_COMMIT, node);
         h->work = effect->work;
         h->event.ticket = effect->ticket;
         break;
@@ -592,8 +613,11 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .join_count = (size_t)join_count,
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
-                                 .history_max_bytes = w->options.history_max_bytes};
+                                 .history_max_bytes = w->options.history_max_bytes,
+                                 .compression = w->options.uncompressed ? 0 : -1,
+                                 .protocol_max = host->protocol};
     rng_init(&config.rng, rng_next(&w->rng));
+    host->busy_until_ms = 0;
     host->life++;
     CHECK(node_new(&config, host->store, w->now_ms, wall_of(w, i), &host->node) == OK);
 }
@@ -662,6 +686,11 @@ void world_move(struct world *w, int i, int address)
 void world_cut(struct world *w, int a, int b, bool cut)
 {
     w->cut[a][b] = w->cut[b][a] = cut;
+}
+
+void world_protocol(struct world *w, int i, uint16_t highest)
+{
+    w->hosts[i].protocol = highest;
 }
 
 void world_clock_offset(struct world *w, int i, int64_t ms)
