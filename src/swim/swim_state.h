@@ -9,11 +9,11 @@
 #include "wire.h"
 
 enum {
-    SWIM_RELAYS_MAX = 256, /* pings on behalf of others, and to lost members, at once */
-    SWIM_LOST_MAX = 64,    /* dead members that are tried again; the oldest makes room */
-    SWIM_STREAM_MAX = 8 * 1024 * 1024,         /* one message of a stream, plain or packed */
-    SWIM_CHECKS_MAX = 8,                       /* of profile.indirect_checks and gossip_nodes */
-    SWIM_HEAL_PROBES = 5,                      /* a lost member is tried every so many probe intervals */
+    SWIM_RELAYS_MAX = 256,             /* pings on behalf of others, and to lost members, at once */
+    SWIM_LOST_MAX = 64,                /* dead members that are tried again; the oldest makes room */
+    SWIM_STREAM_MAX = 8 * 1024 * 1024, /* one message of a stream, plain or packed */
+    SWIM_CHECKS_MAX = 8,               /* of profile.indirect_checks and gossip_nodes */
+    SWIM_HEAL_PROBES = 5,              /* a lost member is tried every so many probe intervals */
 };
 
 enum swim_timer {
