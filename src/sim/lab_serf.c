@@ -21,9 +21,9 @@
 
 enum {
     MEMBERS = 1000,
-    RUNS = 120,
+    RUNS = 100,
     SETTLE_MS = 20000,
-    EVENT_MS = 6000, /* a rumour is over after some 3 s */
+    EVENT_MS = 4000, /* a rumour is over after some 3 s */
     NEVER_MS = 1000000,
     NO_PUSH_PULL_MS = 1000 * 1000 * 1000,
 };

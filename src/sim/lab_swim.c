@@ -8,23 +8,23 @@
  * Here: the `lan` profile, a period of 1 s, no loss, links of 1 ms.
  *  - Load: datagrams that an idle cluster sends. What goes over streams (push/pull
  *    is no part of SWIM) is a column of its own.
- *  - Detection: members are killed one after another. The paper counts in whole
- *    periods, the one in which the first ping stays unanswered included; so do we.
- *    Its probe and ours fail at the end of that period, so that the first suspicion
- *    comes one period after that ping: the time from the death to it is a column of
- *    its own. */
+ *  - Detection: members are killed one after another, push/pull put off. The paper
+ *    counts in whole periods, the one in which the first ping stays unanswered
+ *    included; so do we. Its probe and ours fail at the end of that period, so that
+ *    the first suspicion comes one period after that ping: the time from the death to
+ *    it is a column of its own. */
 #include "lab.h"
 
-#include "check.h"
 #include "crowd.h"
 #include "samples.h"
 
 #include <stdio.h>
 
 enum {
-    SETTLE_MS = 20000,  /* every node's first news, its own, has died down */
-    SIZES = 8,          /* of clusters */
-    KILL_EVERY = 20,    /* one member of so many, at most, in one cluster */
+    SETTLE_MS = 20000, /* every node's first news, its own, has died down */
+    SIZES = 8,         /* of clusters */
+    KILL_EVERY = 20,   /* one member of so many, at most, in one cluster */
+    NO_PUSH_PULL_MS = 1000 * 1000 * 1000,
     SUSPECTED_MS = 200, /* after the last suspicion: nothing special about this value */
 };
 
@@ -44,10 +44,11 @@ static void on_told(void *ctx, size_t node, uint64_t now, const struct swim_even
         w->suspected_at = now;
 }
 
-static struct crowd *settled(size_t members, uint64_t seed, struct watch *watch)
+static struct crowd *settled(const struct swim_profile *profile, size_t members, uint64_t seed,
+                             struct watch *watch)
 {
     struct crowd *c = crowd_new(&(struct crowd_config){.members = members,
-                                                       .profile = &swim_profile_lan,
+                                                       .profile = profile,
                                                        .seed = seed,
                                                        .no_compression = true,
                                                        .ctx = watch,
@@ -62,7 +63,7 @@ static void measure_load(struct lab_report *r, size_t members, uint64_t seed, ui
                          double *ret_datagrams, double *ret_streams)
 {
     struct watch watch;
-    struct crowd *c = settled(members, seed, &watch);
+    struct crowd *c = settled(&swim_profile_lan, members, seed, &watch);
     struct vnet_sent before = crowd_sent(c);
     crowd_run(c, periods * swim_profile_lan.probe_interval_ms);
     struct vnet_sent after = crowd_sent(c);
@@ -96,11 +97,13 @@ static void measure_detection(struct lab_report *r, size_t members, uint64_t see
                               struct samples *waits)
 {
     struct rng rng;
+    struct swim_profile profile = swim_profile_lan;
+    profile.push_pull_interval_ms = NO_PUSH_PULL_MS;
     rng_init(&rng, seed);
     size_t at_once = members / KILL_EVERY + 1;
     for (size_t done = 0; done < deaths; done += at_once) {
         struct watch watch;
-        struct crowd *c = settled(members, seed + done, &watch);
+        struct crowd *c = settled(&profile, members, seed + done, &watch);
         kill_some(c, members, at_once, &rng, &watch, waits);
         lab_ended(r, c, members);
         crowd_free(c);
