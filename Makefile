@@ -48,6 +48,11 @@ ci:
 bench: $(BUILD)/build.ninja
 	@bench/run.sh $(BUILD) $(ARGS) $(NAME)
 
+# Reruns what was published about membership, into docs/SIMULATION.md: a quarter of an hour.
+simulate: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) src/sim/main/yzma-sim
+	@$(BUILD)/src/sim/main/yzma-sim swim all --write docs/SIMULATION.md
+
 # Writes every C file as clang-format has it.
 format:
 	@scripts/install-deps.sh check
@@ -66,7 +71,8 @@ help:
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
+	@echo "make simulate reruns what was published about membership into docs/SIMULATION.md"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop ci bench format fuzz clean help
+.PHONY: all yzma run test demo test-interop ci bench simulate format fuzz clean help

@@ -22,7 +22,7 @@ floors=(
     "store/log:base"
     "sync:base crdt store"
     "node:base crdt swim store sync"
-    "sim:base crdt store"
+    "sim:base crdt swim store"
 )
 passed=0 failed=0
 

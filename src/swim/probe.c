@@ -65,7 +65,7 @@ static void ask_others(struct swim *s)
     timers_set(&s->timers, &probe->timer, probe->end);
     size_t count = members_pick(&s->members, false, is_helper, target, s->profile->indirect_checks, helpers);
     for (size_t i = 0; i < count; i++) {
-        bool nack = sends_nacks(helpers[i]);
+        bool nack = sends_nacks(helpers[i]) && !s->profile->no_local_health;
         probe->nacks_wanted += nack;
         struct wire_message request = {.type = WIRE_INDIRECT_PING,
                                        .indirect_ping = {.nack = nack,
@@ -133,7 +133,7 @@ static void start_probe(struct swim *s, struct member *target)
     swim_count_one(s, COUNT_PROBES);
     timers_set(&s->timers, &s->probe.timer, s->now + s->profile->probe_timeout_ms);
     struct wire_message ping = swim_ping_of(s, target->name, s->probe.seq);
-    if (target->state == MEMBER_SUSPECT)
+    if (target->state == MEMBER_SUSPECT && !s->profile->no_buddy)
         swim_send_ping_suspect(s, target, &ping);
     else
         swim_send(s, &target->addr, &ping);

@@ -19,6 +19,11 @@ struct swim_profile {
     uint32_t gossip_nodes;
     uint32_t gossip_interval_ms;
     uint32_t gossip_to_the_dead_ms; /* then a dead member is forgotten */
+    /* Lifeguard's three parts can be left out, to measure what they are worth: for
+     * the simulator only. */
+    bool no_local_health;         /* IV-A: the score stays 0, no nacks are asked for */
+    bool no_shrinking_suspicions; /* IV-B: every suspicion takes suspicion_min */
+    bool no_buddy;                /* IV-C: a suspect is pinged like anyone */
 };
 
 extern const struct swim_profile swim_profile_lan, swim_profile_wan, swim_profile_local;

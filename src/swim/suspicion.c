@@ -12,7 +12,7 @@ void suspicion_start(struct suspicion *s, const struct swim_profile *profile, si
     s->min_ms = (uint64_t)profile->suspicion_mult * (scale > 1000 ? scale : 1000) *
                 profile->probe_interval_ms / 1000;
     s->max_ms = s->min_ms * profile->suspicion_max_timeout_mult;
-    s->k = n < k + 2u ? 0 : k;
+    s->k = n < k + 2u || profile->no_shrinking_suspicions ? 0 : k;
     s->confirmations = 0;
     s->accusers[0] = accuser;
 }

@@ -145,6 +145,17 @@ void swim_free(struct swim *s)
     free(s);
 }
 
+void swim_know(struct swim *s, const struct swim_member *known)
+{
+    CHECK(!members_find(&s->members, known->name) && s->members.count < SWIM_MEMBERS_MAX);
+    struct member *member = members_add(&s->members, known->name, s->now);
+    member->addr = known->addr;
+    member->incarnation = known->incarnation;
+    memcpy(member->vsn, known->vsn, sizeof member->vsn);
+    member_set_meta(member, known->meta);
+    members_set_state(&s->members, member, MEMBER_ALIVE, s->now);
+}
+
 /* --- time --- */
 
 uint64_t swim_deadline(const struct swim *s)
@@ -416,6 +427,12 @@ unsigned swim_health(const struct swim *s)
     return s->health;
 }
 
+size_t swim_streams(const struct swim *s, size_t *ret_bytes)
+{
+    *ret_bytes = s->stream_bytes;
+    return s->stream_count;
+}
+
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx)
 {
     static const char *const names[COUNT_MAX] = {
@@ -473,6 +490,8 @@ void swim_count_one(struct swim *s, enum swim_count counter)
 void swim_health_add(struct swim *s, int delta)
 {
     int health = (int)s->health + delta, max = (int)s->profile->awareness_max - 1;
+    if (s->profile->no_local_health)
+        return;
     s->health = (unsigned)(health < 0 ? 0 : health > max ? max : health);
 }
 

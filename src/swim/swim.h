@@ -19,7 +19,9 @@
 enum {
     SWIM_NAME_MAX = 255,
     SWIM_META_MAX = 512,
-    SWIM_MEMBERS_MAX = 10000, /* beyond: news of further ones is refused and counted */
+    SWIM_MEMBERS_MAX = 10000,                  /* beyond: news of further ones is refused and counted */
+    SWIM_EXCHANGES_MAX = 128,                  /* streams of others at once, and as many again of our own */
+    SWIM_STREAMS_BYTES_MAX = 64 * 1024 * 1024, /* what has come on all streams and is not whole yet */
 };
 
 /* Numbered as on the wire. */
@@ -48,9 +50,15 @@ struct swim_config {
 };
 
 struct swim;
+struct swim_member;
 
 struct swim *swim_new(const struct swim_config *config, uint64_t now_ms);
 void swim_free(struct swim *s);
+
+/* Believes that a member is alive (name, meta, addr, incarnation, vsn of it count)
+ * without telling anyone: a simulation begins with a formed cluster by it. Only for
+ * one that is not known yet, and before the first of the calls below. */
+void swim_know(struct swim *s, const struct swim_member *member);
 
 /* When swim_tick must be called, at the latest; UINT64_MAX: never. */
 uint64_t swim_deadline(const struct swim *s);
@@ -156,6 +164,8 @@ bool swim_find(const struct swim *s, struct bytes name, struct swim_member *ret_
 
 uint32_t swim_incarnation(const struct swim *s);
 unsigned swim_health(const struct swim *s); /* Lifeguard's score: 0 is healthy */
+/* How many streams there are, and how much of what came on them waits to be whole. */
+size_t swim_streams(const struct swim *s, size_t *ret_bytes);
 /* Everything dropped, refused or odd is one of these; the names are constants. */
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value),
                    void *ctx);

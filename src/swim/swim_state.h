@@ -12,15 +12,13 @@
 enum {
     SWIM_RELAYS_MAX = 256, /* pings on behalf of others, and to lost members, at once */
     SWIM_LOST_MAX = 64,    /* dead members that are tried again; the oldest makes room */
-    SWIM_EXCHANGES_MAX = 128,
     /* One message of a stream, plain or packed: 20 MiB of an application's state or
      * message, which is memberlist's limit, and what members need beside it. */
     SWIM_STREAM_MAX = 24 * 1024 * 1024,
     SWIM_USER_BYTES_MAX = 20 * 1024 * 1024,
-    SWIM_STREAMS_BYTES_MAX = 64 * 1024 * 1024, /* all streams together */
-    SWIM_REFUSALS_MAX = 8,                     /* addresses whose refusal is told, in ten seconds */
-    SWIM_CHECKS_MAX = 8,                       /* of profile.indirect_checks and gossip_nodes */
-    SWIM_HEAL_PROBES = 5,                      /* a lost member is tried every so many probe intervals */
+    SWIM_REFUSALS_MAX = 8, /* addresses whose refusal is told, in ten seconds */
+    SWIM_CHECKS_MAX = 8,   /* of profile.indirect_checks and gossip_nodes */
+    SWIM_HEAL_PROBES = 5,  /* a lost member is tried every so many probe intervals */
 };
 
 enum swim_timer {

@@ -206,7 +206,8 @@ static void bad_network(struct swim_net *net)
     swim_net_form(net, 6);
     for (int a = 0; a < 6; a++)
         for (int b = 0; b < 6; b++)
-            *swim_net_link(net, a, b) = (struct vnet_link){false, 200, 1, 100};
+            *swim_net_link(net, a,
+                           b) = (struct vnet_link){.loss_permille = 200, .delay_min = 1, .delay_max = 100};
 
     swim_net_run(net, 300000);
 
