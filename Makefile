@@ -33,6 +33,12 @@ test-interop: yzma
 	@cd tests/interop/peer && GO111MODULE=off GOPATH=/usr/share/gocode go build -o $(abspath $(BUILD))/interop/peer .
 	@YZMA=$(BUILD)/yzma PEER=$(BUILD)/interop/peer python3 tests/interop/test_memberlist.py
 
+# Fuzzes every decoder with libFuzzer: SECONDS for each (NAME="packet seal": only some).
+SECONDS ?= 60
+fuzz:
+	@scripts/install-deps.sh build check
+	@scripts/fuzz.sh $(SECONDS) $(NAME)
+
 # What CI runs: the tests again under sanitizers, and the gates on symbols and files.
 ci:
 	@.ci/run
@@ -53,7 +59,7 @@ format:
 	@scripts/check-format.sh --fix
 
 clean:
-	@rm -rf build build-asan build-tsan
+	@rm -rf build build-asan build-tsan build-fuzz
 
 help:
 	@echo "make          builds $(BUILD)/yzma"
@@ -61,6 +67,7 @@ help:
 	@echo "make test     runs all tests"
 	@echo "make demo     shows three nodes, a death and a return"
 	@echo "make test-interop   tests against the real memberlist (installs Go)"
+	@echo "make fuzz     fuzzes every decoder, SECONDS=60 each (NAME=packet: only some)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
@@ -68,4 +75,4 @@ help:
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop ci bench simulate format clean help
+.PHONY: all yzma run test demo test-interop ci bench simulate format fuzz clean help

@@ -6,43 +6,95 @@
 #include <getopt.h>
 #include <stdlib.h>
 
-const char cli_help[] = "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
-                        "\n"
-                        "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
-                        "\n"
-                        "  -c, --config FILE     read this configuration; without it the first of\n"
-                        "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
-                        "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
-                        "  -j, --join HOST:PORT  join the cluster of the node that gossips there; may be\n"
-                        "                        given several times, beside Peering.Join of the file.\n"
-                        "                        A node that knew its cluster finds it again without\n"
-                        "  -V, --version         print the version\n"
-                        "  -h, --help            print this text\n"
-                        "\n"
-                        "Signals: TERM and INT answer what is in flight, tell the cluster and stop; HUP\n"
-                        "reads the configuration's log level and Block list again.\n"
-                        "\n"
-                        "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
-                        "line on standard error), 2 the command line was wrong.\n"
-                        "\n"
-                        "First steps, with the node running:\n"
-                        "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
-                        "  curl http://localhost:8080/keys/foo\n";
+const char cli_help[] =
+    "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
+    "\n"
+    "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
+    "       yzma keys list|install|use|remove [KEY] [-c FILE | -a HOST:PORT] [-f]\n"
+    "\n"
+    "  -c, --config FILE     read this configuration; without it the first of\n"
+    "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
+    "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
+    "  -j, --join HOST:PORT  join the cluster of the node that gossips there; may be\n"
+    "                        given several times, beside Peering.Join of the file.\n"
+    "                        A node that knew its cluster finds it again without\n"
+    "  -a, --api HOST:PORT   the running node whose keys are meant; without it the one\n"
+    "                        of the configuration\n"
+    "  -f, --force           although members are silent, away or not YzmaDB\n"
+    "  -V, --version         print the version\n"
+    "  -h, --help            print this text\n"
+    "\n"
+    "Signals: TERM and INT answer what is in flight, tell the cluster and stop; HUP\n"
+    "reads the configuration's log level, Block list and Keys again.\n"
+    "\n"
+    "Keys seal gossip. To change them in a running cluster, at any node of it:\n"
+    "  openssl rand -base64 32 > key     a new key\n"
+    "  yzma keys install - < key         all members can read it (\"-\": standard input)\n"
+    "  yzma keys list                    names of the keys, and who holds them\n"
+    "  yzma keys use NAME                all seal with it\n"
+    "  yzma keys remove NAME             the old one is read no more\n"
+    "\n"
+    "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
+    "line on standard error), 2 the command line was wrong.\n"
+    "\n"
+    "First steps, with the node running:\n"
+    "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
+    "  curl http://localhost:8080/keys/foo\n";
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"join", required_argument, NULL, 'j'},
+    {"api", required_argument, NULL, 'a'},
+    {"force", no_argument, NULL, 'f'},
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+/* "keys list", "keys use KEY" and so on, or nothing. */
+static enum err parse_command(int count, char **words, struct cli *ret, struct buf *why)
+{
+    static const char *const verbs[] = {[CLI_KEYS_LIST] = "list",
+                                        [CLI_KEYS_INSTALL] = "install",
+                                        [CLI_KEYS_USE] = "use",
+                                        [CLI_KEYS_REMOVE] = "remove"};
+    if (count == 0) {
+        if (ret->api || ret->force) {
+            buf_put_text(why, "-a and -f are for yzma keys (see --help)");
+            return ERR_MALFORMED;
+        }
+        return OK;
+    }
+    if (strcmp(words[0], "keys") != 0) {
+        buf_put_format(why, "%s: no such command (see --help)", words[0]);
+        return ERR_MALFORMED;
+    }
+    for (size_t i = CLI_KEYS_LIST; count > 1 && i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(words[1], verbs[i]) == 0)
+            ret->command = (enum cli_command)i;
+    bool list = ret->command == CLI_KEYS_LIST;
+    if (ret->command == CLI_SERVE || count != (list ? 2 : 3)) {
+        buf_put_text(why, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)");
+        return ERR_MALFORMED;
+    }
+    ret->key = list ? NULL : words[2];
+    struct config_endpoint endpoint;
+    if (ret->api) {
+        if (endpoint_parse(bytes_str(ret->api), &endpoint) != OK) {
+            buf_put_format(why, "-a %s: must be host:port", ret->api);
+            return ERR_MALFORMED;
+        }
+        free(endpoint.host);
+    }
+    return OK;
+}
 
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
 {
     *ret = (struct cli){0};
     optind = 0; /* GNU: start over, also in a second call */
     opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":c:j:Vh", long_options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, ":c:j:a:fVh", long_options, NULL)) != -1;) {
         switch (option) {
         case 'c':
             ret->config_path = optarg;
@@ -52,6 +104,12 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
                 buf_put_format(why, "-j %s: must be host:port", optarg);
                 return ERR_MALFORMED;
             }
+            break;
+        case 'a':
+            ret->api = optarg;
+            break;
+        case 'f':
+            ret->force = true;
             break;
         case 'V':
             ret->version = true;
@@ -67,11 +125,7 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
             return ERR_MALFORMED;
         }
     }
-    if (optind < argc) {
-        buf_put_format(why, "%s: options only (see --help)", argv[optind]);
-        return ERR_MALFORMED;
-    }
-    return OK;
+    return parse_command(argc - optind, argv + optind, ret, why);
 }
 
 void cli_done(struct cli *cli)

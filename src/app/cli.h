@@ -6,8 +6,13 @@
 
 enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2 };
 
+enum cli_command { CLI_SERVE, CLI_KEYS_LIST, CLI_KEYS_INSTALL, CLI_KEYS_USE, CLI_KEYS_REMOVE };
+
 struct cli {
     bool help, version;
+    enum cli_command command;
+    const char *api, *key; /* of the commands about keys; borrowed from argv, NULL: none */
+    bool force;
     const char *config_path; /* borrowed from argv; NULL: search */
     struct config_list join; /* each a good "host:port" */
 };

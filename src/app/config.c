@@ -24,7 +24,10 @@ void config_init(struct config *config)
         if (!s->standard)
             continue;
         bool number = s->kind == SETTING_PORT || s->kind == SETTING_COUNT;
-        struct json_scalar value = {number ? JSON_NUMBER : JSON_STRING, bytes_str(s->standard)};
+        struct json_scalar value = {number                    ? JSON_NUMBER
+                                    : s->kind == SETTING_BOOL ? JSON_OTHER
+                                                              : JSON_STRING,
+                                    bytes_str(s->standard)};
         CHECK(setting_set(s, config, value, &why) == OK);
     }
     buf_done(&why);

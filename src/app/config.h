@@ -26,6 +26,7 @@ enum config_conflict { CONFLICT_LWW };
 enum config_profile { PROFILE_LAN, PROFILE_WAN, PROFILE_LOCAL };
 enum { COMPRESSION_AUTO = -1, COMPRESSION_OFF = 0, COMPRESSION_MAX = 19 };
 enum { LABEL_TEXT_MAX = 64, REPLICATION_PORT_NEXT = -1 };
+enum { KEY_BYTES_MAX = 32, KEYS_MAX = 8 };
 
 struct config {
     struct {
@@ -52,7 +53,12 @@ struct config {
         struct config_list join, block;
         uint64_t forget_after_ms;
         uint64_t clock_skew_max_ms;
-        int32_t compression; /* COMPRESSION_AUTO, COMPRESSION_OFF or a level of zstd */
+        int32_t compression;     /* COMPRESSION_AUTO, COMPRESSION_OFF or a level of zstd */
+        char *label;             /* "": none */
+        struct config_list keys; /* base64; the first one seals */
+        bool verify_incoming, verify_outgoing;
+        uint64_t protocol_version;
+        uint8_t delegate_version[3]; /* min, max, current */
     } peering;
     struct {
         char *db_path;
@@ -91,6 +97,9 @@ enum err config_fill_defaults(struct config *config, const struct machine *machi
 
 /* Splits "host:port", "[::1]:port", ":port". Other forms: ERR_MALFORMED. */
 enum err endpoint_parse(struct bytes text, struct config_endpoint *ret) MUST_USE;
+
+/* The bytes of one of peering.keys; ERR_MALFORMED unless they are 16, 24 or 32. */
+enum err config_key_bytes(struct bytes base64, struct buf *out) MUST_USE;
 
 /* Adds a "host:port" that can be dialled; ERR_MALFORMED for other texts. */
 enum err config_add_peer(struct config_list *list, struct bytes text) MUST_USE;

@@ -74,7 +74,7 @@ static int on_scalar(struct reader *r, struct json_scalar value)
     if (err != OK) {
         open_refusal(r, r->setting->path);
         buf_put_bytes(r->why, buf_bytes(&reason));
-        if (value.text.len <= VALUE_SHOWN_MAX) {
+        if (value.text.len <= VALUE_SHOWN_MAX && !setting_is_secret(r->setting)) {
             buf_put_text(r->why, ", not ");
             struct json_out j = json_out_to(r->why);
             if (value.kind == JSON_STRING)

@@ -1,5 +1,6 @@
 #include "config_table.h"
 
+#include "base64.h"
 #include "check.h"
 #include "mem.h"
 #include "units.h"
@@ -43,9 +44,12 @@ const struct setting settings[SETTINGS] = {
     {"Peering.Profile", "lan", SETTING_CHOICE, FIELD(peering.profile), .choices = profiles},
     {"Peering.Join", NULL, SETTING_PEERS, FIELD(peering.join)},
     {"Peering.Block", NULL, SETTING_NAMES, FIELD(peering.block)},
-    /* Accepting these would send in the clear what someone wants sealed. */
-    {"Peering.Label", NULL, SETTING_LATER, 0},
-    {"Peering.Keys", NULL, SETTING_LATER_LIST, 0},
+    {"Peering.Label", "", SETTING_LABEL, FIELD(peering.label)},
+    {"Peering.Keys", NULL, SETTING_KEYS, FIELD(peering.keys)},
+    {"Peering.VerifyIncoming", "true", SETTING_BOOL, FIELD(peering.verify_incoming)},
+    {"Peering.VerifyOutgoing", "true", SETTING_BOOL, FIELD(peering.verify_outgoing)},
+    {"Peering.ProtocolVersion", "2", SETTING_COUNT, FIELD(peering.protocol_version), 1, 5},
+    {"Peering.DelegateVersion", "0,0,0", SETTING_VERSIONS, FIELD(peering.delegate_version)},
     {"Peering.ForgetAfter", "72h", SETTING_DURATION, FIELD(peering.forget_after_ms), SECOND, 100 * YEAR},
     {"Peering.ClockSkewMax", "60s", SETTING_DURATION, FIELD(peering.clock_skew_max_ms), 1, 24 * HOUR},
     {"Peering.Compression", "auto", SETTING_COMPRESSION, FIELD(peering.compression), 1, COMPRESSION_MAX},
@@ -159,9 +163,53 @@ void config_list_done(struct config_list *list)
     *list = (struct config_list){0};
 }
 
+enum err config_key_bytes(struct bytes base64, struct buf *out)
+{
+    size_t before = out->len;
+    enum err err = base64_decode(base64, out);
+    size_t n = out->len - before;
+    if (err == OK && n != 16 && n != 24 && n != 32)
+        err = ERR_MALFORMED;
+    if (err != OK)
+        out->len = before;
+    return err;
+}
+
+static bool is_key(struct bytes text)
+{
+    struct buf key;
+    buf_init(&key, KEY_BYTES_MAX);
+    bool good = config_key_bytes(text, &key) == OK;
+    mem_wipe(key.data, key.len);
+    buf_done(&key);
+    return good;
+}
+
+/* "min,max,current" with the current one between the others. */
+static bool set_versions(uint8_t *field, struct bytes text)
+{
+    uint8_t versions[3];
+    for (size_t i = 0; i < 3; i++) {
+        const uint8_t *comma = i < 2 && text.len ? memchr(text.data, ',', text.len) : NULL;
+        uint64_t n;
+        size_t len = comma ? (size_t)(comma - text.data) : text.len;
+        if ((i < 2 && !comma) || number_parse(bytes_of(text.data, len), &n) != OK || n > UINT8_MAX)
+            return false;
+        versions[i] = (uint8_t)n;
+        if (comma)
+            text = bytes_of(comma + 1, text.len - len - 1);
+    }
+    if (versions[0] > versions[2] || versions[2] > versions[1])
+        return false;
+    memcpy(field, versions, sizeof versions);
+    return true;
+}
+
 static bool set_text(const struct setting *s, char **field, struct bytes text)
 {
-    bool good = s->kind == SETTING_ADDRESS
+    bool may_be_empty = s->standard && !s->standard[0];
+    bool good = may_be_empty && text.len == 0 ? true
+                : s->kind == SETTING_ADDRESS
                     ? is_address(text)
                     : is_text(text, s->kind == SETTING_PATH ? PATH_TEXT_MAX : LABEL_TEXT_MAX);
     if (good)
@@ -197,6 +245,7 @@ static bool set_item(const struct setting *s, struct config_list *field, struct 
 {
     bool good = s->kind == SETTING_PEERS     ? is_peer(text)
                 : s->kind == SETTING_ORIGINS ? is_origin(text)
+                : s->kind == SETTING_KEYS    ? field->count < KEYS_MAX && is_key(text)
                                              : is_text(text, MEMBER_NAME_TEXT_MAX);
     if (good)
         list_add(field, text);
@@ -231,10 +280,11 @@ static bool set_string(const struct setting *s, struct config *config, struct by
     case SETTING_PEERS:
     case SETTING_NAMES:
     case SETTING_ORIGINS:
+    case SETTING_KEYS:
         return set_item(s, field, text);
-    case SETTING_LATER:
-        return text.len == 0;
-    case SETTING_LATER_LIST:
+    case SETTING_VERSIONS:
+        return set_versions(field, text);
+    case SETTING_BOOL:
     case SETTING_PORT:
     case SETTING_NEXT_PORT:
     case SETTING_COUNT:
@@ -275,10 +325,6 @@ static void explain_choices(const struct setting *s, struct buf *why)
 void setting_explain(const struct setting *s, struct buf *why)
 {
     char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
-    if (s->kind == SETTING_LATER || s->kind == SETTING_LATER_LIST) {
-        buf_put_text(why, "is not supported yet and must stay empty: gossip would go unsealed");
-        return;
-    }
     buf_put_text(why, "must be ");
     switch (s->kind) {
     case SETTING_LABEL:
@@ -321,10 +367,29 @@ void setting_explain(const struct setting *s, struct buf *why)
     case SETTING_ORIGINS:
         buf_put_text(why, "a list of origins such as \"https://example.org\"");
         break;
-    case SETTING_LATER:
-    case SETTING_LATER_LIST:
+    case SETTING_KEYS:
+        buf_put_format(
+            why, "a list of at most %d keys, each 16, 24 or 32 bytes in base64 (openssl rand -base64 32)",
+            KEYS_MAX);
+        break;
+    case SETTING_BOOL:
+        buf_put_text(why, "true or false");
+        break;
+    case SETTING_VERSIONS:
+        buf_put_text(
+            why,
+            "\"min,max,current\", three numbers from 0 to 255 such as \"2,5,5\", current between the others");
         break;
     }
+}
+
+static bool set_bool(const struct setting *s, struct config *config, struct bytes text)
+{
+    bool is_true = bytes_equal(text, bytes_str("true"));
+    if (s->kind != SETTING_BOOL || (!is_true && !bytes_equal(text, bytes_str("false"))))
+        return false;
+    *(bool *)field_of(s, config) = is_true;
+    return true;
 }
 
 enum err setting_set(const struct setting *s, struct config *config, struct json_scalar value,
@@ -332,7 +397,7 @@ enum err setting_set(const struct setting *s, struct config *config, struct json
 {
     bool good = value.kind == JSON_STRING   ? set_string(s, config, value.text)
                 : value.kind == JSON_NUMBER ? set_number(s, config, value.text)
-                                            : false;
+                                            : set_bool(s, config, value.text);
     if (good)
         return OK;
     setting_explain(s, why);
@@ -354,6 +419,13 @@ void setting_done(const struct setting *s, struct config *config)
     case SETTING_PEERS:
     case SETTING_NAMES:
     case SETTING_ORIGINS:
+        config_list_done(field);
+        break;
+    case SETTING_KEYS:
+        for (size_t i = 0; i < ((struct config_list *)field)->count; i++) {
+            char *key = ((struct config_list *)field)->texts[i];
+            mem_wipe(key, strlen(key));
+        }
         config_list_done(field);
         break;
     default:
@@ -388,7 +460,12 @@ bool setting_equal(const struct setting *s, const struct config *a, const struct
     case SETTING_PEERS:
     case SETTING_NAMES:
     case SETTING_ORIGINS:
+    case SETTING_KEYS:
         return lists_equal(x, y);
+    case SETTING_BOOL:
+        return *(const bool *)x == *(const bool *)y;
+    case SETTING_VERSIONS:
+        return memcmp(x, y, sizeof((const struct config *)NULL)->peering.delegate_version) == 0;
     case SETTING_PORT:
         return *(const uint16_t *)x == *(const uint16_t *)y;
     case SETTING_NEXT_PORT:
@@ -400,9 +477,6 @@ bool setting_equal(const struct setting *s, const struct config *a, const struct
         return *(const uint64_t *)x == *(const uint64_t *)y;
     case SETTING_CHOICE:
         return *(const unsigned *)x == *(const unsigned *)y;
-    case SETTING_LATER:
-    case SETTING_LATER_LIST:
-        return true; /* empty, both */
     }
     return true;
 }

@@ -19,8 +19,9 @@ enum setting_kind {
     SETTING_PEERS,       /* struct config_list of "host:port" */
     SETTING_NAMES,       /* struct config_list of member names */
     SETTING_ORIGINS,     /* struct config_list of "https://host:port" */
-    SETTING_LATER,       /* only the empty value: this version cannot honour another */
-    SETTING_LATER_LIST,
+    SETTING_KEYS,        /* struct config_list of base64 texts, never shown */
+    SETTING_BOOL,        /* bool */
+    SETTING_VERSIONS,    /* uint8_t[3]: "min,max,current" */
 };
 
 struct setting {
@@ -32,13 +33,19 @@ struct setting {
     const char *const *choices; /* NULL at the end */
 };
 
-enum { SETTINGS = 33 };
+enum { SETTINGS = 37 };
 extern const struct setting settings[SETTINGS];
 
 static inline bool setting_is_list(const struct setting *s)
 {
     return s->kind == SETTING_PEERS || s->kind == SETTING_NAMES || s->kind == SETTING_ORIGINS ||
-           s->kind == SETTING_LATER_LIST;
+           s->kind == SETTING_KEYS;
+}
+
+/* Its values must not be seen in messages. */
+static inline bool setting_is_secret(const struct setting *s)
+{
+    return s->kind == SETTING_KEYS;
 }
 
 struct json_scalar {

@@ -262,6 +262,7 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
     };
     const struct config *config = d->config;
     const struct config_endpoint *ingress = &config->peering.federation.api_ingress;
+    const uint8_t *delegate = config->peering.delegate_version;
     char ingress_text[ENDPOINT_TEXT_MAX];
     struct node_config node = {
         .name = config->peering.name,
@@ -279,12 +280,22 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .forget_after_ms = config->peering.forget_after_ms,
         .history_ms = config->server.history_ms,
         .history_max_bytes = config->server.history_bytes_max,
+        .label = config->peering.label,
+        .takes_unsealed = !config->peering.verify_incoming,
+        .sends_unsealed = !config->peering.verify_outgoing,
+        .vsn = {1, 5, (uint8_t)config->peering.protocol_version, delegate[0], delegate[1], delegate[2]},
         .compression = config->peering.compression,
         .world_counters = daemon_counters,
         .world_ctx = d,
     };
+    struct daemon_keys keys;
+    daemon_keys_read(&keys, config);
+    node.keys = keys.list;
+    node.key_count = keys.count;
     random_bytes(node.rng.s, sizeof node.rng.s);
+    random_bytes(node.nonce_key, sizeof node.nonce_key);
     enum err err = cluster_start(d->cluster, &node, d->store, d->committer);
+    daemon_keys_done(&keys);
     if (err != OK)
         buf_put_format(why, "cannot read the store %s: %s", config->server.db_path, err_text(err));
     return err;

@@ -29,6 +29,15 @@ struct daemon {
     struct goodbye goodbye;
 };
 
+/* The bytes of Peering.Keys. */
+struct daemon_keys {
+    struct buf bytes[KEYS_MAX];
+    struct bytes list[KEYS_MAX];
+    size_t count;
+};
+void daemon_keys_read(struct daemon_keys *keys, const struct config *config);
+void daemon_keys_done(struct daemon_keys *keys); /* wipes */
+
 /* daemon_counters.c: for node_config.world_counters; ctx is the daemon. */
 void daemon_counters(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
                      void *each_ctx);

@@ -2,6 +2,7 @@
  * cannot start says why in one line, and has touched nothing. */
 #include "cli.h"
 #include "daemon.h"
+#include "keys_client.h"
 
 #include <stdio.h>
 
@@ -37,8 +38,10 @@ int main(int argc, char **argv)
         fputs(cli_help, stdout);
     else if (cli.version)
         puts("yzma " YZMA_VERSION);
-    else
+    else if (cli.command == CLI_SERVE)
         code = run(&cli, &why);
+    else if (keys_client_run(&cli, stdin, stdout, &why) != OK)
+        code = refuse(EXIT_CODE_REFUSED, &why);
     cli_done(&cli);
     buf_done(&why);
     return code;

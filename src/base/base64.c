@@ -33,7 +33,7 @@ void buf_base64url_from(struct buf *b, size_t offset)
     }
 }
 
-static int digit(uint8_t c)
+static int digit(uint8_t c, const char *last_two)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -41,10 +41,10 @@ static int digit(uint8_t c)
         return c - 'a' + 26;
     if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
+    return c == last_two[0] ? 62 : c == last_two[1] ? 63 : -1;
 }
 
-enum err base64url_decode(struct bytes text, struct buf *out)
+static enum err decode(struct bytes text, const char *last_two, struct buf *out)
 {
     if (text.len % 4 == 1)
         return ERR_MALFORMED;
@@ -55,7 +55,7 @@ enum err base64url_decode(struct bytes text, struct buf *out)
     if (!to)
         return out->err;
     for (size_t i = 0; i < text.len; i++) {
-        int d = digit(text.data[i]);
+        int d = digit(text.data[i], last_two);
         if (d < 0) {
             out->len = start;
             return ERR_MALFORMED;
@@ -73,4 +73,18 @@ enum err base64url_decode(struct bytes text, struct buf *out)
         return ERR_MALFORMED;
     }
     return OK;
+}
+
+enum err base64url_decode(struct bytes text, struct buf *out)
+{
+    return decode(text, "-_", out);
+}
+
+enum err base64_decode(struct bytes text, struct buf *out)
+{
+    if (text.len % 4 != 0)
+        return ERR_MALFORMED;
+    for (int padding = 0; padding < 2 && text.len > 0 && text.data[text.len - 1] == '='; padding++)
+        text.len--;
+    return decode(text, "+/", out);
 }

@@ -43,3 +43,10 @@ char *mem_text_of(struct bytes bytes)
         memcpy(text, bytes.data, bytes.len);
     return text;
 }
+
+void mem_wipe(void *data, size_t n)
+{
+    if (n)
+        memset(data, 0, n);
+    __asm__ volatile("" : : "r"(data) : "memory"); /* as if it were read */
+}

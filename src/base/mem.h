@@ -12,5 +12,6 @@ void *mem_grow(void *old, size_t size);     /* as realloc */
 void *mem_copy(const void *data, size_t n); /* n may be 0 */
 char *mem_text(const char *text);
 char *mem_text_of(struct bytes bytes); /* adds the final NUL */
+void mem_wipe(void *data, size_t n);   /* zeroes, also what nobody reads again: for keys */
 
 #endif

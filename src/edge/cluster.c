@@ -126,10 +126,8 @@ static void arm_timer(struct cluster *c)
     uv_timer_start(&c->timer, on_timer, at_ms > now ? at_ms - now : 0, 0);
 }
 
-void cluster_step(struct cluster *c, struct node_event *event)
+static void step(struct cluster *c, struct node_event *event)
 {
-    if (c->deaf)
-        return;
     CHECK(!c->stepping);
     c->stepping = true;
     struct effects out = {0};
@@ -140,6 +138,22 @@ void cluster_step(struct cluster *c, struct node_event *event)
         run_effect(c, &out.list[i]);
     effects_done(&out);
     c->stepping = false;
+}
+
+void cluster_look_at_store(struct cluster *c)
+{
+    if (c->deaf || !atomic_exchange(&c->inbox.changed, false))
+        return;
+    step(c, &(struct node_event){.kind = NODE_STORE_CHANGED});
+    arm_timer(c);
+}
+
+void cluster_step(struct cluster *c, struct node_event *event)
+{
+    if (c->deaf)
+        return;
+    cluster_look_at_store(c);
+    step(c, event);
     arm_timer(c);
 }
 

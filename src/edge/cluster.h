@@ -49,6 +49,8 @@ enum err cluster_request(struct cluster *cluster, enum node_request request, con
                          void *done_ctx) MUST_USE;
 /* The new block list; copied. */
 void cluster_configure(struct cluster *cluster, const char *const *blocked, size_t blocked_count);
+/* The keys of the configuration, read again; copied. */
+void cluster_rekey(struct cluster *cluster, const struct bytes *keys, size_t key_count);
 /* Something was committed. Cheap: calls before the node looks are one event. */
 void cluster_store_changed(struct cluster *cluster);
 /* Names like net_datagrams_received, for the status page. */

@@ -51,6 +51,11 @@ struct name_list {
     size_t count;
 };
 
+struct key_list {
+    struct bytes *keys; /* owned, with what they point to, in one block each */
+    size_t count;
+};
+
 /* What other threads have for the loop. */
 struct inbox {
     pthread_mutex_t lock;            /* guards all but changed; held for a few instructions only */
@@ -59,7 +64,9 @@ struct inbox {
     size_t waiter_count; /* in here, and asked of the node */
     bool configured;
     struct name_list blocked; /* when configured */
-    bool open;                /* takes requests */
+    bool rekeyed;
+    struct key_list keys; /* when rekeyed */
+    bool open;            /* takes requests */
     bool stopping;
     atomic_bool changed; /* the store */
 };
@@ -89,6 +96,7 @@ struct cluster {
     struct waiter *waiting; /* the node has been asked */
     uint64_t next_request, next_accepted;
     struct conn *conns[CONN_BUCKETS]; /* by stream */
+    atomic_size_t streams;            /* in there */
     size_t accepted_count;
     struct resolves resolves;
     uint8_t read_buffer[READ_SIZE]; /* one for all: what is read is used at once */
@@ -103,6 +111,8 @@ static inline void net_count(struct cluster *c, enum net_counter counter, uint64
 /* cluster.c: one event for the node; the effects are done on return. Never from
  * within an effect. */
 void cluster_step(struct cluster *c, struct node_event *event);
+/* The event that the store has changed, if it has. Each step begins with it. */
+void cluster_look_at_store(struct cluster *c);
 void cluster_read_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
 
 /* bind.c: the handles udp, gossip and replication, bound. */

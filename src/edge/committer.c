@@ -4,6 +4,7 @@
 #include "mem.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -25,6 +26,7 @@ struct committer {
     pthread_t thread;
     bool joined;
     enum err trouble;         /* as last told; of the committer's thread */
+    bool changed;             /* by the group at hand; of the committer's thread */
     uint64_t trouble_us;      /* when; 0: never */
     uint64_t paused_until_us; /* after ERR_IO; of the committer's thread */
 
@@ -138,19 +140,16 @@ static void count_commit(struct committer *c, size_t works, uint64_t us)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Runs a list as one transaction and tells of it. */
-static enum err run_and_tell(struct committer *c, struct store_work *list, size_t works)
+/* Runs a list as one transaction and notes what came of it. */
+static enum err run_and_count(struct committer *c, struct store_work *list, size_t works)
 {
     uint64_t start = now_us();
     enum err err = run(c, list);
     if (err != OK)
         return err;
     count_commit(c, works, now_us() - start);
-    bool changed = false;
-    for (const struct store_work *work = list; work && !changed; work = work->next)
-        changed = may_have_changed(work);
-    if (changed && c->options.on_commit)
-        c->options.on_commit(c->options.ctx);
+    for (const struct store_work *work = list; work && !c->changed; work = work->next)
+        c->changed = may_have_changed(work);
     return OK;
 }
 
@@ -174,7 +173,7 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
 static void run_alone(struct committer *c, struct store_work *work)
 {
     bool paused = now_us() < c->paused_until_us;
-    enum err err = paused ? ERR_IO : run_and_tell(c, work, 1);
+    enum err err = paused ? ERR_IO : run_and_count(c, work, 1);
     watch_trouble(c, work, err);
     if (err == OK)
         return;
@@ -190,7 +189,7 @@ static void run_alone(struct committer *c, struct store_work *work)
 static void run_group(struct committer *c, struct group group)
 {
     if (group.works > 1 && now_us() >= c->paused_until_us) {
-        if (run_and_tell(c, group.first, group.works) == OK) {
+        if (run_and_count(c, group.first, group.works) == OK) {
             watch_trouble(c, group.first, OK);
             goto done;
         }
@@ -218,6 +217,10 @@ done:
         work->done(work);
         work = next;
     }
+    /* Who waits for an answer goes first. */
+    if (c->changed && c->options.on_commit)
+        c->options.on_commit(c->options.ctx);
+    c->changed = false;
 }
 
 /* ---- the thread ---------------------------------------------------------- */
@@ -237,13 +240,24 @@ static bool take_submitted(struct committer *c, struct work_queue *queue)
     return queue->first != NULL;
 }
 
+/* Whoever was waiting for this core while the last group was done has more works
+ * already: one turn for them makes groups twice as large, and a group costs what its
+ * sync costs. Where nobody waits for the core this returns at once. */
+static void let_others_submit(struct committer *c, struct work_queue *queue)
+{
+    sched_yield();
+    (void)take_submitted(c, queue); /* there is something: it does not wait */
+}
+
 static void *committer_main(void *arg)
 {
     struct committer *c = arg;
     struct work_queue queue;
     queue_init(&queue);
-    while (take_submitted(c, &queue))
+    while (take_submitted(c, &queue)) {
+        let_others_submit(c, &queue);
         run_group(c, group_take(&queue));
+    }
     return NULL;
 }
 

@@ -21,8 +21,8 @@ struct committer_options {
     size_t bytes_max;     /* of those, as store_work_cost counts; one work always fits */
     uint64_t io_pause_ms; /* after ERR_IO; 0: a second */
     uint64_t (*wall_ms)(void);
-    /* After each commit that may have changed something, from the committer's
-     * thread and before the works' done: wakes who sends news to peers. */
+    /* After each group that may have changed something, from the committer's thread
+     * and after the works' done: wakes who sends news to peers. */
     void (*on_commit)(void *ctx);
     /* From the committer's thread, when the engine begins to refuse puts, with its
      * error, and with OK when it takes one again. May be NULL. */

@@ -28,6 +28,23 @@ static void free_names(char **names, size_t count)
     free(names);
 }
 
+static struct key_list copy_keys(const struct bytes *keys, size_t count)
+{
+    struct key_list copy = {.keys = mem_new(count * sizeof *copy.keys), .count = count};
+    for (size_t i = 0; i < count; i++)
+        copy.keys[i] = bytes_of(mem_copy(keys[i].data, keys[i].len), keys[i].len);
+    return copy;
+}
+
+static void free_keys(struct key_list list)
+{
+    for (size_t i = 0; i < list.count; i++) {
+        mem_wipe((void *)list.keys[i].data, list.keys[i].len);
+        free((void *)list.keys[i].data);
+    }
+    free(list.keys);
+}
+
 static void free_waiter(struct waiter *waiter)
 {
     free_names(waiter->names, waiter->name_count);
@@ -42,6 +59,7 @@ void inbox_done(struct inbox *inbox)
         store_work_free(work);
     }
     free_names(inbox->blocked.names, inbox->blocked.count);
+    free_keys(inbox->keys);
     pthread_mutex_destroy(&inbox->lock);
 }
 
@@ -98,9 +116,23 @@ void cluster_configure(struct cluster *c, const char *const *blocked, size_t blo
     uv_async_send(&c->wake);
 }
 
+void cluster_rekey(struct cluster *c, const struct bytes *keys, size_t key_count)
+{
+    struct key_list copy = copy_keys(keys, key_count);
+    pthread_mutex_lock(&c->inbox.lock);
+    struct key_list old = c->inbox.keys;
+    c->inbox.keys = copy;
+    c->inbox.rekeyed = true;
+    pthread_mutex_unlock(&c->inbox.lock);
+    free_keys(old);
+    uv_async_send(&c->wake);
+}
+
+/* With nobody connected there is nobody to tell at once: the node learns of it with
+ * the next event, whatever that is, and each commit is spared a wake-up. */
 void cluster_store_changed(struct cluster *c)
 {
-    if (!atomic_exchange(&c->inbox.changed, true))
+    if (!atomic_exchange(&c->inbox.changed, true) && atomic_load(&c->streams) > 0)
         uv_async_send(&c->wake);
 }
 
@@ -145,23 +177,27 @@ void inbox_empty(struct cluster *c)
     struct store_work *works = inbox->works;
     struct waiter *waiters = inbox->waiters;
     struct name_list blocked = inbox->blocked;
-    bool configured = inbox->configured;
+    struct key_list keys = inbox->keys;
+    bool configured = inbox->configured, rekeyed = inbox->rekeyed;
     inbox->works = NULL;
     inbox->end = &inbox->works;
     inbox->waiters = NULL;
     inbox->waiters_end = &inbox->waiters;
     inbox->blocked = (struct name_list){0};
-    inbox->configured = false;
+    inbox->keys = (struct key_list){0};
+    inbox->configured = inbox->rekeyed = false;
     pthread_mutex_unlock(&inbox->lock);
 
     give_works(c, works);
-    if (atomic_exchange(&inbox->changed, false))
-        cluster_step(c, &(struct node_event){.kind = NODE_STORE_CHANGED});
+    cluster_look_at_store(c);
     if (configured)
         cluster_step(c, &(struct node_event){.kind = NODE_CONFIGURE,
                                              .names = (const char *const *)blocked.names,
                                              .name_count = blocked.count});
+    if (rekeyed)
+        cluster_step(c, &(struct node_event){.kind = NODE_REKEY, .keys = keys.keys, .key_count = keys.count});
     free_names(blocked.names, blocked.count);
+    free_keys(keys);
     give_requests(c, waiters);
 }
 

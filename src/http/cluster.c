@@ -39,7 +39,20 @@ static void ask_node(struct exchange *x, enum node_request request, const char *
 
 static unsigned status_of_error(enum err err)
 {
-    return err == ERR_REFUSED ? MHD_HTTP_BAD_GATEWAY : MHD_HTTP_SERVICE_UNAVAILABLE;
+    switch (err) {
+    case ERR_REFUSED:
+        return MHD_HTTP_BAD_GATEWAY;
+    case ERR_MALFORMED:
+        return MHD_HTTP_BAD_REQUEST;
+    case ERR_NOT_FOUND:
+        return MHD_HTTP_NOT_FOUND;
+    case ERR_CONFLICT:
+    case ERR_EXISTS:
+    case ERR_TOO_LARGE:
+        return MHD_HTTP_CONFLICT;
+    default:
+        return MHD_HTTP_SERVICE_UNAVAILABLE;
+    }
 }
 
 /* The node has answered, or will not. */
@@ -150,6 +163,70 @@ void cluster_status(struct exchange *x)
 void cluster_ready(struct exchange *x)
 {
     simple_request(x, NODE_REQUEST_READY);
+}
+
+/* ---- keys ----------------------------------------------------------------------- */
+
+void cluster_keys(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_KEYS_LIST);
+}
+
+/* {"Key":".."} and perhaps "Force":true; NULL with *ret_problem for anything else. */
+static const char *read_key(yajl_val root, bool *ret_force, const char **ret_problem)
+{
+    const char *key = NULL;
+    *ret_problem = "body must be {\"Key\":\"..\"}, perhaps with \"Force\":true, and nothing else";
+    *ret_force = false;
+    if (!YAJL_IS_OBJECT(root))
+        return NULL;
+    for (size_t i = 0; i < YAJL_GET_OBJECT(root)->len; i++) {
+        const char *name = YAJL_GET_OBJECT(root)->keys[i];
+        yajl_val value = YAJL_GET_OBJECT(root)->values[i];
+        if (strcmp(name, "Key") == 0 && YAJL_IS_STRING(value) && !key)
+            key = YAJL_GET_STRING(value);
+        else if (strcmp(name, "Force") == 0 && (YAJL_IS_TRUE(value) || YAJL_IS_FALSE(value)))
+            *ret_force = YAJL_IS_TRUE(value);
+        else
+            return NULL;
+    }
+    return key;
+}
+
+static void change_keys(struct exchange *x, enum node_request request)
+{
+    char problem_text[128];
+    if (x->asked) {
+        answer_reply(x);
+        return;
+    }
+    buf_put_u8(&x->body, '\0');
+    yajl_val root = x->body.err == OK
+                        ? yajl_tree_parse((const char *)x->body.data, problem_text, sizeof problem_text)
+                        : NULL;
+    const char *problem;
+    bool force;
+    const char *names[] = {read_key(root, &force, &problem), "force"};
+    if (names[0])
+        ask_node(x, request, names, force ? 2 : 1);
+    else
+        answer_error(x, MHD_HTTP_BAD_REQUEST, "%s", problem);
+    yajl_tree_free(root);
+}
+
+void cluster_keys_install(struct exchange *x)
+{
+    change_keys(x, NODE_REQUEST_KEYS_INSTALL);
+}
+
+void cluster_keys_use(struct exchange *x)
+{
+    change_keys(x, NODE_REQUEST_KEYS_USE);
+}
+
+void cluster_keys_remove(struct exchange *x)
+{
+    change_keys(x, NODE_REQUEST_KEYS_REMOVE);
 }
 
 /* A worker that answers is all that this asks for. */

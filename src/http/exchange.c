@@ -128,6 +128,10 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_LEAVE] = "/cluster/leave",
                                                [ROUTE_MEMBERS] = "/cluster/members",
                                                [ROUTE_STATUS] = "/cluster/status",
+                                               [ROUTE_CLUSTER_KEYS] = "/cluster/keys",
+                                               [ROUTE_KEYS_INSTALL] = "/cluster/keys/install",
+                                               [ROUTE_KEYS_USE] = "/cluster/keys/use",
+                                               [ROUTE_KEYS_REMOVE] = "/cluster/keys/remove",
                                                [ROUTE_HEALTH] = "/health",
                                                [ROUTE_READY] = "/ready"};
     struct buf line;
@@ -212,7 +216,7 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
         return x->outcome;
     }
     x->body_limit = x->http->options.value_max;
-    if (x->target.route == ROUTE_JOIN && x->body_limit > JOIN_BODY_MAX)
+    if (x->target.route != ROUTE_KEY && x->body_limit > JOIN_BODY_MAX)
         x->body_limit = JOIN_BODY_MAX;
     x->keep_body = x->handler && x->handler->body_is_json && !x->refused_status;
     x->body.max = x->body_limit;

@@ -21,15 +21,27 @@ static const struct handler handlers[] = {
     {ROUTE_LEAVE, VERB_POST, 0, .run = cluster_leave},
     {ROUTE_MEMBERS, VERB_GET | VERB_HEAD, 0, .run = cluster_members},
     {ROUTE_STATUS, VERB_GET | VERB_HEAD, 0, .run = cluster_status},
+    {ROUTE_CLUSTER_KEYS, VERB_GET | VERB_HEAD, 0, .run = cluster_keys},
+    {ROUTE_KEYS_INSTALL, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_install},
+    {ROUTE_KEYS_USE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_use},
+    {ROUTE_KEYS_REMOVE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_remove},
     {ROUTE_HEALTH, VERB_GET | VERB_HEAD, 0, .run = health},
     {ROUTE_READY, VERB_GET | VERB_HEAD, 0, .run = cluster_ready},
 };
 
 static const char *const allow_of_route[ROUTES] = {
-    [ROUTE_KEYS] = "GET, HEAD",    [ROUTE_KEY] = "GET, HEAD, POST, PUT, DELETE",
-    [ROUTE_JOIN] = "POST",         [ROUTE_LEAVE] = "POST",
-    [ROUTE_MEMBERS] = "GET, HEAD", [ROUTE_STATUS] = "GET, HEAD",
-    [ROUTE_HEALTH] = "GET, HEAD",  [ROUTE_READY] = "GET, HEAD",
+    [ROUTE_KEYS] = "GET, HEAD",
+    [ROUTE_KEY] = "GET, HEAD, POST, PUT, DELETE",
+    [ROUTE_JOIN] = "POST",
+    [ROUTE_LEAVE] = "POST",
+    [ROUTE_MEMBERS] = "GET, HEAD",
+    [ROUTE_STATUS] = "GET, HEAD",
+    [ROUTE_CLUSTER_KEYS] = "GET, HEAD",
+    [ROUTE_KEYS_INSTALL] = "POST",
+    [ROUTE_KEYS_USE] = "POST",
+    [ROUTE_KEYS_REMOVE] = "POST",
+    [ROUTE_HEALTH] = "GET, HEAD",
+    [ROUTE_READY] = "GET, HEAD",
 };
 
 static enum verb verb_of(const char *method)

@@ -89,6 +89,10 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/ready", ROUTE_READY},
         {"/cluster/members", ROUTE_MEMBERS},
         {"/cluster/status", ROUTE_STATUS},
+        {"/cluster/keys", ROUTE_CLUSTER_KEYS},
+        {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
+        {"/cluster/keys/use", ROUTE_KEYS_USE},
+        {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
         {"/cluster/join", ROUTE_JOIN},
         {"/cluster/leave", ROUTE_LEAVE},
     };

@@ -103,10 +103,15 @@ static enum err make_swim(struct node *n, uint32_t incarnation)
             .profile = n->config.profile,
             .incarnation = incarnation,
             .seed = rng_next(&n->rng),
+            .keys = n->keys.ring,
+            .label = bytes_str(n->config.label),
+            .takes_unsealed = n->config.takes_unsealed,
+            .sends_unsealed = n->config.sends_unsealed,
             .ctx = n,
             .blocked = swim_blocked,
             .new_stream = new_stream,
         };
+        memcpy(config.vsn, n->config.vsn, sizeof config.vsn);
         n->swim = swim_new(&config, n->now_ms);
     }
     buf_done(&json);
@@ -117,7 +122,7 @@ static enum err make_sync(struct node *n)
 {
     struct sync_config config = {
         .name = "",
-        .label = "",
+        .label = n->config.label,
         .ingress = n->config.ingress,
         .gossip = n->config.advertise,
         .forget_after_ms = n->config.forget_after_ms,
@@ -149,11 +154,15 @@ enum err node_new(const struct node_config *config, struct store *store, uint64_
     n->config.name = keep_text(n, config->name);
     n->config.federation_name = keep_text(n, config->federation_name);
     n->config.ingress = keep_text(n, config->ingress);
+    n->config.label = keep_text(n, config->label);
     n->config.join = keep_list(config->join, config->join_count);
     n->config.block = keep_list(config->block, config->block_count);
     enum err err = make_sync(n);
     if (err == OK)
         err = remember_read(n, &incarnation);
+    n->config.keys = NULL; /* they are in the ring now */
+    n->config.key_count = 0;
+    mem_wipe(n->config.nonce_key, sizeof n->config.nonce_key);
     if (err == OK)
         err = make_swim(n, incarnation + 1);
     if (err != OK) {
@@ -170,6 +179,7 @@ void node_free(struct node *n)
     if (!n)
         return;
     swim_free(n->swim);
+    keys_done(n);
     sync_free(n->sync);
     for (size_t i = 0; i < n->target_count; i++)
         free(n->targets[i].text);
@@ -223,6 +233,14 @@ static void notice_member(const struct swim_event *event, const char *what, enum
                        (const char *)event->name.data, event->incarnation);
 }
 
+static void notice_refused(const struct swim_event *event, struct effects *out)
+{
+    char address[ADDR_TEXT_MAX];
+    effects_notice(out, NOTICE_WARN,
+                   "event=gossip_refused from=%s reason=%s next=\"it is told so and may try again\"",
+                   addr_text(&event->addr, address), event->text);
+}
+
 static void remember_soon(struct node *n)
 {
     if (n->remember_at_ms == UINT64_MAX)
@@ -273,6 +291,15 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
     case SWIM_CONFLICT:
         /* As a rule the member itself, restarted somewhere else: its hello proves it. */
         notice_member(event, "name_conflict", NOTICE_WARN, out);
+        break;
+    case SWIM_REFUSED:
+        notice_refused(event, out);
+        break;
+    case SWIM_USER:
+        keys_message(n, event, out);
+        break;
+    case SWIM_OLD_KEY:
+        keys_old_key(n, event, out);
         break;
     }
 }
@@ -392,6 +419,7 @@ static void tick(struct node *n, struct effects *out)
         n->started = true;
         remember_name(n, out);
         remember_incarnation(n, swim_incarnation(n->swim), out);
+        keys_save(n, out);
         if (n->left)
             sync_leave(n->sync, time_of(n), out);
     }
@@ -439,8 +467,12 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     case NODE_CONFIGURE:
         configure(n, event, out);
         break;
+    case NODE_REKEY:
+        keys_configure(n, event->keys, event->key_count, out);
+        break;
     }
     carry_across(n, out);
+    rotate_due(n, out);
     request_due(n, out);
 }
 
@@ -450,7 +482,7 @@ uint64_t node_deadline(const struct node *n)
         return n->now_ms;
     uint64_t next = n->remember_at_ms;
     uint64_t others[] = {swim_deadline(n->swim), sync_deadline(n->sync, n->now_ms), join_deadline(n),
-                         request_deadline(n)};
+                         request_deadline(n), rotate_deadline(n)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];

@@ -29,6 +29,7 @@ enum node_event_kind {
     NODE_RESOLVED,        /* ticket, addrs, addr_count; text when there are none */
     NODE_REQUEST,         /* ticket, request: answered by EFFECT_REPLY with the same ticket */
     NODE_CONFIGURE,       /* names: the new block list */
+    NODE_REKEY,           /* keys: of the configuration, read again */
 };
 
 struct node_event {
@@ -47,6 +48,8 @@ struct node_event {
     struct store_work *work;
     const char *const *names;
     size_t name_count;
+    const struct bytes *keys;
+    size_t key_count;
 };
 
 struct node_config {
@@ -61,9 +64,15 @@ struct node_config {
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
     uint64_t forget_after_ms, history_ms, history_max_bytes;
-    int compression;       /* of replication: 0 off, -1 auto, or a level of zstd from 1 to 19 */
-    uint16_t protocol_max; /* of replication; 0: the newest. A lower one to be tested against */
-    struct rng rng;        /* seeded by the world, with 256 random bits in the daemon */
+    const char *label;        /* Peering.Label; NULL or "": none */
+    const struct bytes *keys; /* Peering.Keys: the first one seals; borrowed for node_new */
+    size_t key_count;
+    bool takes_unsealed, sends_unsealed; /* Peering.VerifyIncoming, VerifyOutgoing are off */
+    uint8_t vsn[6];                      /* swim.h; all zero: the default */
+    uint8_t nonce_key[32];               /* from the system's random source, new for each process */
+    int compression;                     /* of replication: 0 off, -1 auto, or a level of zstd from 1 to 19 */
+    uint16_t protocol_max;               /* of replication; 0: the newest. A lower one to be tested against */
+    struct rng rng;                      /* seeded by the world, with 256 random bits in the daemon */
     /* Counters of the world (API, committer, sockets) for the status page; may be NULL. */
     void (*world_counters)(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
                            void *each_ctx);

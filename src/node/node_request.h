@@ -11,12 +11,18 @@ enum node_request {
     NODE_REQUEST_MEMBERS,
     NODE_REQUEST_STATUS,
     NODE_REQUEST_READY,
+    NODE_REQUEST_KEYS_LIST,
+    NODE_REQUEST_KEYS_INSTALL, /* names: the key in base64; these are answered within 12 s */
+    NODE_REQUEST_KEYS_USE,     /* names: its name or base64, then perhaps "force" */
+    NODE_REQUEST_KEYS_REMOVE,
     NODE_REQUEST_SHUTDOWN, /* announces memberlist's leave; answered when that is told, within 2 s */
 };
 
 /* The answer to a request: `data` is the JSON that goes under "Data".
  *   JOIN     OK, or ERR_REFUSED when no peer was reached; data in both cases
  *   READY    OK, or ERR_WALKING with {"Reason","Peer","KeysDone","KeysTotal"}
+ *   KEYS     OK; ERR_CONFLICT when members or rules stand against it, with the same data;
+ *            ERR_MALFORMED, ERR_NOT_FOUND, ERR_TOO_LARGE, ERR_EXISTS, ERR_BUSY without
  *   others   OK */
 struct node_reply {
     enum err err;

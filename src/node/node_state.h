@@ -3,6 +3,7 @@
 #define YZMA_NODE_STATE_H
 
 #include "json_out.h"
+#include "keys.h"
 #include "meta.h"
 #include "node.h"
 #include "sync.h"
@@ -56,6 +57,7 @@ struct node {
     struct swim *swim;
     struct sync *sync;
     struct rng rng;
+    struct keys keys;
     char name[MEMBER_NAME_MAX + 1]; /* full member name */
     uint64_t next_stream, next_ticket;
     uint64_t now_ms, wall_ms; /* of the present step */
@@ -87,6 +89,7 @@ enum err remember_read(struct node *n, uint32_t *ret_incarnation) MUST_USE;
 void remember_incarnation(struct node *n, uint32_t incarnation, struct effects *out);
 void remember_members(struct node *n, struct effects *out);
 void remember_name(struct node *n, struct effects *out);
+void remember_note(struct node *n, const char *name, struct bytes value, struct effects *out);
 /* Returns the ticket of the work. */
 uint64_t remember_left(struct node *n, bool left, struct effects *out);
 

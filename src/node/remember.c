@@ -28,6 +28,11 @@ enum err remember_read(struct node *n, uint32_t *ret_incarnation)
         incarnation = cursor_u32(&in);
     }
     if (err == OK || err == ERR_NOT_FOUND) {
+        err = snapshot_note(snapshot, NOTE_KEYS, &note);
+        if (err == OK || err == ERR_NOT_FOUND)
+            err = keys_open(n, err == OK ? note : bytes_of(NULL, 0));
+    }
+    if (err == OK || err == ERR_NOT_FOUND) {
         err = snapshot_note(snapshot, NOTE_LEFT, &note);
         n->left = err == OK && !n->config.rejoin;
     }
@@ -76,6 +81,11 @@ void remember_members(struct node *n, struct effects *out)
     buf_done(&value);
     n->remember_at_ms = UINT64_MAX;
     n->remember_after_ms = n->now_ms + REMEMBER_EVERY_MS;
+}
+
+void remember_note(struct node *n, const char *name, struct bytes value, struct effects *out)
+{
+    put_note(n, name, value, out);
 }
 
 void remember_name(struct node *n, struct effects *out)

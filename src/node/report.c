@@ -74,6 +74,7 @@ void report_status(struct node *n, struct buf *out)
     json_field_number(&json, "store_records_damaged", store.records_damaged);
     json_field_number(&json, "store_rows_pruned", store.rows_pruned);
     json_field_number(&json, "node_notes_refused", n->notes_refused);
+    json_field_number(&json, "node_key_messages_refused", n->keys.messages_refused);
     if (n->config.world_counters)
         n->config.world_counters(n->config.world_ctx, put_counter, &json);
     json_object_end(&json);

@@ -197,6 +197,12 @@ void request_take(struct node *n, const struct node_event *event, struct effects
     case NODE_REQUEST_READY:
         ready(n, event->ticket, out);
         break;
+    case NODE_REQUEST_KEYS_LIST:
+    case NODE_REQUEST_KEYS_INSTALL:
+    case NODE_REQUEST_KEYS_USE:
+    case NODE_REQUEST_KEYS_REMOVE:
+        rotate_request(n, event, out);
+        break;
     case NODE_REQUEST_SHUTDOWN:
         if (n->remember_at_ms != UINT64_MAX)
             remember_members(n, out);

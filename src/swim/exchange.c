@@ -2,7 +2,13 @@
  *
  *   push/pull   answered with our own, then merged; or an err message
  *   ping        answered with an ack, if it is for us
- *   user        read to its end and ignored: data never rides gossip here
+ *   user        read to its end and ignored, unless it is another YzmaDB's: data
+ *               never rides gossip here
+ *
+ * From the outside in: a label (written by the side that connects), the seal of a
+ * key, compression, the message. Each layer that is whole is taken off, and what it
+ * held takes the place of what came; an answer is sealed by the key that the
+ * question was sealed by, so that who is behind in a rotation understands it.
  *
  * What comes is buffered until the message is whole, within bounds for one stream
  * and for all; every stream has a deadline. */
@@ -20,10 +26,14 @@ struct stream {
     struct addr peer;
     struct timer timer;
     struct buf in;
-    bool unpacked;   /* `in` is what a compress message held */
+    bool label_read; /* or none is to come */
+    bool opened;     /* `in` is what a key had sealed; no more is to come */
+    uint32_t key;    /* its name, when opened; of a USER stream, the one to seal with */
+    bool unpacked;   /* `in` is what a compress message held; no more is to come */
     bool discards;   /* all that still comes */
     uint32_t seq;    /* PING */
     uint64_t ticket; /* JOIN */
+    struct buf user; /* USER: the message */
     struct push_pull_reader reader;
     struct stream *next, *previous;
 };
@@ -44,7 +54,9 @@ static struct stream *add(struct swim *s, uint64_t id, enum stream_role role, co
     struct stream *stream = mem_new(sizeof *stream);
     *stream = (struct stream){
         .id = id, .role = role, .peer = *peer, .timer.kind = TIMER_STREAM, .next = s->streams};
+    stream->label_read = role != ROLE_ACCEPTED;
     buf_init(&stream->in, SWIM_STREAM_MAX);
+    buf_init(&stream->user, SWIM_USER_MAX);
     if (stream->next)
         stream->next->previous = stream;
     s->streams = stream;
@@ -58,6 +70,8 @@ static void drop(struct swim *s, struct stream *stream)
     timers_cancel(&s->timers, &stream->timer);
     s->stream_bytes -= stream->in.len;
     buf_done(&stream->in);
+    mem_wipe(stream->user.data, stream->user.len); /* perhaps a key */
+    buf_done(&stream->user);
     if (stream->next)
         stream->next->previous = stream->previous;
     if (stream->previous)
@@ -143,12 +157,42 @@ void swim_push_pull_tick(struct swim *s)
 
 /* --- sending --- */
 
+/* The place of the key to seal with. */
+static size_t key_of(const struct swim *s, const struct stream *stream)
+{
+    bool named = stream->opened || stream->role == ROLE_USER;
+    size_t at = named ? keyring_find(s->envelope.keys, stream->key) : 0;
+    return at < keyring_count(s->envelope.keys) ? at : 0;
+}
+
+/* Sends a whole message, in all its wrapping; empties it. (memberlist compresses
+ * always; we, where that makes it shorter.) */
+static bool send_whole(struct swim *s, struct stream *stream, struct buf *message)
+{
+    struct buf b;
+    buf_init(&b, SIZE_MAX); /* bounded by what is put into it */
+    if (message->err == OK && s->compress && message->len < SWIM_STREAM_MAX)
+        packet_compress_from(message, 0);
+    if (stream->role != ROLE_ACCEPTED)
+        envelope_put_label(&s->envelope, &b);
+    if (message->err == OK && envelope_seals(&s->envelope))
+        envelope_put_stream(&s->envelope, key_of(s, stream), buf_bytes(message), &b);
+    else
+        buf_put_bytes(&b, buf_bytes(message));
+    bool written = message->err == OK && b.err == OK;
+    if (written)
+        effects_stream_send(s->out, stream->id, &b);
+    buf_done(&b);
+    buf_done(message);
+    return written;
+}
+
 static void send_message(struct swim *s, struct stream *stream, const struct wire_message *message)
 {
     struct buf b;
     buf_init(&b, SWIM_STREAM_MAX);
     wire_put(&b, message);
-    effects_stream_send(s->out, stream->id, &b);
+    send_whole(s, stream, &b);
 }
 
 static bool send_state(struct swim *s, struct stream *stream, bool join)
@@ -156,11 +200,31 @@ static bool send_state(struct swim *s, struct stream *stream, bool join)
     struct buf b;
     buf_init(&b, SIZE_MAX); /* bounded by SWIM_MEMBERS_MAX */
     push_pull_put(s, &b, join);
-    bool written = b.err == OK;
-    if (written)
-        effects_stream_send(s->out, stream->id, &b);
-    buf_done(&b);
-    return written;
+    return send_whole(s, stream, &b);
+}
+
+static void send_user(struct swim *s, struct stream *stream)
+{
+    struct buf b;
+    buf_init(&b, 2 * SWIM_USER_MAX);
+    wire_put(&b, &(struct wire_message){.type = WIRE_USER, .user_header.len = stream->user.len});
+    buf_put_bytes(&b, buf_bytes(&stream->user));
+    send_whole(s, stream, &b);
+    finish(s, stream, OK, bytes_of(NULL, 0), 0);
+}
+
+void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, struct bytes payload,
+                    uint32_t key, struct effects *out)
+{
+    uint64_t id;
+    CHECK(bytes_starts_with(payload, bytes_str(SWIM_USER_MAGIC)) && payload.len <= SWIM_USER_MAX);
+    s->now = now_ms;
+    s->out = out;
+    if (!swim_stream_open(s, ROLE_USER, to, 0, &id))
+        return;
+    struct stream *stream = find(s, id);
+    stream->key = key;
+    buf_put_bytes(&stream->user, payload);
 }
 
 static void send_error(struct swim *s, struct stream *stream, const char *text)
@@ -175,7 +239,9 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
     struct stream *stream = find(s, id);
     if (!stream || stream->role == ROLE_ACCEPTED)
         return;
-    if (stream->role == ROLE_PING) {
+    if (stream->role == ROLE_USER) {
+        send_user(s, stream);
+    } else if (stream->role == ROLE_PING) {
         if (!s->probe.target)
             return;
         struct wire_message ping = swim_ping_of(s, s->probe.target->name, stream->seq);
@@ -186,6 +252,17 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
 }
 
 /* --- receiving --- */
+
+/* Who seals with a key that is not our first may not have that one yet. */
+static void tell_old_key(struct swim *s, const struct stream *stream, struct bytes message)
+{
+    struct wire_node first;
+    struct addr addr;
+    if (stream->opened && keyring_find(s->envelope.keys, stream->key) != 0 &&
+        push_pull_first(message, &first) && first.name.len <= SWIM_NAME_MAX &&
+        wire_addr(first.addr, first.port, &addr) == OK)
+        swim_tell_old_key(s, first.name, &addr, stream->key);
+}
 
 static void on_push_pull(struct swim *s, struct stream *stream)
 {
@@ -201,6 +278,8 @@ static void on_push_pull(struct swim *s, struct stream *stream)
         send_state(s, stream, stream->reader.header.join);
     }
     enum err err = s->leaving ? OK : push_pull_merge(s, message, &others);
+    if (err == OK && !s->leaving)
+        tell_old_key(s, stream, message);
     struct bytes text = bytes_str(err == ERR_VERSION ? "its members and ours speak incompatible versions"
                                                      : "");
     finish(s, stream, err, text, others);
@@ -229,9 +308,27 @@ static void on_garbage(struct swim *s, struct stream *stream, enum err err, enum
                        const char *text)
 {
     swim_count_one(s, counter);
-    if (stream->role == ROLE_ACCEPTED)
+    if (stream->role == ROLE_ACCEPTED) {
         send_error(s, stream, text);
-    fail(s, stream, err);
+        swim_tell_refused(s, &stream->peer, text);
+        fail(s, stream, err);
+    } else {
+        finish(s, stream, err, bytes_str(text), 0);
+    }
+}
+
+/* Puts what a layer held in the place of what came. */
+static void replace_input(struct swim *s, struct stream *stream, struct buf *plain)
+{
+    s->stream_bytes = s->stream_bytes - stream->in.len + plain->len;
+    buf_done(&stream->in);
+    stream->in = *plain;
+}
+
+/* No more is to come: the outer layer said how long it is. */
+static bool is_all_there(const struct stream *stream)
+{
+    return stream->opened || stream->unpacked;
 }
 
 /* Replaces the input by what it holds packed. ERR_TRUNCATED: not all there yet. */
@@ -250,9 +347,7 @@ static enum err unpack(struct swim *s, struct stream *stream)
         buf_done(&plain);
         return err == ERR_TRUNCATED ? ERR_MALFORMED : err; /* more bytes would not help */
     }
-    s->stream_bytes = s->stream_bytes - stream->in.len + plain.len;
-    buf_done(&stream->in);
-    stream->in = plain;
+    replace_input(s, stream, &plain);
     stream->unpacked = true;
     return OK;
 }
@@ -269,6 +364,36 @@ static enum err read_push_pull(struct swim *s, struct stream *stream)
     return OK;
 }
 
+/* ERR_TRUNCATED when it is not whole yet. Those of other programs are not kept. */
+static enum err read_user(struct swim *s, struct stream *stream)
+{
+    struct wire_message message;
+    struct cursor c = cursor_of(buf_bytes(&stream->in));
+    enum err err = wire_read(&c, &message);
+    if (err != OK)
+        return err;
+    uint64_t len = message.user_header.len;
+    struct bytes magic = bytes_str(SWIM_USER_MAGIC);
+    if (len > SWIM_USER_BYTES_MAX)
+        return ERR_TOO_LARGE;
+    if (len >= magic.len && len <= SWIM_USER_MAX) {
+        struct bytes so_far = bytes_of(c.at, cursor_left(&c));
+        if (so_far.len < magic.len && bytes_starts_with(magic, so_far))
+            return ERR_TRUNCATED;
+        if (bytes_starts_with(so_far, magic)) {
+            struct bytes payload = cursor_bytes(&c, (size_t)len);
+            if (c.err != OK)
+                return c.err;
+            swim_tell_user(s, payload, stream->opened, stream->key);
+            finish(s, stream, OK, bytes_of(NULL, 0), 0);
+            return OK;
+        }
+    }
+    swim_count_one(s, COUNT_USER_MESSAGES);
+    stream->discards = true; /* until the sender closes, or the deadline */
+    return OK;
+}
+
 static enum err read_small(struct swim *s, struct stream *stream)
 {
     struct wire_message message;
@@ -282,9 +407,6 @@ static enum err read_small(struct swim *s, struct stream *stream)
         on_stream_ack(s, stream, &message.ack);
     } else if (message.type == WIRE_ERR && !accepted) {
         finish(s, stream, ERR_REFUSED, message.error.text, 0);
-    } else if (message.type == WIRE_USER && accepted) {
-        swim_count_one(s, COUNT_USER_MESSAGES);
-        stream->discards = true; /* until the sender closes, or the deadline */
     } else {
         swim_count_one(s, COUNT_STREAMS_UNKNOWN);
         fail(s, stream, ERR_MALFORMED);
@@ -301,22 +423,92 @@ static enum err read_message(struct swim *s, struct stream *stream)
             return err;
         return stream->in.len > 0 ? read_message(s, stream) : ERR_MALFORMED;
     }
-    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING)
+    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING && stream->role != ROLE_USER)
         return read_push_pull(s, stream);
+    if (type == WIRE_USER && stream->role == ROLE_ACCEPTED)
+        return read_user(s, stream);
     return read_small(s, stream);
+}
+
+/* OK once the label is right and gone. ERR_REFUSED: the stream is gone. */
+static enum err read_label(struct swim *s, struct stream *stream)
+{
+    struct bytes label;
+    size_t used;
+    if (stream->label_read)
+        return OK;
+    enum err err = envelope_read_label(buf_bytes(&stream->in), &label, &used);
+    if (err == ERR_TRUNCATED)
+        return err;
+    if (err != OK || !bytes_equal(label, s->envelope.label)) {
+        swim_count_one(s, COUNT_STREAMS_LABELLED);
+        /* In the clear: who has another label may have other keys, too. */
+        struct buf b;
+        buf_init(&b, SWIM_STREAM_MAX);
+        const char *why = label.len ? "another label than this node's" : "no label, and this node has one";
+        wire_put(&b, &(struct wire_message){.type = WIRE_ERR, .error.text = bytes_str(why)});
+        effects_stream_send(s->out, stream->id, &b);
+        swim_tell_refused(s, &stream->peer, why);
+        fail(s, stream, ERR_REFUSED);
+        return ERR_REFUSED;
+    }
+    buf_consume(&stream->in, used);
+    s->stream_bytes -= used;
+    stream->label_read = true;
+    return OK;
+}
+
+/* OK once what stands in the input may be believed. ERR_REFUSED: the stream is gone. */
+static enum err read_seal(struct swim *s, struct stream *stream)
+{
+    uint8_t type = stream->in.data[0];
+    bool has_keys = envelope_has_keys(&s->envelope);
+    if (stream->opened)
+        return OK;
+    if (type != WIRE_ENCRYPT) {
+        /* A refusal is read in any case: it changes nothing but the reason that is told. */
+        bool is_refusal = type == WIRE_ERR && stream->role != ROLE_ACCEPTED;
+        if (!has_keys || s->envelope.takes_plain || is_refusal)
+            return OK;
+        on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_UNSEALED,
+                   "encryption is configured but remote state is not encrypted");
+        return ERR_REFUSED;
+    }
+    if (!has_keys) {
+        on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_SEALED,
+                   "remote state is encrypted and encryption is not configured");
+        return ERR_REFUSED;
+    }
+    struct buf plain;
+    size_t at = 0;
+    buf_init(&plain, SWIM_STREAM_MAX);
+    enum err err = envelope_open_stream(&s->envelope, buf_bytes(&stream->in), &plain, &at);
+    if (err == OK) {
+        replace_input(s, stream, &plain);
+        stream->opened = true;
+        stream->key = keyring_name_at(s->envelope.keys, at);
+        return stream->in.len > 0 ? OK : ERR_MALFORMED;
+    }
+    buf_done(&plain);
+    if (err != ERR_CHECKSUM)
+        return err;
+    on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_WRONG_KEY,
+               "no installed keys could decrypt the message");
+    return ERR_REFUSED;
 }
 
 static void read_input(struct swim *s, struct stream *stream)
 {
-    uint8_t type = stream->in.data[0];
-    if (type == WIRE_ENCRYPT || type == WIRE_LABEL) {
-        on_garbage(s, stream, ERR_REFUSED, COUNT_STREAMS_SEALED,
-                   type == WIRE_ENCRYPT ? "remote state is encrypted and encryption is not configured"
-                                        : "the stream has a label and no label is configured");
+    enum err err = read_label(s, stream);
+    if (err == OK && stream->in.len == 0)
         return;
-    }
-    enum err err = read_message(s, stream);
-    if (err == OK || (err == ERR_TRUNCATED && !stream->unpacked)) /* packed, it is all there is */
+    if (err == OK)
+        err = read_seal(s, stream);
+    if (err == ERR_REFUSED)
+        return;
+    if (err == OK)
+        err = read_message(s, stream);
+    if (err == OK || (err == ERR_TRUNCATED && !is_all_there(stream)))
         return;
     if (err == ERR_VERSION)
         on_garbage(s, stream, err, COUNT_STREAMS_UNKNOWN, "unknown message type");
@@ -344,7 +536,7 @@ void swim_stream_data(struct swim *s, uint64_t now_ms, uint64_t id, struct bytes
     s->now = now_ms;
     s->out = out;
     struct stream *stream = find(s, id);
-    if (!stream || stream->discards || stream->unpacked || data.len == 0)
+    if (!stream || stream->discards || is_all_there(stream) || data.len == 0)
         return;
     if (s->stream_bytes + data.len > SWIM_STREAMS_BYTES_MAX) {
         swim_count_one(s, COUNT_STREAMS_OVERSIZED);

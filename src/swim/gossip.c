@@ -14,17 +14,35 @@ struct sending {
     bool crc;
 };
 
+/* What the label and the seal leave of a packet. */
+static size_t budget_of(const struct swim *s, size_t used)
+{
+    used += envelope_packet_overhead(&s->envelope);
+    return used < PACKET_BUDGET ? PACKET_BUDGET - used : 0;
+}
+
+/* Who still seals with an older key of ours is answered with that: it may not have
+ * the newer one yet. */
+static size_t key_for(const struct swim *s, const struct addr *to)
+{
+    return s->heard_from && addr_equal(to, s->heard_from) ? s->heard_key : 0;
+}
+
 static void send_parts(struct swim *s, const struct addr *to, const struct bytes *parts, size_t count,
                        bool crc)
 {
-    struct buf packet;
+    struct buf plain, packet;
+    buf_init(&plain, PACKET_MAX);
     buf_init(&packet, PACKET_MAX);
-    packet_build(&packet, parts, count, s->compress, crc);
-    if (packet.err == OK) {
-        struct addr where = addr_unmapped(*to);
+    packet_build(&plain, parts, count, s->compress, crc);
+    struct addr where = addr_unmapped(*to);
+    if (plain.err == OK)
+        envelope_put_packet(&s->envelope, key_for(s, &where), buf_bytes(&plain), &packet);
+    if (plain.err == OK && packet.err == OK) {
         swim_count_one(s, COUNT_PACKETS_OUT);
         effects_datagram(s->out, &where, buf_bytes(&packet));
     }
+    buf_done(&plain);
     buf_done(&packet);
 }
 
@@ -53,8 +71,7 @@ void swim_send(struct swim *s, const struct addr *to, const struct wire_message 
     if (b.err == OK) {
         struct sending sending = {s, to, buf_bytes(&b), false};
         size_t used = COMPOUND_HEADER + COMPOUND_PER_PART + b.len;
-        size_t budget = used < PACKET_BUDGET ? PACKET_BUDGET - used : 0;
-        if (broadcasts_take(&s->broadcasts, budget, COMPOUND_PER_PART, COMPOUND_PARTS_MAX - 1,
+        if (broadcasts_take(&s->broadcasts, budget_of(s, used), COMPOUND_PER_PART, COMPOUND_PARTS_MAX - 1,
                             transmissions(s), send_with, &sending) == 0)
             send_with(&sending, NULL, 0);
     }
@@ -116,8 +133,8 @@ void swim_gossip(struct swim *s)
     size_t count = members_pick(&s->members, true, hears_gossip, s, s->profile->gossip_nodes, to);
     for (size_t i = 0; i < count; i++) {
         struct sending sending = {s, &to[i]->addr, bytes_of(NULL, 0), takes_crc(to[i])};
-        broadcasts_take(&s->broadcasts, PACKET_BUDGET - COMPOUND_HEADER, COMPOUND_PER_PART,
-                        COMPOUND_PARTS_MAX, transmissions(s), send_with, &sending);
+        broadcasts_take(&s->broadcasts, budget_of(s, COMPOUND_HEADER), COMPOUND_PER_PART, COMPOUND_PARTS_MAX,
+                        transmissions(s), send_with, &sending);
     }
     /* Alone, it waits: whoever comes is news, which starts the timer again. */
     if (s->broadcasts.count > 0 && s->members.count > 1)
@@ -184,9 +201,24 @@ void swim_datagram(struct swim *s, uint64_t now_ms, const struct addr *from, str
         swim_count_one(s, COUNT_OVERSIZED);
         return;
     }
-    packet_read(packet, on_message, &receiving, &faults);
-    s->counters[COUNT_LABELLED] += faults.labelled;
-    s->counters[COUNT_ENCRYPTED] += faults.encrypted;
+    if (packet.len == 0)
+        return;
+    struct addr heard_from = addr_unmapped(*from);
+    struct bytes plain;
+    struct buf scratch;
+    buf_init(&scratch, PACKET_MAX);
+    enum envelope_fault fault = envelope_open_packet(&s->envelope, packet, &scratch, &plain, &s->heard_key);
+    if (fault == ENVELOPE_FINE) {
+        s->heard_from = &heard_from;
+        packet_read(plain, on_message, &receiving, &faults);
+        s->heard_from = NULL;
+    } else {
+        swim_count_one(s, fault == ENVELOPE_LABEL    ? COUNT_LABELLED
+                          : fault == ENVELOPE_SEALED ? COUNT_ENCRYPTED
+                          : fault == ENVELOPE_KEY    ? COUNT_WRONG_KEY
+                                                     : COUNT_UNSEALED);
+    }
+    buf_done(&scratch);
     s->counters[COUNT_BAD_CRC] += faults.bad_crc;
     s->counters[COUNT_TRUNCATED_COMPOUND] += faults.truncated_compounds;
     s->counters[COUNT_BAD_COMPRESSION] += faults.bad_compressions + faults.unknown_compressions;

@@ -4,11 +4,7 @@
 #include "crc.h"
 #include "lzw.h"
 
-enum {
-    ALGO_LZW = 0,
-    /* version, nonce and tag: the shortest thing that AES-GCM makes here */
-    SEALED_MIN = 1 + 12 + 16,
-};
+enum { ALGO_LZW = 0 };
 
 /* --- reading --- */
 
@@ -79,23 +75,12 @@ static void unpack(struct unpacking *u, struct bytes message, unsigned depth)
         unpack_compressed(u, message, depth);
 }
 
-bool packet_looks_encrypted(struct bytes packet)
-{
-    struct wire_message ignored;
-    return packet.len >= SEALED_MIN && packet.data[0] <= WIRE_INDIRECT_PING &&
-           wire_decode(packet, &ignored) != OK;
-}
-
 void packet_read(struct bytes packet, packet_visit *visit, void *ctx, struct packet_faults *faults)
 {
     struct unpacking u = {visit, ctx, faults, PACKET_PLAIN_MAX};
     if (packet.len == 0)
         return;
-    if (packet.data[0] == WIRE_LABEL) {
-        faults->labelled++;
-    } else if (packet_looks_encrypted(packet)) {
-        faults->encrypted++;
-    } else if (packet.data[0] == WIRE_CRC && packet.len >= CRC_HEADER) {
+    if (packet.data[0] == WIRE_CRC && packet.len >= CRC_HEADER) {
         struct cursor c = cursor_of(bytes_of(packet.data + 1, packet.len - 1));
         uint32_t crc = cursor_u32(&c);
         struct bytes rest = cursor_bytes(&c, cursor_left(&c));
@@ -122,9 +107,7 @@ static void put_messages(struct buf *b, const struct bytes *messages, size_t cou
         buf_put_bytes(b, messages[i]);
 }
 
-/* Replaces what stands from here to the end by its compressed form, if that is
- * shorter. */
-static void compress_from(struct buf *b, size_t start)
+void packet_compress_from(struct buf *b, size_t start)
 {
     struct bytes plain = bytes_of(b->data + start, b->len - start);
     struct buf packed, whole;
@@ -156,7 +139,7 @@ void packet_build(struct buf *out, const struct bytes *messages, size_t count, b
     if (out->err != OK)
         return;
     if (compress)
-        compress_from(out, body);
+        packet_compress_from(out, body);
     if (crc)
         buf_patch_u32(out, start + 1, crc32_ieee(0, bytes_of(out->data + body, out->len - body)));
 }

@@ -1,14 +1,13 @@
 /* The layers of a gossip datagram, from the outside in:
  *
- *   label      f4 len label
- *   encryption version nonce ciphertext tag; has no type byte
+ *   envelope   label and seal: envelope.h
  *   CRC        0c crc32-ieee(4) rest
  *   compress   09 {Algo: 0, Buf: lzw}
  *   compound   07 count len(2)*count part*count
  *   message    type byte and body: wire.h
  *
- * Compress and compound may hold each other. Labelled and encrypted packets are
- * recognised and refused: this node has no key and no label. */
+ * Compress and compound may hold each other. What is read and built here is what
+ * envelope.h has opened or will close. */
 #ifndef YZMA_SWIM_PACKET_H
 #define YZMA_SWIM_PACKET_H
 
@@ -29,8 +28,7 @@ enum {
 };
 
 struct packet_faults {
-    unsigned labelled, encrypted, bad_crc, truncated_compounds, unknown_compressions, bad_compressions,
-        too_deep;
+    unsigned bad_crc, truncated_compounds, unknown_compressions, bad_compressions, too_deep;
 };
 
 typedef void packet_visit(void *ctx, struct bytes message);
@@ -38,10 +36,6 @@ typedef void packet_visit(void *ctx, struct bytes message);
 /* Unpacks a datagram and shows each message in it, in order. What is wrong with
  * it is added to the faults; parts that are whole are used all the same. */
 void packet_read(struct bytes packet, packet_visit *visit, void *ctx, struct packet_faults *faults);
-
-/* True for a lone ping or indirect ping that does not decode and is long enough
- * to be something else: a packet sealed by a key starts with version 0 or 1. */
-bool packet_looks_encrypted(struct bytes packet);
 
 /* Builds a datagram of one or more messages (at most COMPOUND_PARTS_MAX, each
  * below 64 KiB): a compound when they are several, compressed if that is smaller,
@@ -51,5 +45,9 @@ void packet_build(struct buf *out, const struct bytes *messages, size_t count, b
 /* The plain form of a compress message, appended to out (whose max bounds it). An
  * unknown algorithm is ERR_VERSION. */
 enum err packet_decompress(const struct wire_compress *compress, struct buf *out) MUST_USE;
+
+/* Replaces what stands in b from start to the end, one message, by its compressed
+ * form, if that is shorter. */
+void packet_compress_from(struct buf *b, size_t start);
 
 #endif

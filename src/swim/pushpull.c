@@ -26,7 +26,7 @@ static enum err scan_header(struct push_pull_reader *r, struct bytes message)
     enum err err = wire_read(&c, &header);
     if (err != OK)
         return err;
-    if (header.push_pull.nodes > NODES_MAX || header.push_pull.user_state_len > SWIM_STREAM_MAX)
+    if (header.push_pull.nodes > NODES_MAX || header.push_pull.user_state_len > SWIM_USER_BYTES_MAX)
         return ERR_TOO_LARGE;
     r->header = header.push_pull;
     r->nodes_left = header.push_pull.nodes;
@@ -165,6 +165,12 @@ enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_other
     }
     *ret_others = others;
     return OK;
+}
+
+bool push_pull_first(struct bytes message, struct wire_node *ret_node)
+{
+    struct walk w = walk_of(message);
+    return next_node(&w, ret_node);
 }
 
 /* The sender is not named. It is among the living at the address that the stream

@@ -91,7 +91,9 @@ static void alive_about_us(struct swim *s, const struct wire_alive *news)
 static bool is_sane(struct swim *s, const struct wire_alive *news, struct addr *ret_addr)
 {
     const uint8_t *vsn = news->vsn.data;
-    uint16_t port = news->port ? news->port : s->addr.port;
+    /* Clusters of version 1 have one port, whatever news says. */
+    bool one_port = s->members.self->vsn[2] == 1;
+    uint16_t port = news->port && !one_port ? news->port : s->addr.port;
     if (!is_acceptable(s, news->node, news->incarnation))
         return false;
     if (wire_addr(news->addr, port, ret_addr) != OK)

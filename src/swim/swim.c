@@ -43,8 +43,8 @@
  *  - News is handled in the order in which it comes; memberlist's queues are last in,
  *    first out.
  *
- * Not here yet: keys and labels. Sealed and labelled packets are recognised,
- * dropped and counted (packet.c, exchange.c).
+ * What goes out is sealed by a key and marked by a label, where there are any
+ * (envelope.c); what comes in must be, too.
  *
  * No function here knows a clock, a socket or a random source: time comes with every
  * event, effects go out through a list, and randomness flows from the seed. */
@@ -90,6 +90,13 @@ struct swim *swim_new(const struct swim_config *config, uint64_t now_ms)
     CHECK(s->profile->indirect_checks <= SWIM_CHECKS_MAX && s->profile->gossip_nodes <= SWIM_CHECKS_MAX);
     s->addr = config->self;
     s->compress = !config->no_compression;
+    CHECK(config->label.len <= LABEL_MAX);
+    if (config->label.len)
+        memcpy(s->label, config->label.data, config->label.len);
+    s->envelope = (struct envelope){.keys = config->keys,
+                                    .label = bytes_of(s->label, config->label.len),
+                                    .takes_plain = config->takes_unsealed,
+                                    .sends_plain = config->sends_unsealed};
     s->ctx = config->ctx;
     s->blocked = config->blocked;
     s->new_stream = config->new_stream;
@@ -103,6 +110,8 @@ struct swim *swim_new(const struct swim_config *config, uint64_t now_ms)
     struct member *self = s->members.self;
     bool given = memcmp(config->vsn, no_vsn, sizeof no_vsn) != 0;
     memcpy(self->vsn, given ? config->vsn : default_vsn, sizeof self->vsn);
+    /* Who speaks version 1 pads what it seals, as the oldest members expect. */
+    s->envelope.seal_version = self->vsn[2] == 1 ? SEAL_VERSION_PADDED : SEAL_VERSION;
     self->addr = config->self;
     self->incarnation = config->incarnation ? config->incarnation : 1;
     member_set_meta(self,
@@ -281,11 +290,12 @@ static struct bytes place_bytes(uint8_t **at, struct bytes bytes)
 /* Copies what the event points to into one block of its own. */
 static void queue_event(struct swim *s, struct swim_event event, struct bytes text)
 {
-    uint8_t *at = mem_new(event.name.len + event.meta.len + event.by.len + text.len + 1);
+    uint8_t *at = mem_new(event.name.len + event.meta.len + event.by.len + event.payload.len + text.len + 1);
     event.memory = at;
     event.name = place_bytes(&at, event.name);
     event.meta = place_bytes(&at, event.meta);
     event.by = place_bytes(&at, event.by);
+    event.payload = place_bytes(&at, event.payload);
     event.text = (const char *)place_bytes(&at, text).data; /* the block ends with a NUL */
     if (s->events_first + s->events_count == s->events_room) {
         s->events_room = s->events_room ? s->events_room * 2 : 16;
@@ -321,6 +331,38 @@ void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes 
 {
     queue_event(s, (struct swim_event){.kind = SWIM_JOIN_DONE, .ticket = ticket, .err = err, .count = count},
                 text);
+}
+
+void swim_tell_user(struct swim *s, struct bytes payload, bool sealed, uint32_t key)
+{
+    queue_event(s, (struct swim_event){.kind = SWIM_USER, .payload = payload, .sealed = sealed, .key = key},
+                bytes_of(NULL, 0));
+}
+
+void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *addr, uint32_t key)
+{
+    queue_event(s, (struct swim_event){.kind = SWIM_OLD_KEY, .name = name, .addr = *addr, .key = key},
+                bytes_of(NULL, 0));
+}
+
+void swim_tell_refused(struct swim *s, const struct addr *from, const char *why)
+{
+    enum { AT_MOST_EVERY_MS = 10000 };
+    struct addr whose = *from;
+    struct refusal *free_one = NULL;
+    whose.port = 0; /* each connection has its own */
+    for (size_t i = 0; i < SWIM_REFUSALS_MAX; i++) {
+        struct refusal *refusal = &s->refusals[i];
+        bool old = refusal->from.len == 0 || s->now - refusal->at >= AT_MOST_EVERY_MS;
+        if (!old && addr_equal(&refusal->from, &whose))
+            return;
+        if (old)
+            free_one = refusal;
+    }
+    if (!free_one)
+        return;
+    *free_one = (struct refusal){whose, s->now};
+    queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *from}, bytes_str(why));
 }
 
 bool swim_next_event(struct swim *s, struct swim_event *ret_event)
@@ -398,6 +440,8 @@ void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *nam
         [COUNT_PACKETS_OUT] = "swim_packets_out",
         [COUNT_LABELLED] = "swim_packets_labelled",
         [COUNT_ENCRYPTED] = "swim_packets_encrypted",
+        [COUNT_WRONG_KEY] = "swim_packets_wrong_key",
+        [COUNT_UNSEALED] = "swim_packets_unsealed",
         [COUNT_BAD_CRC] = "swim_packets_bad_crc",
         [COUNT_TRUNCATED_COMPOUND] = "swim_compounds_truncated",
         [COUNT_BAD_COMPRESSION] = "swim_compressions_bad",
@@ -422,7 +466,10 @@ void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *nam
         [COUNT_TCP_SAVED] = "swim_probes_saved_by_tcp",
         [COUNT_STREAMS_REFUSED] = "swim_streams_refused",
         [COUNT_STREAMS_MALFORMED] = "swim_streams_malformed",
-        [COUNT_STREAMS_SEALED] = "swim_streams_encrypted_or_labelled",
+        [COUNT_STREAMS_LABELLED] = "swim_streams_labelled",
+        [COUNT_STREAMS_SEALED] = "swim_streams_encrypted",
+        [COUNT_STREAMS_WRONG_KEY] = "swim_streams_wrong_key",
+        [COUNT_STREAMS_UNSEALED] = "swim_streams_unsealed",
         [COUNT_STREAMS_UNKNOWN] = "swim_streams_unknown_type",
         [COUNT_STREAMS_TIMEOUT] = "swim_streams_timed_out",
         [COUNT_STREAMS_OVERSIZED] = "swim_streams_oversized",

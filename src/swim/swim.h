@@ -13,6 +13,7 @@
 #define YZMA_SWIM_SWIM_H
 
 #include "effect.h"
+#include "keyring.h"
 #include "profile.h"
 
 enum {
@@ -36,7 +37,11 @@ struct swim_config {
     uint32_t incarnation;               /* to start with; 0 means 1. After a restart, above the last one */
     uint64_t seed;                      /* of all random choices */
     bool no_compression;                /* of what is sent; what comes is always understood */
-    void *ctx;                          /* for the two functions */
+    struct keyring *keys; /* what seals gossip; borrowed, may be empty or change. NULL: nothing does */
+    struct bytes label;   /* up to 255 bytes: keeps clusters apart; copied */
+    bool takes_unsealed;  /* although there are keys: for a cluster that is about to be sealed */
+    bool sends_unsealed;
+    void *ctx; /* for the two functions */
     /* True for a member to have nothing to do with. meta is empty where only the
      * name is known (a ping). May be NULL. */
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
@@ -86,6 +91,15 @@ void swim_leave(struct swim *s, uint64_t now_ms, struct effects *out);
  * there to hear it. */
 bool swim_left_done(const struct swim *s);
 
+/* Sends a message of ours to another YzmaDB: a memberlist user message over a
+ * stream, sealed by a key of the ring (by the first one, if this one is gone). It
+ * starts with SWIM_USER_MAGIC; those that do not are the applications' of other
+ * programs, counted and ignored. Nothing tells whether it arrived. */
+#define SWIM_USER_MAGIC "YZMA"
+enum { SWIM_USER_MAX = 64 * 1024 };
+void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, struct bytes payload,
+                    uint32_t key, struct effects *out);
+
 /* New meta for this node, up to SWIM_META_MAX bytes: raises the incarnation. */
 void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct effects *out);
 
@@ -106,12 +120,18 @@ enum swim_event_kind {
     SWIM_REFUTED,   /* incarnation: our own rose, and must be remembered over restarts; by: whom we
                        contradict, empty when the rise was our own wish */
     SWIM_CONFLICT,  /* name, meta, addr, incarnation: someone claims a living member's name there */
+    SWIM_USER,      /* payload, sealed, key: a message of another YzmaDB, see swim_send_user */
+    SWIM_OLD_KEY,   /* name, addr, key: an exchange came sealed by a key that is not our first */
+    SWIM_REFUSED,   /* addr, text: an exchange from there was refused */
 };
 
 /* Owns what its pointers point to. */
 struct swim_event {
     enum swim_event_kind kind;
     struct bytes name, meta, by;
+    struct bytes payload;
+    bool sealed;
+    uint32_t key; /* the name of the key in the ring */
     struct addr addr;
     uint32_t incarnation;
     uint64_t ticket;

@@ -2,6 +2,7 @@
 #ifndef YZMA_SWIM_STATE_H
 #define YZMA_SWIM_STATE_H
 
+#include "envelope.h"
 #include "members.h"
 #include "packet.h"
 #include "swim.h"
@@ -9,11 +10,15 @@
 #include "wire.h"
 
 enum {
-    SWIM_RELAYS_MAX = 256,             /* pings on behalf of others, and to lost members, at once */
-    SWIM_LOST_MAX = 64,                /* dead members that are tried again; the oldest makes room */
-    SWIM_STREAM_MAX = 8 * 1024 * 1024, /* one message of a stream, plain or packed */
-    SWIM_CHECKS_MAX = 8,               /* of profile.indirect_checks and gossip_nodes */
-    SWIM_HEAL_PROBES = 5,              /* a lost member is tried every so many probe intervals */
+    SWIM_RELAYS_MAX = 256, /* pings on behalf of others, and to lost members, at once */
+    SWIM_LOST_MAX = 64,    /* dead members that are tried again; the oldest makes room */
+    /* One message of a stream, plain or packed: 20 MiB of an application's state or
+     * message, which is memberlist's limit, and what members need beside it. */
+    SWIM_STREAM_MAX = 24 * 1024 * 1024,
+    SWIM_USER_BYTES_MAX = 20 * 1024 * 1024,
+    SWIM_REFUSALS_MAX = 8, /* addresses whose refusal is told, in ten seconds */
+    SWIM_CHECKS_MAX = 8,   /* of profile.indirect_checks and gossip_nodes */
+    SWIM_HEAL_PROBES = 5,  /* a lost member is tried every so many probe intervals */
 };
 
 enum swim_timer {
@@ -32,6 +37,8 @@ enum swim_count {
     COUNT_PACKETS_OUT,
     COUNT_LABELLED,
     COUNT_ENCRYPTED,
+    COUNT_WRONG_KEY,
+    COUNT_UNSEALED,
     COUNT_BAD_CRC,
     COUNT_TRUNCATED_COMPOUND,
     COUNT_BAD_COMPRESSION,
@@ -56,7 +63,10 @@ enum swim_count {
     COUNT_TCP_SAVED,
     COUNT_STREAMS_REFUSED,
     COUNT_STREAMS_MALFORMED,
+    COUNT_STREAMS_LABELLED,
     COUNT_STREAMS_SEALED,
+    COUNT_STREAMS_WRONG_KEY,
+    COUNT_STREAMS_UNSEALED,
     COUNT_STREAMS_UNKNOWN,
     COUNT_STREAMS_TIMEOUT,
     COUNT_STREAMS_OVERSIZED,
@@ -92,12 +102,22 @@ struct lost {
     struct addr addr;
 };
 
+struct refusal {
+    struct addr from; /* len 0: none */
+    uint64_t at;
+};
+
 struct stream;
 
 struct swim {
     const struct swim_profile *profile;
     struct addr addr; /* ours */
     bool compress, leaving;
+    struct envelope envelope;
+    uint8_t label[LABEL_MAX];      /* the envelope's */
+    const struct addr *heard_from; /* of the datagram under way, and the place of its key; else NULL */
+    size_t heard_key;
+    struct refusal refusals[SWIM_REFUSALS_MAX];
     void *ctx;
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
     uint64_t (*new_stream)(void *ctx);
@@ -131,6 +151,11 @@ void swim_count_one(struct swim *s, enum swim_count counter);
 void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by);
 void swim_tell_conflict(struct swim *s, const struct wire_alive *claim, const struct addr *addr);
 void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes text, size_t count);
+void swim_tell_user(struct swim *s, struct bytes payload, bool sealed, uint32_t key);
+void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *addr, uint32_t key);
+/* At most once in ten seconds for an address, and for so many addresses: who is there
+ * decides how often it comes. */
+void swim_tell_refused(struct swim *s, const struct addr *from, const char *why);
 void swim_health_add(struct swim *s, int delta);
 bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta);
 uint32_t swim_new_seq(struct swim *s);
@@ -176,7 +201,7 @@ void swim_heal_answered(struct swim *s, const struct addr *at);
 void swim_lost_done(struct swim *s);
 
 /* exchange.c: streams */
-enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING };
+enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING, ROLE_USER };
 bool swim_stream_open(struct swim *s, enum stream_role role, const struct addr *to, uint64_t ticket,
                       uint64_t *ret_stream);
 void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq, uint64_t lifetime_ms);
@@ -198,6 +223,8 @@ enum err push_pull_scan(struct push_pull_reader *r, struct bytes message) MUST_U
 void push_pull_put(const struct swim *s, struct buf *b, bool join);
 /* Versions that do not go together are ERR_VERSION, and nothing is merged then. */
 enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others) MUST_USE;
+/* The first node of a whole message: of a YzmaDB the sender itself. */
+bool push_pull_first(struct bytes message, struct wire_node *ret_node);
 /* True if this request comes from a member that we block. */
 bool push_pull_is_blocked(const struct swim *s, struct bytes message, const struct addr *from);
 

@@ -96,3 +96,11 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
         put_peer(s, time, s->peers.list[i], out);
     json_array_end(out);
 }
+
+void sync_each_expected(const struct sync *s, struct sync_time time,
+                        void (*each)(void *ctx, const char *name), void *ctx)
+{
+    for (size_t i = 0; i < s->peers.count; i++)
+        if (peer_expected(s->peers.list[i], time.wall_ms, s->config.forget_after_ms))
+            each(ctx, s->peers.list[i]->name);
+}

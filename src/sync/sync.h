@@ -116,6 +116,10 @@ void sync_readiness(const struct sync *sync, uint64_t now_ms, struct sync_readin
 void sync_counters(const struct sync *sync, void (*each)(void *ctx, const char *name, uint64_t value),
                    void *ctx);
 
+/* The member names of the replicas that are expected back, present or not. */
+void sync_each_expected(const struct sync *sync, struct sync_time time,
+                        void (*each)(void *ctx, const char *name), void *ctx);
+
 struct json_out;
 /* Writes "Replica", "Clock", "Floor", "Walk" and "Links" as members of an open object. */
 void sync_report(const struct sync *sync, struct sync_time time, struct json_out *out);

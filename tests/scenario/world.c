@@ -66,6 +66,9 @@ struct host {
     uint64_t next_accepted, next_request;
     struct node_reply *reply;
     uint64_t reply_ticket;
+    const struct bytes *keys;
+    size_t key_count;
+    const char *label;
 };
 
 struct world {
@@ -614,11 +617,16 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
                                  .history_max_bytes = w->options.history_max_bytes,
+                                 .keys = host->keys,
+                                 .key_count = host->key_count,
+                                 .label = host->label,
                                  .compression = w->options.uncompressed ? 0 : -1,
                                  .protocol_max = host->protocol};
     rng_init(&config.rng, rng_next(&w->rng));
     host->busy_until_ms = 0;
     host->life++;
+    memcpy(config.nonce_key, &host->life, sizeof host->life);
+    config.nonce_key[31] = (uint8_t)i;
     CHECK(node_new(&config, host->store, w->now_ms, wall_of(w, i), &host->node) == OK);
 }
 
@@ -817,8 +825,22 @@ static bool replied(struct world *w, const void *host)
     return ((const struct host *)host)->reply != NULL;
 }
 
-const char *world_request(struct world *w, int i, enum node_request request, const char *name,
-                          enum err *ret_err, uint64_t within_ms)
+void world_keys(struct world *w, int i, const struct bytes *keys, size_t count)
+{
+    struct host *host = &w->hosts[i];
+    host->keys = keys;
+    host->key_count = count;
+    if (host->node)
+        step(w, i, &(struct node_event){.kind = NODE_REKEY, .keys = keys, .key_count = count});
+}
+
+void world_label(struct world *w, int i, const char *label)
+{
+    w->hosts[i].label = label;
+}
+
+static const char *request_with(struct world *w, int i, enum node_request request, const char *const *names,
+                                size_t name_count, enum err *ret_err, uint64_t within_ms)
 {
     struct host *host = &w->hosts[i];
     node_reply_free(host->reply);
@@ -828,13 +850,25 @@ const char *world_request(struct world *w, int i, enum node_request request, con
          &(struct node_event){.kind = NODE_REQUEST,
                               .request = request,
                               .ticket = host->reply_ticket,
-                              .names = &name,
-                              .name_count = name ? 1 : 0});
+                              .names = names,
+                              .name_count = name_count});
     CHECK(world_until(w, replied, host, within_ms));
     *ret_err = host->reply->err;
     free(w->value);
     w->value = mem_text_of(buf_bytes(&host->reply->data));
     return w->value;
+}
+
+const char *world_request(struct world *w, int i, enum node_request request, const char *name,
+                          enum err *ret_err, uint64_t within_ms)
+{
+    return request_with(w, i, request, &name, name ? 1 : 0, ret_err, within_ms);
+}
+
+const char *world_request_forced(struct world *w, int i, enum node_request request, const char *name,
+                                 enum err *ret_err, uint64_t within_ms)
+{
+    return request_with(w, i, request, (const char *[]){name, "force"}, 2, ret_err, within_ms);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------- */

@@ -40,6 +40,10 @@ void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way;
 /* Next start: replication speaks no newer protocol than this. */
 void world_protocol(struct world *w, int i, uint16_t highest);
 void world_clock_offset(struct world *w, int i, int64_t ms);
+/* Peering.Keys and Peering.Label: at the next start; of a running node, keys at once,
+ * as by SIGHUP. They stay the caller's. */
+void world_keys(struct world *w, int i, const struct bytes *keys, size_t count);
+void world_label(struct world *w, int i, const char *label);
 /* The record under a key becomes bytes that nobody can read. */
 void world_damage(struct world *w, int i, const char *key);
 void world_disk_full(struct world *w, int i, bool full);
@@ -63,6 +67,9 @@ void world_read_token(struct world *w, int i, const char *key, struct token *ret
 /* Requests, answered as the API would; the answer's Data as text. */
 const char *world_request(struct world *w, int i, enum node_request request, const char *name,
                           enum err *ret_err, uint64_t within_ms);
+
+const char *world_request_forced(struct world *w, int i, enum node_request request, const char *name,
+                                 enum err *ret_err, uint64_t within_ms);
 
 /* All running nodes hold equal versions and equal clocks. */
 bool world_agrees(struct world *w, const void *unused);

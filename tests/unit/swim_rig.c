@@ -11,7 +11,7 @@ static struct addr host(int last)
     return (struct addr){{10, 0, 0, (uint8_t)last}, 4, 7946};
 }
 
-static uint64_t new_stream(void *ctx)
+uint64_t rig_new_stream(void *ctx)
 {
     return ++((struct rig *)ctx)->next_stream;
 }
@@ -22,19 +22,32 @@ static bool is_blocked(void *ctx, struct bytes name, struct bytes meta)
     return r->blocked && bytes_equal(name, bytes_str(r->blocked));
 }
 
-struct rig *rig_new(const struct swim_profile *profile)
+static struct rig *rig_of(const struct swim_profile *profile, struct keyring *keys, const char *label)
 {
     struct rig *r = mem_new(sizeof *r);
+    r->envelope = (struct envelope){.keys = keys, .label = bytes_str(label), .seal_version = SEAL_VERSION};
     r->now = 100000;
     struct swim_config config = {.name = bytes_str("self"),
                                  .self = host(1),
                                  .profile = profile,
                                  .seed = 1,
+                                 .keys = keys,
+                                 .label = bytes_str(label),
                                  .ctx = r,
                                  .blocked = is_blocked,
-                                 .new_stream = new_stream};
+                                 .new_stream = rig_new_stream};
     r->s = swim_new(&config, r->now);
     return r;
+}
+
+struct rig *rig_new(const struct swim_profile *profile)
+{
+    return rig_of(profile, NULL, "");
+}
+
+struct rig *rig_new_sealed(struct keyring *keys, const char *label)
+{
+    return rig_of(&swim_profile_lan, keys, label);
 }
 
 void rig_forget(struct rig *r)
@@ -48,7 +61,7 @@ void rig_free(struct rig *r)
 {
     rig_forget(r);
     for (size_t i = 0; i < r->stream_count; i++)
-        buf_done(&r->streams[i].sent);
+        buf_done(&r->streams[i].sent), buf_done(&r->streams[i].raw);
     swim_free(r->s);
     free(r);
 }
@@ -69,6 +82,20 @@ static void keep(void *ctx, struct bytes message)
     CHECK(wire_decode(bytes_of(sent->memory, message.len), &sent->m) == OK);
 }
 
+static void keep_packet(struct keeping *k, struct bytes packet)
+{
+    struct packet_faults faults = {0};
+    struct bytes plain;
+    struct buf scratch;
+    size_t at;
+    buf_init(&scratch, PACKET_MAX);
+    if (packet.len > k->r->largest_packet)
+        k->r->largest_packet = packet.len;
+    CHECK(envelope_open_packet(&k->r->envelope, packet, &scratch, &plain, &at) == ENVELOPE_FINE);
+    packet_read(plain, keep, k, &faults);
+    buf_done(&scratch);
+}
+
 static struct rig_stream *stream_of(struct rig *r, uint64_t id)
 {
     for (size_t i = 0; i < r->stream_count; i++)
@@ -78,7 +105,30 @@ static struct rig_stream *stream_of(struct rig *r, uint64_t id)
     struct rig_stream *stream = &r->streams[r->stream_count++];
     stream->id = id;
     buf_init(&stream->sent, SIZE_MAX);
+    buf_init(&stream->raw, SIZE_MAX);
     return stream;
+}
+
+/* A whole message, as swim sends it. */
+static void keep_sent(struct rig *r, struct rig_stream *stream, struct bytes bytes)
+{
+    struct bytes label;
+    struct buf opened;
+    struct wire_message m;
+    size_t used, at;
+    buf_put_bytes(&stream->raw, bytes);
+    buf_init(&opened, SIZE_MAX);
+    CHECK(envelope_read_label(bytes, &label, &used) == OK);
+    bytes = bytes_of(bytes.data + used, bytes.len - used);
+    if (bytes.data[0] == WIRE_ENCRYPT) {
+        CHECK(envelope_open_stream(&r->envelope, bytes, &opened, &at) == OK);
+        bytes = buf_bytes(&opened);
+    }
+    if (bytes.data[0] != WIRE_COMPRESS)
+        buf_put_bytes(&stream->sent, bytes);
+    else
+        CHECK(wire_decode(bytes, &m) == OK && packet_decompress(&m.compress, &stream->sent) == OK);
+    buf_done(&opened);
 }
 
 static void take(struct rig *r, struct effects *out)
@@ -86,13 +136,12 @@ static void take(struct rig *r, struct effects *out)
     for (size_t i = 0; i < out->count; i++) {
         const struct effect *effect = &out->list[i];
         struct keeping keeping = {r, &effect->to};
-        struct packet_faults faults = {0};
         if (effect->kind == EFFECT_DATAGRAM)
-            packet_read(buf_bytes(&effect->bytes), keep, &keeping, &faults);
+            keep_packet(&keeping, buf_bytes(&effect->bytes));
         else if (effect->kind == EFFECT_STREAM_OPEN)
             stream_of(r, effect->stream)->opened_by_us = true;
         else if (effect->kind == EFFECT_STREAM_SEND)
-            buf_put_bytes(&stream_of(r, effect->stream)->sent, buf_bytes(&effect->bytes));
+            keep_sent(r, stream_of(r, effect->stream), buf_bytes(&effect->bytes));
         else if (effect->kind == EFFECT_STREAM_CLOSE)
             stream_of(r, effect->stream)->closed = true;
     }

@@ -3,6 +3,7 @@
 #ifndef YZMA_TESTS_SWIM_RIG_H
 #define YZMA_TESTS_SWIM_RIG_H
 
+#include "envelope.h"
 #include "swim.h"
 #include "wire.h"
 
@@ -17,7 +18,8 @@ struct rig_sent {
 
 struct rig_stream {
     uint64_t id;
-    struct buf sent;
+    struct buf sent; /* without label, seal and compression */
+    struct buf raw;
     bool opened_by_us, closed;
 };
 
@@ -25,15 +27,20 @@ struct rig {
     struct swim *s;
     uint64_t now, next_stream;
     const char *blocked;
+    struct envelope envelope; /* of what it sends */
     struct rig_sent sent[RIG_SENT_MAX];
     size_t sent_count;
     struct rig_stream streams[RIG_STREAMS_MAX];
     size_t stream_count;
+    size_t largest_packet;
 };
 
 /* A node "self" at 10.0.0.1:7946 that starts at 100,000 ms. */
 struct rig *rig_new(const struct swim_profile *profile);
+/* The same with keys, which stay the caller's, or a label. */
+struct rig *rig_new_sealed(struct keyring *keys, const char *label);
 void rig_free(struct rig *r);
+uint64_t rig_new_stream(void *rig);
 /* Lets time pass, every tick at its deadline. */
 void rig_run(struct rig *r, uint64_t until);
 /* Forgets what was sent so far. */

@@ -41,6 +41,21 @@ static void options_are_read(void **state)
     buf_done(&why);
 }
 
+/* The commands about keys. */
+static void commands_are_read(void **state)
+{
+    struct cli cli;
+    struct buf why;
+    const char *const args[] = {"keys", "remove", "00c0ffee", "-a", "[::1]:1", "-f", NULL};
+    assert_int_equal(parse(&cli, &why, args), OK);
+    assert_int_equal(cli.command, CLI_KEYS_REMOVE);
+    assert_string_equal(cli.key, "00c0ffee");
+    assert_string_equal(cli.api, "[::1]:1");
+    assert_true(cli.force);
+    cli_done(&cli);
+    buf_done(&why);
+}
+
 /* What is wrong is said in one line. */
 static void mistakes_are_told(void **state)
 {
@@ -52,7 +67,11 @@ static void mistakes_are_told(void **state)
         {{"-j", ":1", NULL}, "-j :1: must be host:port"},
         {{"-c", NULL}, "-c needs a value (see --help)"},
         {{"--nonsense", NULL}, "--nonsense: no such option (see --help)"},
-        {{"serve", NULL}, "serve: options only (see --help)"},
+        {{"serve", NULL}, "serve: no such command (see --help)"},
+        {{"keys", NULL}, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
+        {{"keys", "use", NULL},
+         "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
+        {{"-f", NULL}, "-a and -f are for yzma keys (see --help)"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct cli cli;
@@ -69,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_read),
+        cmocka_unit_test(commands_are_read),
         cmocka_unit_test(mistakes_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,7 +107,9 @@ static const char everything[] =
     "\"Peering\":{\"Name\":\"kronk\",\"BindAddr\":\"127.0.0.1\",\"BindPort\":37001,\"ReplicationPort\":0,"
     "\"AdvertiseAddress\":\"127.0.0.2\",\"AdvertisePort\":4,\"Federation\":{\"NodeName\":\"Kronk's "
     "lab\",\"APIIngress\":\"host.example:37002\"},\"Profile\":\"wan\",\"Join\":[\"127.0.0.1:1\","
-    "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"\",\"Keys\":[],\"ForgetAfter\":\"2d\","
+    "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"lab\",\"Keys\":[\"AAECAwQFBgcICQoLDA0ODw==\"],"
+    "\"VerifyIncoming\":false,\"VerifyOutgoing\":false,\"ProtocolVersion\":3,\"DelegateVersion\":\"2,5,4\","
+    "\"ForgetAfter\":\"2d\","
     "\"ClockSkewMax\":\"5s\",\"Compression\":7},"
     "\"Server\":{\"DBPath\":\"/tmp/x.db\",\"History\":\"0s\",\"HistoryMax\":\"2MiB\","
     "\"MemoryTable\":1048576,\"MaxStoreBytes\":\"1GiB\",\"MaxVersions\":2,\"Conflict\":\"lww\",\"Log\":{"
@@ -127,6 +129,11 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config.api.request_timeout_ms, 90000);
     assert_int_equal(config.api.bodies_bytes_max, 1 << 30);
     assert_int_equal(config.api.allowed_origins.count, 2);
+    assert_string_equal(config.peering.label, "lab");
+    assert_int_equal(config.peering.keys.count, 1);
+    assert_false(config.peering.verify_incoming || config.peering.verify_outgoing);
+    assert_int_equal(config.peering.protocol_version, 3);
+    assert_memory_equal(config.peering.delegate_version, ((uint8_t[]){2, 5, 4}), 3);
     assert_string_equal(config.api.allowed_origins.texts[1], "http://b:1");
     assert_string_equal(config.peering.name, "kronk");
     assert_string_equal(config.peering.bind_address, "127.0.0.1");
@@ -274,15 +281,44 @@ static void impossible_values_are_refused(void **state)
     }
 }
 
-/* What would be sent in the clear, or not be kept to, is refused, not passed over. */
-static void settings_of_later_versions_are_refused(void **state)
+/* A key that is none is refused, and not shown: it may be one with a typing error. */
+static void bad_keys_are_refused_and_not_shown(void **state)
 {
-    const char *const sealed = "is not supported yet and must stay empty: gossip would go unsealed";
-    char expected[256];
-    snprintf(expected, sizeof expected, "yzma.json:1: Peering.Keys: %s, not \"c2VjcmV0\"", sealed);
-    expect_refusal("{\"Peering\":{\"Keys\":[\"c2VjcmV0\"]}}", expected);
-    snprintf(expected, sizeof expected, "yzma.json:1: Peering.Label: %s, not \"lab\"", sealed);
-    expect_refusal("{\"Peering\":{\"Label\":\"lab\"}}", expected);
+    const char *const bad[] = {
+        "c2VjcmV0",                         /* 6 bytes */
+        "AAECAwQFBgcICQoLDA0ODw",           /* no padding */
+        "AAECAwQFBgcICQoLDA0ODw==AAAA",     /* more behind it */
+        "AAECAwQFBgcICQoLDA0OD-==",         /* base64url */
+        "AAECAwQFBgcICQoLDA0ODx==",         /* stray bits */
+        "AAECAwQFBgcICQoLDA0ODwAAAAAAAAA=", /* 23 bytes */
+        "",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"Peering\":{\"Keys\":[\"%s\"]}}", bad[i]);
+        expect_refusal(text, "yzma.json:1: Peering.Keys: must be a list of at most 8 keys, each 16, 24 or 32 "
+                             "bytes in base64 (openssl rand -base64 32)");
+    }
+}
+
+/* Versions are three numbers in order. */
+static void versions_are_three_numbers(void **state)
+{
+    const char *const bad[] = {"2,5", "2,5,6", "5,2,3", "2,5,5,5", "a,b,c", "0,256,0", "", "2,,5", "1,5,0"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[200], expected[300];
+        snprintf(text, sizeof text, "{\"Peering\":{\"DelegateVersion\":\"%s\"}}", bad[i]);
+        snprintf(
+            expected, sizeof expected,
+            "yzma.json:1: Peering.DelegateVersion: must be \"min,max,current\", three numbers from 0 to 255 "
+            "such as \"2,5,5\", current between the others, not \"%s\"",
+            bad[i]);
+        expect_refusal(text, expected);
+    }
+    expect_refusal("{\"Peering\":{\"VerifyIncoming\":1}}",
+                   "yzma.json:1: Peering.VerifyIncoming: must be true or false, not 1");
+    expect_refusal("{\"Peering\":{\"VerifyIncoming\":null}}",
+                   "yzma.json:1: Peering.VerifyIncoming: must be true or false, not null");
 }
 
 /* Broken JSON is told with line and column. */
@@ -386,8 +422,7 @@ static void settings_are_compared(void **state)
     config_init(&defaults);
     for (size_t i = 0; i < SETTINGS; i++) {
         const char *path = settings[i].path;
-        bool only_one = strcmp(path, "Peering.Label") == 0 || strcmp(path, "Peering.Keys") == 0 ||
-                        strcmp(path, "Server.Conflict") == 0;
+        bool only_one = strcmp(path, "Server.Conflict") == 0;
         assert_true(setting_equal(&settings[i], &config, &again));
         if (setting_equal(&settings[i], &config, &defaults) != only_one)
             fail_msg("%s", path);
@@ -407,7 +442,8 @@ int main(void)
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(wrong_types_are_refused),
         cmocka_unit_test(impossible_values_are_refused),
-        cmocka_unit_test(settings_of_later_versions_are_refused),
+        cmocka_unit_test(bad_keys_are_refused_and_not_shown),
+        cmocka_unit_test(versions_are_three_numbers),
         cmocka_unit_test(broken_json_tells_where),
         cmocka_unit_test(clashes_are_refused),
         cmocka_unit_test(defaults_follow_what_is_set),

@@ -425,6 +425,8 @@ static enum err write_when_log_has_room(struct logged *logged, uint64_t at)
         enum err moved = !may           ? ERR_NOT_FOUND
                          : logged->wait ? logged->wait(logged->listener, LOG_ROOM_WAIT_MS)
                                         : log_engine_apply(&logged->face);
+        if (moved == ERR_IO)
+            break;                                  /* nothing will come of it */
         err = write_and_insert(logged, writer, at); /* also when it has just become free */
         if (!may)
             break;
