@@ -9,7 +9,8 @@
  * one pile, and its 99.99th percentile is the figure. Who has not heard of an event
  * when the next begins counts as never. Probes go on meanwhile and carry news, as
  * they do in a real cluster; push/pull, which the model does not know and which could
- * only help, is put off. */
+ * only help, is put off: at 25 % loss about e^-12 of all miss an event (16 copies per
+ * member, of which 12 arrive), and would have it from the next exchange. */
 #include "lab.h"
 
 #include "crowd.h"
@@ -81,6 +82,15 @@ static void spread(const struct lab_params *params, struct lab_report *r, unsign
     crowd_free(c);
 }
 
+static char *wait_text(char out[LAB_TEXT_MAX], struct samples *waits, uint64_t per_100000)
+{
+    uint64_t wait = samples_at(waits, per_100000);
+    if (wait < NEVER_MS)
+        return lab_text(out, (double)wait / 1000, 3, " s");
+    snprintf(out, LAB_TEXT_MAX, "never");
+    return out;
+}
+
 void lab_serf(const struct lab_params *params, struct lab_report *r)
 {
     static const struct {
@@ -91,17 +101,19 @@ void lab_serf(const struct lab_params *params, struct lab_report *r)
         {0, "99.99 % know, without loss", "2.15 s", "1.3 s", 1300},
         {250, "99.99 % know, at 25 % loss", "2.87 s", "1.7 s", 1700},
     };
+    static const uint64_t percentiles[] = {50000, 90000, 99000, 99900, 99990, 100000};
     struct samples waits[2] = {{0}, {0}};
     lab_print(r, "| loss | waits | median | 90 %% | 99 %% | 99.9 %% | 99.99 %% | last |\n"
                  "|---|---|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < 2; i++) {
         struct samples *w = &waits[i];
         spread(params, r, rows[i].loss_permille, w);
-        lab_print(r, "| %u %% | %zu | %.3f s | %.3f s | %.3f s | %.3f s | %.3f s | %.3f s |\n",
-                  rows[i].loss_permille / 10, w->count, (double)samples_at(w, 50000) / 1000,
-                  (double)samples_at(w, 90000) / 1000, (double)samples_at(w, 99000) / 1000,
-                  (double)samples_at(w, 99900) / 1000, (double)samples_at(w, 99990) / 1000,
-                  (double)samples_at(w, 100000) / 1000);
+        lab_print(r, "| %u %% | %zu |", rows[i].loss_permille / 10, w->count);
+        for (size_t p = 0; p < sizeof percentiles / sizeof *percentiles; p++) {
+            char text[LAB_TEXT_MAX];
+            lab_print(r, " %s |", wait_text(text, w, percentiles[p]));
+        }
+        lab_print(r, "\n");
     }
     lab_figures(r);
     for (size_t i = 0; i < 2; i++) {

@@ -41,14 +41,14 @@ static void on_datagram(void *ctx, uint64_t now, const struct addr *from, struct
     packet_read(packet, on_message, &(struct answering){from, out}, &faults);
 }
 
-/* What comes first on a stream says what it is about. */
+/* What comes first on a stream says what it is about. Only tables are worth packing. */
 static void on_data(void *ctx, uint64_t now, uint64_t stream, struct bytes data, struct effects *out)
 {
     const struct stand_in *self = ctx;
     struct wire_message message;
     struct buf answer;
     buf_init(&answer, SIZE_MAX);
-    if (data.data[0] == WIRE_PUSH_PULL)
+    if (data.data[0] == WIRE_PUSH_PULL || data.data[0] == WIRE_COMPRESS)
         buf_put_bytes(&answer, self->table);
     else if (wire_decode(data, &message) == OK && message.type == WIRE_PING)
         put_ack(&answer, message.ping.seq);
