@@ -272,6 +272,9 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         /* As a rule the member itself, restarted somewhere else: its hello proves it. */
         notice_member(event, "name_conflict", NOTICE_WARN, out);
         break;
+    case SWIM_REFUSED:
+    case SWIM_PATH:
+        break;
     }
 }
 

@@ -24,7 +24,7 @@ static void put_member(struct node *n, const struct swim_member *member, struct 
     json_field_text(json, "Protocol", version);
     json_name(json, "RoundTripMs");
     if (member->rtt_known)
-        json_number(json, member->rtt_ms);
+        json_number(json, member->rtt_us / 1000);
     else
         json_null(json);
     json_object_end(json);

@@ -4,6 +4,10 @@
  *   ping        answered with an ack, if it is for us
  *   user        read to its end and ignored: data never rides gossip here
  *
+ * A join whose answer lists our own name alive at another address asks there, by a
+ * ping, before it is done: who answers is another node of our name, and the join has
+ * failed; silence is an entry of our own former life.
+ *
  * What comes is buffered until the message is whole, within bounds for one stream
  * and for all; every stream has a deadline. */
 #include "swim_state.h"
@@ -14,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { WHY_MAX = 512 }; /* of a reason with a name in it */
+
 struct stream {
     uint64_t id;
     enum stream_role role;
@@ -23,7 +29,8 @@ struct stream {
     bool unpacked;   /* `in` is what a compress message held */
     bool discards;   /* all that still comes */
     uint32_t seq;    /* PING */
-    uint64_t ticket; /* JOIN */
+    uint64_t ticket; /* JOIN, NAMESAKE */
+    size_t others;   /* NAMESAKE: what the join would be answered with */
     struct push_pull_reader reader;
     struct stream *next, *previous;
 };
@@ -74,12 +81,22 @@ void swim_streams_done(struct swim *s)
         drop(s, s->streams);
 }
 
-/* Ends a stream; a join learns how it went. */
+/* Whoever waits for the stream learns how it went. */
+static void tell_end(struct swim *s, const struct stream *stream, enum err err, struct bytes text,
+                     size_t others)
+{
+    if (stream->role == ROLE_JOIN)
+        swim_tell_join(s, stream->ticket, err, text, others);
+    else if (stream->role == ROLE_SYNC && (err == ERR_REFUSED || err == ERR_VERSION))
+        swim_tell_refused(s, &stream->peer, text);
+    else if (stream->role == ROLE_NAMESAKE) /* nobody of our name is there */
+        swim_tell_join(s, stream->ticket, OK, bytes_of(NULL, 0), stream->others);
+}
+
 static void finish(struct swim *s, struct stream *stream, enum err err, struct bytes text, size_t others)
 {
     effects_stream_close(s->out, stream->id);
-    if (stream->role == ROLE_JOIN)
-        swim_tell_join(s, stream->ticket, err, text, others);
+    tell_end(s, stream, err, text, others);
     drop(s, stream);
 }
 
@@ -175,7 +192,10 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
     struct stream *stream = find(s, id);
     if (!stream || stream->role == ROLE_ACCEPTED)
         return;
-    if (stream->role == ROLE_PING) {
+    if (stream->role == ROLE_NAMESAKE) {
+        struct wire_message ping = swim_ping_of(s, s->members.self->name, stream->seq);
+        send_message(s, stream, &ping);
+    } else if (stream->role == ROLE_PING) {
         if (!s->probe.target)
             return;
         struct wire_message ping = swim_ping_of(s, s->probe.target->name, stream->seq);
@@ -186,6 +206,19 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
 }
 
 /* --- receiving --- */
+
+/* False when it cannot be asked. */
+static bool ask_namesake(struct swim *s, const struct stream *join, const struct addr *at, size_t others)
+{
+    uint64_t id, ticket = join->ticket;
+    if (!swim_stream_open(s, ROLE_NAMESAKE, at, ticket, &id))
+        return false;
+    struct stream *stream = find(s, id);
+    stream->seq = swim_new_seq(s);
+    stream->others = others;
+    timers_set(&s->timers, &stream->timer, s->now + s->profile->probe_interval_ms);
+    return true;
+}
 
 static void on_push_pull(struct swim *s, struct stream *stream)
 {
@@ -200,14 +233,36 @@ static void on_push_pull(struct swim *s, struct stream *stream)
         }
         send_state(s, stream, stream->reader.header.join);
     }
-    enum err err = s->leaving ? OK : push_pull_merge(s, message, &others);
-    struct bytes text = bytes_str(err == ERR_VERSION ? "its members and ours speak incompatible versions"
-                                                     : "");
-    finish(s, stream, err, text, others);
+    struct buf why;
+    buf_init(&why, WHY_MAX);
+    struct addr namesake = stream->role == ROLE_JOIN ? push_pull_namesake(s, message) : (struct addr){0};
+    enum err err = s->leaving ? OK : push_pull_merge(s, message, &others, &why);
+    if (err != OK && stream->role == ROLE_ACCEPTED)
+        swim_tell_refused(s, &stream->peer, buf_bytes(&why));
+    if (err == OK && namesake.len > 0 && ask_namesake(s, stream, &namesake, others))
+        stream->role = ROLE_SYNC; /* the join is told of later */
+    finish(s, stream, err, buf_bytes(&why), others);
+    buf_done(&why);
+}
+
+/* At a former address of ours that still leads here, we meet ourselves. */
+static bool is_own_question(const struct swim *s, const struct wire_ping *ping)
+{
+    for (const struct stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->role == ROLE_NAMESAKE && stream->seq == ping->seq)
+            return true;
+    return false;
 }
 
 static void on_stream_ping(struct swim *s, struct stream *stream, const struct wire_ping *ping)
 {
+    bool of_our_name = bytes_equal(ping->source_node, s->members.self->name);
+    if (of_our_name && is_own_question(s, ping)) {
+        finish(s, stream, OK, bytes_of(NULL, 0), 0);
+        return;
+    }
+    if (of_our_name) /* it asks who has its name */
+        swim_tell_conflict(s, s->members.self, &stream->peer, 0);
     if (ping->node.len > 0 && !bytes_equal(ping->node, s->members.self->name))
         swim_count_one(s, COUNT_WRONG_PING);
     else if (swim_is_blocked(s, ping->source_node, bytes_of(NULL, 0)))
@@ -219,6 +274,15 @@ static void on_stream_ping(struct swim *s, struct stream *stream, const struct w
 
 static void on_stream_ack(struct swim *s, struct stream *stream, const struct wire_ack *ack)
 {
+    if (ack->seq == stream->seq && stream->role == ROLE_NAMESAKE) {
+        char where[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 64];
+        snprintf(text, sizeof text, "another node has our name and lives at %s",
+                 addr_text(&stream->peer, where));
+        swim_tell_conflict(s, s->members.self, &stream->peer, 0);
+        stream->role = ROLE_JOIN;
+        finish(s, stream, ERR_REFUSED, bytes_str(text), 0);
+        return;
+    }
     if (ack->seq == stream->seq)
         swim_probe_stream_answer(s, stream->id);
     finish(s, stream, OK, bytes_of(NULL, 0), 0);
@@ -229,8 +293,10 @@ static void on_garbage(struct swim *s, struct stream *stream, enum err err, enum
                        const char *text)
 {
     swim_count_one(s, counter);
-    if (stream->role == ROLE_ACCEPTED)
+    if (stream->role == ROLE_ACCEPTED) {
         send_error(s, stream, text);
+        swim_tell_refused(s, &stream->peer, bytes_str(text));
+    }
     fail(s, stream, err);
 }
 
@@ -278,7 +344,7 @@ static enum err read_small(struct swim *s, struct stream *stream)
     bool accepted = stream->role == ROLE_ACCEPTED;
     if (message.type == WIRE_PING && accepted) {
         on_stream_ping(s, stream, &message.ping);
-    } else if (message.type == WIRE_ACK && stream->role == ROLE_PING) {
+    } else if (message.type == WIRE_ACK && (stream->role == ROLE_PING || stream->role == ROLE_NAMESAKE)) {
         on_stream_ack(s, stream, &message.ack);
     } else if (message.type == WIRE_ERR && !accepted) {
         finish(s, stream, ERR_REFUSED, message.error.text, 0);
@@ -301,7 +367,7 @@ static enum err read_message(struct swim *s, struct stream *stream)
             return err;
         return stream->in.len > 0 ? read_message(s, stream) : ERR_MALFORMED;
     }
-    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING)
+    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING && stream->role != ROLE_NAMESAKE)
         return read_push_pull(s, stream);
     return read_small(s, stream);
 }
@@ -369,8 +435,7 @@ void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, const char
     struct stream *stream = find(s, id);
     if (!stream)
         return;
-    if (stream->role == ROLE_JOIN)
-        swim_tell_join(s, stream->ticket, ERR_CLOSED, bytes_str(why), 0);
+    tell_end(s, stream, ERR_CLOSED, bytes_str(why), 0);
     drop(s, stream);
 }
 
