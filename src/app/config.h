@@ -92,7 +92,7 @@ enum err config_fill_defaults(struct config *config, const struct machine *machi
 /* Splits "host:port", "[::1]:port", ":port". Other forms: ERR_MALFORMED. */
 enum err endpoint_parse(struct bytes text, struct config_endpoint *ret) MUST_USE;
 
-/* Adds a "host:port" that can be dialled; ERR_MALFORMED for other texts. */
+/* Adds a "host:port" or "host" that can be dialled; ERR_MALFORMED for other texts. */
 enum err config_add_peer(struct config_list *list, struct bytes text) MUST_USE;
 void config_list_done(struct config_list *list);
 
