@@ -122,13 +122,14 @@ static void rule_10_3_old_members_are_asked_what_they_understand(void **state)
     struct rig *r = *state;
     static const uint8_t old[6] = {1, 2, 2};
     for (int i = 0; i < 3; i++)
-        rig_feed(r, i + 2,
-                 &(struct wire_message){.type = WIRE_ALIVE,
-                                        .alive = {.addr = bytes_of((uint8_t[]){10, 0, 0, (uint8_t)(i + 2)}, 4),
-                                                  .port = 7946,
-                                                  .node = bytes_str((const char *[]){"a", "b", "c"}[i]),
-                                                  .vsn = bytes_of(old, 6),
-                                                  .incarnation = 1}});
+        rig_feed(
+            r, i + 2,
+            &(struct wire_message){.type = WIRE_ALIVE,
+                                   .alive = {.addr = bytes_of((uint8_t[]){10, 0, 0, (uint8_t)(i + 2)}, 4),
+                                             .port = 7946,
+                                             .node = bytes_str((const char *[]){"a", "b", "c"}[i]),
+                                             .vsn = bytes_of(old, 6),
+                                             .incarnation = 1}});
     assert_false(rig_next(r, WIRE_INDIRECT_PING)->m.indirect_ping.nack);
     assert_int_equal(r->stream_count, 0);
 }

@@ -228,11 +228,10 @@ static void rule_9_6_versions_that_do_not_come(void **state)
     struct rig *r = *state;
     struct swim_member member;
     static const uint8_t known[6] = {1, 5, 2}, none[6];
-    struct wire_message m = {.type = WIRE_ALIVE,
-                             .alive = {.addr = bytes_of("\x0a\0\0\2", 4),
-                                       .port = 7946,
-                                       .node = bytes_str("pacha"),
-                                       .incarnation = 2}};
+    struct wire_message m = {
+        .type = WIRE_ALIVE,
+        .alive = {
+            .addr = bytes_of("\x0a\0\0\2", 4), .port = 7946, .node = bytes_str("pacha"), .incarnation = 2}};
     rig_alive(r, "pacha", 2, 1);
     rig_feed(r, 2, &m);
     assert_true(swim_find(r->s, bytes_str("pacha"), &member));
