@@ -24,8 +24,11 @@ static void set(struct swim *s, struct member *member, bool to_blocked, bool fro
         return;
     path->to_blocked = to_blocked;
     path->from_blocked = from_blocked;
-    if (to_blocked || from_blocked)
+    if (to_blocked || from_blocked) {
         swim_count_one(s, COUNT_PATHS_BLOCKED);
+        member->error = to_blocked ? "UDP to it is blocked" : "UDP from it is blocked";
+        member->error_at = s->now;
+    }
     swim_tell_path(s, member);
 }
 
@@ -46,10 +49,11 @@ void swim_path_missed(struct swim *s, struct member *member, uint64_t sent_at)
     struct path *path = &member->path;
     if (path->missed++ == 0)
         path->missed_since = sent_at;
-    member->error = "did not answer a ping by UDP, but lives";
-    member->error_at = s->now;
-    if (path->missed < SWIM_PATH_MISSES)
+    if (path->missed < SWIM_PATH_MISSES) {
+        member->error = "did not answer a ping by UDP, but lives";
+        member->error_at = s->now;
         return;
+    }
     if (path->missed == SWIM_PATH_MISSES)
         path->missed_again = s->now;
     bool heard = path->heard_at >= path->missed_since;

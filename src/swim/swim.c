@@ -301,6 +301,7 @@ void swim_tell_change(struct swim *s, enum swim_event_kind kind, const struct me
                                     .addr = member->addr,
                                     .was = was,
                                     .lasts_ms = lasts_ms,
+                                    .error = member->error_at == s->now ? member->error : NULL,
                                     .incarnation = member->incarnation},
                 bytes_of(NULL, 0));
 }

@@ -118,6 +118,7 @@ struct swim_event {
     enum member_state was; /* before a JOINED (alive: it was unknown), CLEARED, DEAD or LEFT */
     uint32_t incarnation;
     uint64_t lasts_ms; /* SUSPECTED: until it is dead at the latest; CLEARED, DEAD: since it was suspected */
+    const char *error; /* SUSPECTED: what we found ourselves, just now; NULL: hearsay. A constant */
     bool to_blocked, from_blocked;
     uint64_t ticket;
     enum err err;

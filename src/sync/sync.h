@@ -111,6 +111,14 @@ void sync_readiness(const struct sync *sync, uint64_t now_ms, struct sync_readin
 void sync_counters(const struct sync *sync, void (*each)(void *ctx, const char *name, uint64_t value),
                    void *ctx);
 
+/* Replication with one peer, for the list of members. False: it is not known here. */
+struct sync_peer_view {
+    const char *state;            /* "up", "held", "dialing", "down", "left", "blocked" */
+    uint64_t lag_here, lag_there; /* operations that it has and we lack, and the other way round */
+    const char *error;            /* why the last connection failed or ended; borrowed until the next step */
+};
+bool sync_view_peer(const struct sync *sync, const struct replica_id *id, struct sync_peer_view *ret);
+
 struct json_out;
 /* Writes "Replica", "Clock", "Floor", "Walk" and "Links" as members of an open object. */
 void sync_report(const struct sync *sync, struct sync_time time, struct json_out *out);

@@ -46,7 +46,9 @@ struct happening {
     struct store_work *work; /* COMMIT, STORED */
     struct pipe *pipe;       /* of stream events */
     int from_end;            /* DATA: which end sent it */
-    struct addr addr;        /* RESOLVED */
+    struct addr addr;        /* CONNECT */
+    struct addr addrs[4];    /* RESOLVED */
+    size_t addr_count;
     char text[96];
 };
 
@@ -59,6 +61,7 @@ struct host {
     unsigned life;
     uint64_t file; /* what the disk's file is: another after a restore */
     int address;
+    int called; /* the number in its name */
     int64_t clock_offset_ms;
     bool full, was_started;
     uint64_t next_accepted, next_request;
@@ -316,7 +319,9 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     case EFFECT_RESOLVE:
         h = plan_event(w, w->now_ms, node, NODE_RESOLVED);
         h->event.ticket = effect->ticket;
-        if (!parse_target(effect->target, &h->addr))
+        for (const char *at = effect->target; at && h->addr_count < 4; at = strchr(at, ','), at += at != NULL)
+            h->addr_count += parse_target(at, &h->addrs[h->addr_count]);
+        if (h->addr_count == 0)
             snprintf(h->text, sizeof h->text, "the name is not known");
         break;
     case EFFECT_REPLY:
@@ -450,8 +455,8 @@ static void happen(struct world *w, struct happening *h)
         }
         break;
     case NODE_RESOLVED:
-        h->event.addrs = &h->addr;
-        h->event.addr_count = h->addr.len ? 1 : 0;
+        h->event.addrs = h->addrs;
+        h->event.addr_count = h->addr_count;
         break;
     case NODE_DATAGRAM: {
         int from = host_at(w, &h->event.from);
@@ -551,7 +556,7 @@ struct world *world_new(const struct world_options *options)
     rng_init(&w->rng, options->seed);
     buf_init(&w->transcript, 64 << 20);
     for (int i = 0; i < WORLD_NODES_MAX; i++)
-        w->hosts[i].address = i;
+        w->hosts[i].address = w->hosts[i].called = i;
     return w;
 }
 
@@ -578,7 +583,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
     CHECK(store_open(host->engine, &store_options, &host->store, &reidentified, &why) == OK);
     buf_done(&why);
     snprintf(ingress, sizeof ingress, "10.0.0.%d:%d", host->address + 1, SYNC_PORT);
-    snprintf(name, sizeof name, "n%d", i);
+    snprintf(name, sizeof name, "n%d", host->called);
     for (int k = 0; k < join_count; k++) {
         snprintf(joins[k], sizeof joins[k], "10.0.0.%d:%d", w->hosts[join[k]].address + 1, GOSSIP_PORT);
         join_list[k] = joins[k];
@@ -651,6 +656,14 @@ void world_restore(struct world *w, int i, bool same_file)
         host->disk->ops->close(host->disk);
     host->disk = engine_mem_clone(host->saved);
     host->file += !same_file;
+}
+
+void world_copy(struct world *w, int from, int to)
+{
+    CHECK(!w->hosts[to].node && !w->hosts[to].disk && w->hosts[from].saved);
+    w->hosts[to].disk = engine_mem_clone(w->hosts[from].saved);
+    w->hosts[to].file = w->hosts[from].file;
+    w->hosts[to].called = w->hosts[from].called;
 }
 
 void world_move(struct world *w, int i, int address)

@@ -33,6 +33,8 @@ void world_save(struct world *w, int i); /* a copy of its disk, taken now */
 /* ..and put in place; the node must be down. Over the same file (as a snapshot of the
  * whole disk would be): only the peers can tell; else the store sees another file. */
 void world_restore(struct world *w, int i, bool same_file);
+/* A machine cloned with name and disk, as it was at the save; the second has never run. */
+void world_copy(struct world *w, int from, int to);
 void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
 void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
 void world_clock_offset(struct world *w, int i, int64_t ms);
@@ -56,7 +58,8 @@ const char *world_get(struct world *w, int i, const char *key);
 size_t world_versions(struct world *w, int i, const char *key);
 void world_read_token(struct world *w, int i, const char *key, struct token *ret);
 
-/* Requests, answered as the API would; the answer's Data as text. */
+/* Requests, answered as the API would; the answer's Data as text. A name to join may be
+ * several addresses with commas between them, as if a resolver had given them. */
 const char *world_request(struct world *w, int i, enum node_request request, const char *name,
                           enum err *ret_err, uint64_t within_ms);
 
