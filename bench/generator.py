@@ -68,11 +68,11 @@ class Running:
 class Generator:
     """The generators of one build, with the length of a turn."""
 
-    def __init__(self, build: pathlib.Path, client_core: int, seconds: float):
+    def __init__(self, build: pathlib.Path, server_core: int, client_core: int, seconds: float):
         self.load_binary = build / "bench" / "load"
         self.visible_binary = build / "bench" / "visible"
         self.fdatasync_binary = build / "bench" / "fdatasync"
-        self.client_core, self.seconds = client_core, seconds
+        self.server_core, self.client_core, self.seconds = server_core, client_core, seconds
 
     def start(self, server: Server, target: str, *options: Any, seconds: float | None = None,
               nice: bool = False, pinned: bool = True) -> Running:
@@ -89,7 +89,7 @@ class Generator:
 
     def fdatasync_us(self, folder: pathlib.Path) -> float:
         """The median of one durable write of 300 bytes."""
-        out = subprocess.run(["taskset", "-c", str(self.client_core), str(self.fdatasync_binary),
+        out = subprocess.run(["taskset", "-c", str(self.server_core), str(self.fdatasync_binary),
                               str(folder / "fdatasync"), str(self.seconds)], check=True, capture_output=True, text=True)
         return json.loads(out.stdout)["us"]["p50"]
 

@@ -44,7 +44,7 @@ class Suite:
         self.sizes, self.table, self.cores = sizes, table, Cores()
         self.binary = (binary or build / "yzma").resolve()
         self.folder = work_folder(folder, build)
-        self.generator = Generator(build.resolve(), self.cores.client, sizes.seconds)
+        self.generator = Generator(build.resolve(), self.cores.server, self.cores.client, sizes.seconds)
         self.stores_made = 0
         self.stores: list[Store] = []
         self.prepared: dict[tuple[int, int], Store] = {}

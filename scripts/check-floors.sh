@@ -19,6 +19,7 @@ floors=(
     "crdt:base"
     "swim:base"
     "store:base crdt"
+    "store/log:base"
     "sync:base crdt store"
     "node:base crdt swim store sync"
     "sim:base crdt store"

@@ -14,7 +14,7 @@ set -euo pipefail
 packages_of() {
     case $1 in
     build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev liblmdb-dev \
-                libmicrohttpd-dev libuv1-dev libyajl-dev ;;
+                libmicrohttpd-dev libuv1-dev libyajl-dev libzstd-dev ;;
     test) echo python3 curl ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;

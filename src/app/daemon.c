@@ -279,6 +279,7 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .forget_after_ms = config->peering.forget_after_ms,
         .history_ms = config->server.history_ms,
         .history_max_bytes = config->server.history_bytes_max,
+        .compression = config->peering.compression,
         .world_counters = daemon_counters,
         .world_ctx = d,
     };

@@ -57,7 +57,7 @@ uint8_t *buf_extend(struct buf *b, size_t n)
     if (!has_space(b, n))
         return NULL;
     if (b->len + n > b->cap || !b->data) {
-        size_t cap = b->cap ? b->cap : BUF_FIRST;
+        size_t cap = b->cap > BUF_FIRST ? b->cap : BUF_FIRST; /* one of 1 would not grow by its half */
         while (cap < b->len + n)
             cap += cap / 2;
         if (cap > b->max)

@@ -2,6 +2,11 @@
 
 #include "crc_tables.h"
 
+#if defined(__ARM_FEATURE_CRC32) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ARM_CRC
+#include <arm_acle.h>
+#endif
+
 static uint32_t slice_by_8(const uint32_t table[8][256], uint32_t crc, struct bytes bytes)
 {
     const uint8_t *p = bytes.data, *end = p + bytes.len;
@@ -22,8 +27,11 @@ uint32_t crc32_ieee(uint32_t crc, struct bytes bytes)
     return bytes.len ? slice_by_8(ieee_table, crc, bytes) : crc;
 }
 
+/* The processor's own instruction, about four times the table's speed: SSE 4.2
+ * where the processor has it; on 64-bit ARM where the build may assume it
+ * (-march=armv8-a+crc or later), because asking at run time takes more of libc
+ * than this floor has. */
 #if defined(__x86_64__)
-/* The processor's own instruction (SSE 4.2), about ten times the table's speed. */
 __attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, struct bytes bytes)
 {
     const uint8_t *p = bytes.data, *end = p + bytes.len;
@@ -37,7 +45,26 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_hardware(uint32_t crc, 
         c = __builtin_ia32_crc32qi((uint32_t)c, *p);
     return ~(uint32_t)c;
 }
+#elif defined(ARM_CRC)
+static uint32_t crc32c_hardware(uint32_t crc, struct bytes bytes)
+{
+    const uint8_t *p = bytes.data, *end = p + bytes.len;
+    uint32_t c = ~crc;
+    for (; end - p >= 8; p += 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        c = __crc32cd(c, word);
+    }
+    for (; p < end; p++)
+        c = __crc32cb(c, *p);
+    return ~c;
+}
 #endif
+
+uint32_t crc32c_table(uint32_t crc, struct bytes bytes)
+{
+    return bytes.len ? slice_by_8(castagnoli_table, crc, bytes) : crc;
+}
 
 uint32_t crc32c(uint32_t crc, struct bytes bytes)
 {
@@ -46,6 +73,8 @@ uint32_t crc32c(uint32_t crc, struct bytes bytes)
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("sse4.2"))
         return crc32c_hardware(crc, bytes);
+#elif defined(ARM_CRC)
+    return crc32c_hardware(crc, bytes);
 #endif
-    return slice_by_8(castagnoli_table, crc, bytes);
+    return crc32c_table(crc, bytes);
 }

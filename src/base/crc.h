@@ -8,5 +8,7 @@
 /* Both continue from an earlier result: start with 0. */
 uint32_t crc32_ieee(uint32_t crc, struct bytes bytes);
 uint32_t crc32c(uint32_t crc, struct bytes bytes);
+/* The same without the processor's instruction: what runs where there is none. */
+uint32_t crc32c_table(uint32_t crc, struct bytes bytes);
 
 #endif

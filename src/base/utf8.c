@@ -1,38 +1,49 @@
 #include "utf8.h"
 
-size_t utf8_length(struct bytes text)
+bool utf8_begin(struct utf8_tail *tail, uint8_t first)
 {
-    if (text.len == 0)
-        return 0;
-    const uint8_t *p = text.data;
-    if (p[0] < 0x80)
-        return 1;
     /* The bounds of the second byte rule out over-long forms, surrogates and
      * what lies above U+10FFFF (RFC 3629, section 4). */
-    uint8_t low = 0x80, high = 0xbf;
-    size_t length;
-    if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-        length = 2;
-    } else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-        length = 3;
-        if (p[0] == 0xe0)
-            low = 0xa0;
-        if (p[0] == 0xed)
-            high = 0x9f;
-    } else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-        length = 4;
-        if (p[0] == 0xf0)
-            low = 0x90;
-        if (p[0] == 0xf4)
-            high = 0x8f;
-    } else {
-        return 0;
+    *tail = (struct utf8_tail){.low = 0x80, .high = 0xbf};
+    if (first < 0x80)
+        return true;
+    if (first >= 0xc2 && first <= 0xdf) {
+        tail->left = 1;
+    } else if (first >= 0xe0 && first <= 0xef) {
+        tail->left = 2;
+        if (first == 0xe0)
+            tail->low = 0xa0;
+        if (first == 0xed)
+            tail->high = 0x9f;
+    } else if (first >= 0xf0 && first <= 0xf4) {
+        tail->left = 3;
+        if (first == 0xf0)
+            tail->low = 0x90;
+        if (first == 0xf4)
+            tail->high = 0x8f;
     }
-    if (text.len < length || p[1] < low || p[1] > high)
+    return tail->left > 0;
+}
+
+bool utf8_continue(struct utf8_tail *tail, uint8_t next)
+{
+    if (tail->left == 0 || next < tail->low || next > tail->high)
+        return false;
+    *tail = (struct utf8_tail){.left = tail->left - 1, .low = 0x80, .high = 0xbf};
+    return true;
+}
+
+size_t utf8_length(struct bytes text)
+{
+    struct utf8_tail tail;
+    if (text.len == 0 || !utf8_begin(&tail, text.data[0]))
         return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
+    size_t length = 1;
+    while (tail.left > 0) {
+        if (length == text.len || !utf8_continue(&tail, text.data[length]))
             return 0;
+        length++;
+    }
     return length;
 }
 

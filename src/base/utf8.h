@@ -5,6 +5,15 @@
 
 #include "bytes.h"
 
+/* A character byte by byte, for text that comes in pieces: the first byte says
+ * how many are left, and between which bounds the next one lies. */
+struct utf8_tail {
+    uint8_t left, low, high;
+};
+/* False: no character begins, or goes on, with this byte. */
+bool utf8_begin(struct utf8_tail *tail, uint8_t first);
+bool utf8_continue(struct utf8_tail *tail, uint8_t next);
+
 /* The length, 1 to 4, of the sequence at the front; 0 when it is not UTF-8 (or
  * nothing is left). */
 size_t utf8_length(struct bytes text);

@@ -26,13 +26,19 @@ uint64_t token_key_hash(struct bytes key)
     return (uint64_t)crc32c(0, key) << 32 | crc32_ieee(0, key);
 }
 
+static void reserve_seen(struct token *t, size_t count)
+{
+    if (count <= t->seen_room)
+        return;
+    t->seen = mem_grow(t->seen, count * sizeof *t->seen);
+    t->seen_room = count;
+}
+
 void token_of_read(struct token *t, struct bytes key, const struct record *record, const struct clock *floor)
 {
-    token_done(t);
     t->key_hash = token_key_hash(key);
+    reserve_seen(t, record->count);
     t->seen_count = record->count;
-    if (record->count)
-        t->seen = mem_new(record->count * sizeof *t->seen);
     for (size_t i = 0; i < record->count; i++)
         t->seen[i] = record->versions[i].dot;
     clock_copy(&t->after, floor);
@@ -41,11 +47,13 @@ void token_of_read(struct token *t, struct bytes key, const struct record *recor
 
 void token_of_write(struct token *t, struct bytes key, const struct dot *dot)
 {
-    token_done(t);
     t->key_hash = token_key_hash(key);
+    t->seen_count = 0;
+    clock_clear(&t->after);
     if (!dot->counter)
         return;
-    t->seen = mem_copy(dot, sizeof *dot);
+    reserve_seen(t, 1);
+    t->seen[0] = *dot;
     t->seen_count = 1;
     clock_raise(&t->after, dot);
 }
@@ -85,7 +93,7 @@ static void decode_seen(struct cursor *in, struct ids_read *ids, struct token *t
         cursor_fail(in, ERR_MALFORMED);
     if (in->err != OK || !count)
         return;
-    t->seen = mem_new(count * sizeof *t->seen);
+    reserve_seen(t, count);
     for (size_t i = 0; i < count && in->err == OK; i++) {
         t->seen[i] = ids_decode_dot(in, ids);
         t->seen_count = i + 1;

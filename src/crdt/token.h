@@ -23,11 +23,11 @@ enum {
 struct token {
     uint64_t key_hash;
     struct dot *seen; /* owned, ascending */
-    size_t seen_count;
+    size_t seen_count, seen_room;
     struct clock after;
 };
 
-/* {0} is the empty token; the makers below replace what was there. */
+/* {0} is the empty token; the makers below replace what was there, and use its memory. */
 void token_done(struct token *t);
 uint64_t token_key_hash(struct bytes key);
 /* Of a read: the versions held; after = their dots, the context and the floor. */

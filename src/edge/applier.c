@@ -210,6 +210,9 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
     CHECK(pthread_cond_init(&a->wake, NULL) == 0);
     CHECK(pthread_cond_init(&a->moved, NULL) == 0);
     log_engine_listen(engine, on_frozen, wait_for_chunk, a);
+    /* The opening's commits have used the segment that was ready. From here on there
+     * are two, which take turns when the disk is full. */
+    (void)!log_engine_prepare(engine);
     /* Signals are the main thread's. */
     sigset_t all, before;
     sigfillset(&all);

@@ -145,11 +145,20 @@ static void step(struct cluster *c, struct node_event *event)
     c->stepping = false;
 }
 
+void cluster_look_at_store(struct cluster *c)
+{
+    if (c->deaf || !atomic_exchange(&c->inbox.changed, false))
+        return;
+    step(c, &(struct node_event){.kind = NODE_STORE_CHANGED});
+    arm_timer(c);
+}
+
 /* What could not be sent is news for the node too. */
 void cluster_step(struct cluster *c, struct node_event *event)
 {
     if (c->deaf)
         return;
+    cluster_look_at_store(c);
     step(c, event);
     for (size_t i = 0; i < c->unreachable_count; i++)
         step(c, &(struct node_event){.kind = NODE_UNREACHABLE, .from = c->unreachable[i]});

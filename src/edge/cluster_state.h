@@ -93,6 +93,7 @@ struct cluster {
     struct waiter *waiting; /* the node has been asked */
     uint64_t next_request, next_accepted;
     struct conn *conns[CONN_BUCKETS]; /* by stream */
+    atomic_size_t streams;            /* in there */
     size_t accepted_count;
     struct resolves resolves;
     uint8_t read_buffer[READ_SIZE]; /* one for all: what is read is used at once */
@@ -107,6 +108,8 @@ static inline void net_count(struct cluster *c, enum net_counter counter, uint64
 /* cluster.c: one event for the node; the effects are done on return. Never from
  * within an effect. */
 void cluster_step(struct cluster *c, struct node_event *event);
+/* The event that the store has changed, if it has. Each step begins with it. */
+void cluster_look_at_store(struct cluster *c);
 void cluster_read_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
 
 /* bind.c: the handles udp, gossip and replication, bound. */

@@ -25,6 +25,7 @@ struct committer {
     pthread_t thread;
     bool joined;
     enum err trouble;         /* as last told; of the committer's thread */
+    bool changed;             /* by the group at hand; of the committer's thread */
     uint64_t trouble_us;      /* when; 0: never */
     uint64_t paused_until_us; /* after ERR_IO; of the committer's thread */
 
@@ -138,19 +139,16 @@ static void count_commit(struct committer *c, size_t works, uint64_t us)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Runs a list as one transaction and tells of it. */
-static enum err run_and_tell(struct committer *c, struct store_work *list, size_t works)
+/* Runs a list as one transaction and notes what came of it. */
+static enum err run_and_count(struct committer *c, struct store_work *list, size_t works)
 {
     uint64_t start = now_us();
     enum err err = run(c, list);
     if (err != OK)
         return err;
     count_commit(c, works, now_us() - start);
-    bool changed = false;
-    for (const struct store_work *work = list; work && !changed; work = work->next)
-        changed = may_have_changed(work);
-    if (changed && c->options.on_commit)
-        c->options.on_commit(c->options.ctx);
+    for (const struct store_work *work = list; work && !c->changed; work = work->next)
+        c->changed = may_have_changed(work);
     return OK;
 }
 
@@ -174,7 +172,7 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
 static void run_alone(struct committer *c, struct store_work *work)
 {
     bool paused = now_us() < c->paused_until_us;
-    enum err err = paused ? ERR_IO : run_and_tell(c, work, 1);
+    enum err err = paused ? ERR_IO : run_and_count(c, work, 1);
     watch_trouble(c, work, err);
     if (err == OK)
         return;
@@ -190,7 +188,7 @@ static void run_alone(struct committer *c, struct store_work *work)
 static void run_group(struct committer *c, struct group group)
 {
     if (group.works > 1 && now_us() >= c->paused_until_us) {
-        if (run_and_tell(c, group.first, group.works) == OK) {
+        if (run_and_count(c, group.first, group.works) == OK) {
             watch_trouble(c, group.first, OK);
             goto done;
         }
@@ -214,9 +212,14 @@ done:
     for (struct store_work *work = group.first; work;) {
         struct store_work *next = work->next; /* done may free the work */
         work->next = NULL;
+        work->more = next && next->done == work->done;
         work->done(work);
         work = next;
     }
+    /* Who waits for an answer goes first. */
+    if (c->changed && c->options.on_commit)
+        c->options.on_commit(c->options.ctx);
+    c->changed = false;
 }
 
 /* ---- the thread ---------------------------------------------------------- */

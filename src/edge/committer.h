@@ -17,12 +17,12 @@
 struct committer;
 
 struct committer_options {
-    size_t works_max; /* submitted and not yet done */
-    size_t bytes_max; /* of those, as store_work_cost counts; one work always fits */
+    size_t works_max;     /* submitted and not yet done */
+    size_t bytes_max;     /* of those, as store_work_cost counts; one work always fits */
     uint64_t io_pause_ms; /* after ERR_IO; 0: a second */
     uint64_t (*wall_ms)(void);
-    /* After each commit that may have changed something, from the committer's
-     * thread and before the works' done: wakes who sends news to peers. */
+    /* After each group that may have changed something, from the committer's thread
+     * and after the works' done: wakes who sends news to peers. */
     void (*on_commit)(void *ctx);
     /* From the committer's thread, when the engine begins to refuse puts, with its
      * error, and with OK when it takes one again. May be NULL. */
@@ -45,7 +45,8 @@ struct committer_counters {
 struct committer *committer_new(struct store *store, const struct committer_options *options);
 
 /* Any thread. OK: work->done will be called once, from the committer's thread, in
- * order of submission, with the result in work->err. ERR_BUSY (a limit is reached)
+ * order of submission, with the result in work->err, and work->more set where the
+ * group has another such call. ERR_BUSY (a limit is reached)
  * or ERR_CLOSED (stopping): nothing was taken. */
 enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;
 

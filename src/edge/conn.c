@@ -90,6 +90,7 @@ static struct conn *conn_new(struct cluster *c, uint64_t stream, enum conn_state
     struct conn **bucket = bucket_of(c, stream);
     *conn = (struct conn){.cluster = c, .stream = stream, .state = state, .pending = 1, .next = *bucket};
     *bucket = conn;
+    atomic_fetch_add(&c->streams, 1);
     CHECK(uv_timer_init(&c->loop, &conn->timer) == 0);
     conn->timer.data = conn;
     return conn;
@@ -115,6 +116,7 @@ static void release(struct conn *conn)
         link = &(*link)->next;
     *link = conn->next;
     c->accepted_count -= conn->accepted;
+    atomic_fetch_sub(&c->streams, 1);
     if (conn->tell)
         cluster_step(c, &(struct node_event){
                             .kind = NODE_STREAM_CLOSED, .stream = conn->stream, .text = conn->problem});

@@ -98,9 +98,11 @@ void cluster_configure(struct cluster *c, const char *const *blocked, size_t blo
     uv_async_send(&c->wake);
 }
 
+/* With nobody connected there is nobody to tell at once: the node learns of it with
+ * the next event, whatever that is, and each commit is spared a wake-up. */
 void cluster_store_changed(struct cluster *c)
 {
-    if (!atomic_exchange(&c->inbox.changed, true))
+    if (!atomic_exchange(&c->inbox.changed, true) && atomic_load(&c->streams) > 0)
         uv_async_send(&c->wake);
 }
 
@@ -155,8 +157,7 @@ void inbox_empty(struct cluster *c)
     pthread_mutex_unlock(&inbox->lock);
 
     give_works(c, works);
-    if (atomic_exchange(&inbox->changed, false))
-        cluster_step(c, &(struct node_event){.kind = NODE_STORE_CHANGED});
+    cluster_look_at_store(c);
     if (configured)
         cluster_step(c, &(struct node_event){.kind = NODE_CONFIGURE,
                                              .names = (const char *const *)blocked.names,

@@ -27,21 +27,18 @@ static bool add_headers(struct exchange *x, struct MHD_Response *response)
     return ok;
 }
 
-void answer_buf(struct exchange *x, unsigned status, struct buf *body)
+void answer_written(struct exchange *x, unsigned status)
 {
     static char no_memory[] = "{\"Status\":\"error\",\"Error\":\"out of memory\",\"Data\":null}";
-    struct MHD_Response *response;
-    size_t length = body->len;
-    if (body->err == OK) {
-        response = MHD_create_response_from_buffer(length, body->data, MHD_RESPMEM_MUST_FREE);
-        if (response)
-            *body = (struct buf){.max = body->max};
-    } else {
+    char *body = (char *)x->answer.data;
+    size_t length = x->answer.len;
+    if (x->answer.err != OK) {
         status = MHD_HTTP_SERVICE_UNAVAILABLE;
+        body = no_memory;
         length = sizeof no_memory - 1;
-        response = MHD_create_response_from_buffer(length, no_memory, MHD_RESPMEM_PERSISTENT);
     }
-    buf_done(body);
+    /* Persistent: the exchange outlives the sending. */
+    struct MHD_Response *response = MHD_create_response_from_buffer(length, body, MHD_RESPMEM_PERSISTENT);
     x->status = status;
     x->outcome = MHD_NO;
     if (!response)
@@ -57,19 +54,17 @@ void answer_buf(struct exchange *x, unsigned status, struct buf *body)
 
 void answer_ok(struct exchange *x, struct bytes data)
 {
-    struct buf body;
-    buf_init(&body, SIZE_MAX);
-    buf_reserve(&body, envelope_overhead() + (data.len ? data.len : 4));
-    envelope_ok(&body, data);
-    answer_buf(x, MHD_HTTP_OK, &body);
+    buf_reset(&x->answer);
+    buf_reserve(&x->answer, envelope_overhead() + (data.len ? data.len : 4));
+    envelope_ok(&x->answer, data);
+    answer_written(x, MHD_HTTP_OK);
 }
 
 void answer_error_data(struct exchange *x, unsigned status, struct bytes error, struct bytes data)
 {
-    struct buf body;
-    buf_init(&body, SIZE_MAX);
-    envelope_error(&body, error, data);
-    answer_buf(x, status, &body);
+    buf_reset(&x->answer);
+    envelope_error(&x->answer, error, data);
+    answer_written(x, status);
 }
 
 void answer_error(struct exchange *x, unsigned status, const char *format, ...)

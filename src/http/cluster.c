@@ -16,6 +16,7 @@ static void node_done(void *ctx, struct node_reply *reply)
     struct exchange *x = ctx;
     if (!parking_resume(x, take_reply, reply))
         node_reply_free(reply);
+    workers_wake(x->http);
     exchange_unref(x);
 }
 
@@ -32,6 +33,7 @@ static void ask_node(struct exchange *x, enum node_request request, const char *
     if (err == OK)
         return;
     parking_resume(x, NULL, NULL); /* and is answered as if without a reply */
+    workers_wake(x->http);
     exchange_unref(x);
 }
 

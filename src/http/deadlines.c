@@ -61,7 +61,7 @@ static void *look_around(void *ctx)
         /* Never both locks: a worker that parks holds the parking lock first. */
         d->next_look_ms = 0;
         pthread_mutex_unlock(&d->lock);
-        uint64_t next_ms = parking_expire(&d->http->parking, now_ms);
+        uint64_t next_ms = parking_expire(d->http, now_ms);
         pthread_mutex_lock(&d->lock);
         if (d->first && next_ms > now_ms + LOOK_EVERY_MS)
             next_ms = now_ms + LOOK_EVERY_MS;
@@ -135,6 +135,11 @@ void deadlines_remove(struct deadlines *d, struct watch *watch)
 
 void deadlines_hurry(struct deadlines *d, uint64_t at_ms)
 {
+    /* A thread that will look by then finds what was parked before this call; each
+     * write asks, and most find it so without the lock. */
+    uint64_t next_look_ms = atomic_load(&d->next_look_ms);
+    if (next_look_ms != 0 && next_look_ms <= at_ms)
+        return;
     pthread_mutex_lock(&d->lock);
     if (at_ms < d->next_look_ms || d->next_look_ms == 0) {
         d->next_look_ms = 1; /* any time but 0: it has not slept yet, and will not */

@@ -32,7 +32,7 @@ struct deadlines {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct watch *first;
-    uint64_t next_look_ms;
+    atomic_uint_fast64_t next_look_ms; /* 0: it is about to look; changed under the lock only */
     bool ending;
 };
 

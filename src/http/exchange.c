@@ -1,6 +1,5 @@
 #include "exchange.h"
 
-#include "json_valid.h"
 #include "mem.h"
 #include "notice.h"
 #include "utf8.h"
@@ -9,18 +8,104 @@
 
 enum { MIB = 1 << 20 };
 
+/* Cleared but for the memory of its buffers. */
+static struct exchange *exchange_new(struct worker *worker)
+{
+    struct exchange *x = worker->spare;
+    if (x) {
+        worker->spare = x->next_spare;
+        worker->spare_count--;
+    } else {
+        x = mem_new(sizeof *x);
+        buf_init(&x->refusal, CONNECTION_MEMORY);
+        buf_init(&x->token_out, TOKEN_HEADER_MAX);
+        buf_init(&x->answer, SIZE_MAX);
+    }
+    struct buf body = x->body, refusal = x->refusal, answer = x->answer, token_out = x->token_out;
+    memset(x, 0, offsetof(struct exchange, target));
+    x->body = body, x->refusal = refusal, x->answer = answer, x->token_out = token_out;
+    x->http = worker->http;
+    x->worker = worker;
+    atomic_init(&x->refs, 1);
+    x->outcome = MHD_YES;
+    return x;
+}
+
+/* What only this request had. */
+static void empty(struct exchange *x)
+{
+    struct http *http = x->http;
+    if (x->body_reserved)
+        atomic_fetch_sub(&http->body_bytes, x->body_reserved);
+    token_done(&x->token);
+    node_reply_free(x->reply);
+    free(x->query);
+    atomic_fetch_sub(&http->exchanges, 1);
+}
+
+static void destroy(struct exchange *x)
+{
+    buf_done(&x->body);
+    buf_done(&x->refusal);
+    buf_done(&x->answer);
+    buf_done(&x->token_out);
+    free(x);
+}
+
+void exchange_unref(struct exchange *x)
+{
+    if (atomic_fetch_sub(&x->refs, 1) > 1)
+        return;
+    empty(x);
+    destroy(x);
+}
+
+static void keep_small(struct buf *buf)
+{
+    if (buf->cap > SPARE_BYTES_MAX)
+        buf_done(buf);
+    else
+        buf_reset(buf);
+}
+
+/* The same, on its worker: it may serve the next request. */
+static void exchange_unref_here(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    if (atomic_fetch_sub(&x->refs, 1) > 1)
+        return;
+    empty(x);
+    if (worker->spare_count == SPARE_MAX) {
+        destroy(x);
+        return;
+    }
+    keep_small(&x->body);
+    keep_small(&x->refusal);
+    keep_small(&x->answer);
+    keep_small(&x->token_out);
+    x->next_spare = worker->spare;
+    worker->spare = x;
+    worker->spare_count++;
+}
+
+void exchange_free_spare(struct worker *worker)
+{
+    while (worker->spare) {
+        struct exchange *x = worker->spare;
+        worker->spare = x->next_spare;
+        destroy(x);
+    }
+    worker->spare_count = 0;
+}
+
 void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
 {
-    struct http *http = cls;
-    struct exchange *x = mem_new(sizeof *x);
-    x->http = http;
+    struct worker *worker = cls;
+    struct http *http = worker->http;
+    struct exchange *x = exchange_new(worker);
     x->connection = connection;
     x->watch = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    atomic_init(&x->refs, 1);
     x->begun_ms = deadlines_now_ms();
-    x->outcome = MHD_YES;
-    buf_init(&x->refusal, CONNECTION_MEMORY);
-    buf_init(&x->token_out, TOKEN_HEADER_MAX);
     target_parse(bytes_str(uri), &x->target);
     if (x->target.query.len)
         x->query = mem_text_of(x->target.query); /* the library decodes in place after this */
@@ -30,22 +115,6 @@ void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connect
     atomic_fetch_add(&http->in_flight, 1);
     count(http, COUNT_REQUESTS);
     return x;
-}
-
-void exchange_unref(struct exchange *x)
-{
-    if (atomic_fetch_sub(&x->refs, 1) > 1)
-        return;
-    struct http *http = x->http;
-    atomic_fetch_sub(&http->body_bytes, x->body_reserved);
-    buf_done(&x->body);
-    buf_done(&x->refusal);
-    buf_done(&x->token_out);
-    token_done(&x->token);
-    node_reply_free(x->reply);
-    free(x->query);
-    free(x);
-    atomic_fetch_sub(&http->exchanges, 1);
 }
 
 static void log_slow(struct exchange *x, uint64_t took_ms)
@@ -83,6 +152,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
         return;
     *context = NULL;
     struct http *http = x->http;
+    parking_leave(x);
+    x->worker->progressed = true;
     uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
     if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms) {
         count(http, COUNT_SLOW);
@@ -90,7 +161,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     }
     watch_until(x->watch, now_ms + KEEP_ALIVE_MS, true);
     atomic_fetch_sub(&http->in_flight, 1);
-    exchange_unref(x);
+    exchange_unref_here(x);
 }
 
 /* Room for n more bytes of body among all those in flight. */
@@ -144,7 +215,7 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
     if (x->target.route == ROUTE_JOIN && x->body_limit > JOIN_BODY_MAX)
         x->body_limit = JOIN_BODY_MAX;
     x->keep_body = x->handler && x->handler->body_is_json && !x->refused_status;
-    buf_init(&x->body, x->body_limit);
+    x->body.max = x->body_limit;
     if (x->content_length > x->body_limit) {
         if (!x->refused_status)
             refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
@@ -153,6 +224,10 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
     if (x->keep_body && x->lengths && !reserve_body(x, x->content_length)) {
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
         return answer_and_close(x);
+    }
+    if (x->keep_body) {
+        json_check_init(&x->check);
+        buf_reserve(&x->body, x->content_length); /* each piece is copied once, to where it stays */
     }
     return MHD_YES;
 }
@@ -168,8 +243,12 @@ static void keep_piece(struct exchange *x, const char *data, size_t size)
         return;
     }
     buf_put(&x->body, data, size);
-    if (x->body.err != OK)
+    if (x->body.err != OK) {
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, err_text(x->body.err));
+        return;
+    }
+    /* Told at the end: that a body is too large comes before what is wrong in it. */
+    (void)!json_check_feed(&x->check, bytes_of(data, size));
 }
 
 static enum MHD_Result body_call(struct exchange *x, const char *data, size_t size)
@@ -184,8 +263,9 @@ static enum MHD_Result body_call(struct exchange *x, const char *data, size_t si
     return x->body_seen > 2 * x->body_limit ? MHD_NO : MHD_YES;
 }
 
-static void answer_bad_json(struct exchange *x, const struct json_error *error)
+static void answer_bad_json(struct exchange *x)
 {
+    const struct json_error *error = &x->check.error;
     struct text_position at = text_position(buf_bytes(&x->body), error->offset);
     answer_error(x, MHD_HTTP_BAD_REQUEST, "body is not JSON: %s at line %zu, column %zu", error->reason,
                  at.line, at.column);
@@ -194,24 +274,16 @@ static void answer_bad_json(struct exchange *x, const struct json_error *error)
 /* The last byte has arrived, or the exchange was parked and goes on. */
 static enum MHD_Result last_call(struct exchange *x)
 {
-    struct json_error error;
     watch_until(x->watch, DEADLINE_NEVER, false); /* from here on it is up to us */
     if (x->refused_status) {
         answer_refusal(x);
         return x->outcome;
     }
-    if (x->keep_body) {
-        x->keep_body = false;
-        enum err err = json_valid(buf_bytes(&x->body), &error);
-        if (err == ERR_MALFORMED) {
-            answer_bad_json(x, &error);
-            return x->outcome;
-        }
-        if (err != OK) {
-            answer_store_error(x, err);
-            return x->outcome;
-        }
+    if (x->keep_body && json_check_end(&x->check) != OK) {
+        answer_bad_json(x);
+        return x->outcome;
     }
+    x->keep_body = false; /* it is whole, and judged */
     x->handler->run(x);
     return x->outcome;
 }
@@ -221,6 +293,9 @@ enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, c
                                  void **context)
 {
     struct exchange *x = *context;
+    if (parking_holds(x))
+        return MHD_YES;
+    x->worker->progressed = true;
     if (!x->head_done) {
         x->head_done = true;
         return first_call(x, method);

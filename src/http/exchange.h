@@ -17,10 +17,12 @@
 
 #include "deadlines.h"
 #include "http.h"
+#include "json_valid.h"
 #include "params.h"
 #include "parking.h"
 #include "target.h"
 #include "token.h"
+#include "workers.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -34,6 +36,8 @@ enum {
     TOKEN_HEADER_MAX = 12 << 10,
     JOIN_BODY_MAX = 64 << 10,
     JOIN_PEERS_MAX = 256,
+    SPARE_MAX = 64,            /* exchanges that a worker keeps for the next requests; */
+    SPARE_BYTES_MAX = 4 << 10, /* of each buffer of theirs. Nothing special about these values */
     LIST_BYTES_MAX = 16 << 20, /* of one page; one value at least */
     LIST_SCAN_MAX = 100000,    /* records looked at for one page */
     NODE_ANSWER_MS = 15000,    /* more than any request to the node takes */
@@ -63,7 +67,8 @@ enum counter {
 struct http {
     struct http_options options; /* texts owned */
     struct http_backend backend;
-    struct MHD_Daemon *daemon;
+    struct worker *workers;
+    unsigned worker_count;
     char *address;
     uint16_t port;
     struct deadlines deadlines;
@@ -84,17 +89,16 @@ struct handler;
 
 struct exchange {
     struct http *http;
+    struct worker *worker;
     struct MHD_Connection *connection;
     struct watch *watch;
     atomic_uint refs; /* the connection's, and one for a write or node request under way */
     uint64_t begun_ms;
 
     /* the request */
-    struct target target;
     char *query; /* owned copy, or NULL */
     enum verb verb;
     const struct handler *handler;
-    struct params params;
     struct token token;
     bool has_token;
     const char *host, *origin, *content_type, *token_text; /* borrowed from the connection */
@@ -113,7 +117,8 @@ struct exchange {
     struct buf refusal;
 
     /* parked, and what came of it: all under the parking lock */
-    enum parked_for parked_for;
+    _Atomic(enum parked_for) parked_for;
+    bool held; /* rather than suspended */
     struct exchange *parked_prev, *parked_next;
     uint64_t wake_at_ms;
     bool timed_out;
@@ -127,11 +132,18 @@ struct exchange {
     struct node_reply *reply; /* owned */
 
     /* the answer */
+    struct buf answer;    /* the body of it, which the library sends from here */
     struct buf token_out; /* header text, with NUL; empty for none */
     const char *allow;
     bool close;
     unsigned status;
     enum MHD_Result outcome; /* MHD_NO drops the connection */
+
+    struct exchange *next_spare;
+    /* Large, and each filled before it is read: not cleared for each request. */
+    struct target target;
+    struct params params;
+    struct json_check check; /* while keep_body */
 };
 
 struct handler {
@@ -142,7 +154,9 @@ struct handler {
     void (*run)(struct exchange *x);
 };
 
+/* Any thread; the last one frees it. */
 void exchange_unref(struct exchange *x);
+void exchange_free_spare(struct worker *worker);
 
 /* The library's callbacks. */
 void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
@@ -159,8 +173,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
 void head_read(struct exchange *x, const char *method);
 
 /* ---- answer.c: each ends the exchange's run ---- */
-void answer_buf(struct exchange *x, unsigned status, struct buf *body); /* takes body */
-void answer_ok(struct exchange *x, struct bytes data);                  /* JSON; empty: null */
+void answer_written(struct exchange *x, unsigned status); /* what stands in x->answer */
+void answer_ok(struct exchange *x, struct bytes data);    /* JSON; empty: null */
 void answer_error(struct exchange *x, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void answer_error_data(struct exchange *x, unsigned status, struct bytes error, struct bytes data);

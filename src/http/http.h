@@ -1,17 +1,17 @@
 /* The HTTP edge: GNU libmicrohttpd in front, the store and the node behind.
  *
- * A pool of worker threads, each with an epoll of its own, parses requests and
- * calls us. Reads are answered at once from a snapshot. Writes, cluster calls and
- * reads that wait for a token are parked: the connection is suspended, what it
- * waits for is asked of the backend, and whoever has the answer resumes it. No
- * worker ever waits.
+ * Worker threads, each with an epoll of its own (workers.h), parse requests and
+ * call us. Reads are answered at once from a snapshot. Writes, cluster calls and
+ * reads that wait for a token are parked (parking.h): what they wait for is asked
+ * of the backend, and whoever has the answer lets them go on. No worker ever
+ * waits.
  *
  * This folder knows neither the committer nor the event loop: what it needs of
  * them is struct http_backend.
  *
  *   http_start .. http_quiesce (no new connections) .. http_stop (what is in
  *   flight is answered, all connections closed) .. http_free (once each done()
- *   that the backend owes has been called) */
+ *   that the backend owes has returned) */
 #ifndef YZMA_HTTP_HTTP_H
 #define YZMA_HTTP_HTTP_H
 
@@ -25,8 +25,8 @@ struct http_backend {
     struct store *store;
     /* Hands a write to the committer. On OK work->done is called exactly once,
      * from any thread, also when everything is shutting down (ERR_CLOSED), and
-     * frees the work. On an error (ERR_BUSY: the queue is full; ERR_CLOSED) done is not
-     * called and the work stays the caller's. */
+     * frees the work. With work->more set it wakes nobody: another must follow. On an error (ERR_BUSY: the
+     * queue is full; ERR_CLOSED) done is not called and the work stays the caller's. */
     enum err (*submit)(void *ctx, struct store_work *work);
     /* Asks the node. The names are borrowed for the call. On OK done is called
      * exactly once, from any thread, and owns the reply. */

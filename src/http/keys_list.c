@@ -7,7 +7,7 @@
 struct page {
     const struct params *params;
     uint64_t wall_ms;
-    struct buf body;
+    struct buf *body;
     struct json_out json;
     unsigned keys;
     uint8_t last[KEY_MAX]; /* the last key looked at: a page that stops early goes on there */
@@ -17,7 +17,7 @@ struct page {
 
 static bool page_is_full(const struct page *page, size_t scanned)
 {
-    return page->keys == page->params->limit || scanned == LIST_SCAN_MAX || page->body.len >= LIST_BYTES_MAX;
+    return page->keys == page->params->limit || scanned == LIST_SCAN_MAX || page->body->len >= LIST_BYTES_MAX;
 }
 
 static enum err page_take(struct page *page, struct bytes key, struct bytes encoded)
@@ -108,17 +108,16 @@ void keys_list(struct exchange *x)
         answer_store_error(x, err);
         return;
     }
-    struct page page = {.params = &x->params, .wall_ms = x->http->backend.wall_ms(x->http->backend.ctx)};
-    buf_init(&page.body, SIZE_MAX);
-    envelope_open(&page.body);
-    page.json = json_out_to(&page.body);
+    struct page page = {
+        .params = &x->params, .body = &x->answer, .wall_ms = x->http->backend.wall_ms(x->http->backend.ctx)};
+    envelope_open(page.body);
+    page.json = json_out_to(page.body);
     json_object(&page.json);
     json_name(&page.json, "Keys");
     json_array(&page.json);
     err = page_read(&page, snapshot);
     snapshot_close(snapshot);
     if (err != OK) {
-        buf_done(&page.body);
         if (err == ERR_WALKING)
             answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
                          "this node is catching up and lacks keys of this range");
@@ -129,6 +128,6 @@ void keys_list(struct exchange *x)
     json_array_end(&page.json);
     json_field_string(&page.json, "Next", bytes_of(page.last, page.more ? page.last_length : 0));
     json_object_end(&page.json);
-    envelope_close(&page.body);
-    answer_buf(x, MHD_HTTP_OK, &page.body);
+    envelope_close(page.body);
+    answer_written(x, MHD_HTTP_OK);
 }

@@ -21,17 +21,6 @@ static void answer_absent(struct exchange *x, struct snapshot *snapshot)
         answer_error(x, MHD_HTTP_NOT_FOUND, "no such key: %.*s", (int)key.len, (const char *)key.data);
 }
 
-static void answer_value(struct exchange *x, struct bytes value)
-{
-    struct buf body;
-    buf_init(&body, SIZE_MAX);
-    buf_reserve(&body, envelope_overhead() + value.len);
-    envelope_open(&body);
-    buf_put_bytes(&body, value);
-    envelope_close(&body);
-    answer_buf(x, MHD_HTTP_OK, &body);
-}
-
 /* The full member name where this node has heard it, else the bare id. */
 static void put_node(struct json_out *j, struct snapshot *snapshot, const struct replica_id *replica)
 {
@@ -70,14 +59,13 @@ static int later_first(const void *a, const void *b)
 static void answer_siblings(struct exchange *x, struct snapshot *snapshot, struct record *record,
                             const struct token *token, uint64_t wall_ms)
 {
-    struct buf body, text;
-    buf_init(&body, SIZE_MAX);
+    struct buf text;
     buf_init(&text, TOKEN_TEXT_MAX);
     token_encode(token, &text);
     qsort(record->versions, record->count, sizeof *record->versions, later_first);
 
-    envelope_open(&body);
-    struct json_out j = json_out_to(&body);
+    envelope_open(&x->answer);
+    struct json_out j = json_out_to(&x->answer);
     json_object(&j);
     json_name(&j, "Versions");
     json_array(&j);
@@ -87,35 +75,32 @@ static void answer_siblings(struct exchange *x, struct snapshot *snapshot, struc
     json_array_end(&j);
     json_field_string(&j, "Context", buf_bytes(&text));
     json_object_end(&j);
-    envelope_close(&body);
+    envelope_close(&x->answer);
     buf_done(&text);
-    answer_buf(x, MHD_HTTP_OK, &body);
+    answer_written(x, MHD_HTTP_OK);
 }
 
-static void read_key(struct exchange *x, struct snapshot *snapshot, struct record *record)
+static void read_key(struct exchange *x, struct snapshot *snapshot)
 {
     struct bytes key = target_key(&x->target);
-    enum err err = snapshot_record(snapshot, key, record);
-    struct clock floor = {0};
+    struct reading *r = &x->worker->reading;
+    enum err err = snapshot_record(snapshot, key, &r->record);
     if (err == OK || err == ERR_NOT_FOUND)
-        err = snapshot_clock(snapshot, NULL, &floor);
+        err = snapshot_floor(snapshot, &r->floor);
     if (err != OK) {
         answer_store_error(x, err);
         return;
     }
-    struct token token = {0};
-    token_of_read(&token, key, record, &floor);
-    answer_token(x, &token);
+    token_of_read(&r->token, key, &r->record, &r->floor.floor);
+    answer_token(x, &r->token);
     uint64_t wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
-    const struct version *surfaced = record_surfaced(record, wall_ms);
+    const struct version *surfaced = record_surfaced(&r->record, wall_ms);
     if (!surfaced)
         answer_absent(x, snapshot);
     else if (x->params.siblings)
-        answer_siblings(x, snapshot, record, &token, wall_ms);
+        answer_siblings(x, snapshot, &r->record, &r->token, wall_ms);
     else
-        answer_value(x, surfaced->value);
-    token_done(&token);
-    clock_done(&floor);
+        answer_ok(x, surfaced->value);
 }
 
 void keys_get(struct exchange *x)
@@ -128,8 +113,6 @@ void keys_get(struct exchange *x)
         answer_store_error(x, err);
         return;
     }
-    struct record record = {0};
-    read_key(x, snapshot, &record);
-    record_done(&record);
+    read_key(x, snapshot);
     snapshot_close(snapshot);
 }

@@ -1,5 +1,7 @@
 /* POST, PUT and DELETE /keys/{key}: the connection is parked, the committer does
  * the work, and the answer leaves once it is durable. */
+#include "check.h"
+#include "envelope.h"
 #include "exchange.h"
 #include "json_out.h"
 
@@ -20,8 +22,11 @@ static void write_done(struct store_work *work)
 {
     struct exchange *x = work->ctx;
     struct write_result result = {.err = work->err, .dot = work->write.dot};
+    bool last = !work->more;
     store_work_free(work);
     parking_resume(x, take_result, &result); /* too late when it was given up on */
+    if (last)
+        workers_wake(x->http);
     exchange_unref(x);
 }
 
@@ -50,23 +55,23 @@ static void submit(struct exchange *x)
 }
 
 /* "added foo": words as the predecessor used them. */
-static void answer_written(struct exchange *x, const char *word)
+static void answer_done(struct exchange *x, const char *word)
 {
-    struct token token = {0};
-    token_of_write(&token, target_key(&x->target), &x->write_dot);
-    answer_token(x, &token);
-    token_done(&token);
+    struct bytes key = target_key(&x->target);
+    struct token *token = &x->worker->reading.token;
+    token_of_write(token, key, &x->write_dot);
+    answer_token(x, token);
 
-    struct buf text, data;
-    buf_init(&text, SIZE_MAX);
-    buf_init(&data, SIZE_MAX);
-    buf_put_text(&text, word);
-    buf_put_bytes(&text, target_key(&x->target));
-    struct json_out j = json_out_to(&data);
-    json_string(&j, buf_bytes(&text));
-    answer_ok(x, buf_bytes(&data));
-    buf_done(&text);
-    buf_done(&data);
+    char text[16 + KEY_MAX];
+    size_t length = strlen(word);
+    CHECK(length + key.len <= sizeof text);
+    memcpy(text, word, length);
+    memcpy(text + length, key.data, key.len);
+    envelope_open(&x->answer);
+    struct json_out j = json_out_to(&x->answer);
+    json_string(&j, bytes_of(text, length + key.len));
+    envelope_close(&x->answer);
+    answer_written(x, MHD_HTTP_OK);
 }
 
 static void write_key(struct exchange *x, const char *word)
@@ -82,7 +87,7 @@ static void write_key(struct exchange *x, const char *word)
     } else if (x->write_err != OK) {
         answer_store_error(x, x->write_err);
     } else {
-        answer_written(x, word);
+        answer_done(x, word);
     }
 }
 

@@ -4,12 +4,10 @@
 #include "check.h"
 #include "listener.h"
 #include "mem.h"
-#include "notice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,62 +29,6 @@ static void copy_options(struct http *http, const struct http_options *options)
     http->options.listener = NULL;
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct http *http = cls;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        deadlines_remove(&http->deadlines, *context);
-        *context = NULL;
-        return;
-    }
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
-                                                                   MHD_CONNECTION_INFO_CONNECTION_FD);
-    count(http, COUNT_CONNECTIONS);
-    *context = deadlines_add(&http->deadlines, info->connect_fd,
-                             deadlines_now_ms() + http->options.request_timeout_ms);
-}
-
-/* The library's own complaints are about single connections: debug. */
-__attribute__((format(printf, 2, 0))) static void on_library_log(void *cls, const char *format, va_list args)
-{
-    const struct http *http = cls;
-    char text[256];
-    vsnprintf(text, sizeof text, format, args);
-    text[strcspn(text, "\n")] = '\0';
-    struct buf line;
-    buf_init(&line, NOTICE_LINE_MAX);
-    buf_put_text(&line, "event=http_library text=");
-    notice_value(&line, bytes_str(text));
-    buf_put_u8(&line, '\0');
-    if (line.err == OK)
-        http->backend.log(http->backend.ctx, NOTICE_DEBUG, (const char *)line.data);
-    buf_done(&line);
-}
-
-/* Asked for every connection that was accepted; MHD_NO closes it at once. */
-static enum MHD_Result admit(void *cls, const struct sockaddr *address, socklen_t length)
-{
-    const struct http *http = cls;
-    return atomic_load(&http->quiesced) ? MHD_NO : MHD_YES;
-}
-
-static struct MHD_Daemon *start_daemon(struct http *http, int fd)
-{
-    struct MHD_OptionItem pool[] = {{MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)http->options.threads, NULL},
-                                    {MHD_OPTION_END, 0, NULL}};
-    if (http->options.threads == 1)
-        pool[0].option = MHD_OPTION_END; /* the daemon's own thread is the one worker */
-    return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0,
-        admit, http, exchange_on_call, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, http,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, http->options.connections_max,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_uri, http,
-        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, http, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        http, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
-}
-
 static char *real_address(const char *bind, uint16_t port)
 {
     char text[320];
@@ -101,6 +43,7 @@ static void free_all(struct http *http)
         free((char *)http->options.allowed_origins[i]);
     free((char **)http->options.allowed_origins);
     free(http->address);
+    workers_free(http);
     parking_done(&http->parking);
     free(http);
 }
@@ -122,18 +65,17 @@ enum err http_start(const struct http_options *options, const struct http_backen
     http->port = listener.port;
     http->address = real_address(options->bind, listener.port);
     parking_init(&http->parking);
-    deadlines_start(&http->deadlines, http);
-    http->daemon = start_daemon(http, listener.fd);
-    if (http->daemon) {
+    err = workers_prepare(http, listener.fd);
+    close(listener.fd); /* each worker has its own */
+    if (err == OK) {
+        deadlines_start(&http->deadlines, http);
+        workers_start(http);
         *ret = http;
         return OK;
     }
     buf_put_format(why, "cannot serve on %s: the HTTP library does not start", http->address);
-    close(listener.fd);
-    deadlines_stop(&http->deadlines);
-    deadlines_done(&http->deadlines);
     free_all(http);
-    return ERR_IO;
+    return err;
 }
 
 const char *http_address(const struct http *http)
@@ -148,9 +90,10 @@ uint16_t http_port(const struct http *http)
 
 void http_quiesce(struct http *http)
 {
-    /* From here on admit() turns everybody away. Not MHD_quiesce_daemon: it takes
-     * the listening socket out of the workers' epoll sets while they may do the
-     * same, and aborts the process when a worker was first (0.9.75). */
+    /* From here on everybody is turned away as soon as accepted. Not by
+     * MHD_quiesce_daemon: it takes the listening socket out of a worker's epoll set
+     * while the worker may do the same, and aborts the process when it was first
+     * (0.9.75). */
     atomic_store(&http->quiesced, true);
 }
 
@@ -170,20 +113,18 @@ void http_stop(struct http *http, uint64_t deadline_ms)
      * drops answers on their way: so first all answers, then it. */
     http_quiesce(http);
     drain(http, deadline_ms);
-    parking_close(&http->parking);
+    parking_close(http);
     drain(http, LAST_ANSWERS_MS);
     deadlines_cut_all(&http->deadlines);
-    MHD_stop_daemon(http->daemon); /* closes the listening socket, too */
+    workers_stop(http);
     deadlines_stop(&http->deadlines);
     deadlines_done(&http->deadlines);
-    http->daemon = NULL;
 }
 
 void http_free(struct http *http)
 {
     if (!http)
         return;
-    CHECK(!http->daemon);
     CHECK(atomic_load(&http->exchanges) == 0); /* the backend still owes a done() */
     free_all(http);
 }

@@ -47,8 +47,10 @@ static void park_for_clock(struct exchange *x)
     }
     /* A commit between the look and the parking rang for nobody: look again. */
     struct clock clock = {0};
-    if (read_clock(x->http, &clock) == OK && clock_covers(&clock, &x->token.after))
+    if (read_clock(x->http, &clock) == OK && clock_covers(&clock, &x->token.after)) {
         parking_resume(x, NULL, NULL);
+        workers_wake(x->http);
+    }
     clock_done(&clock);
 }
 
@@ -81,6 +83,6 @@ void http_on_commit(struct http *http)
         return;
     struct clock clock = {0};
     if (read_clock(http, &clock) == OK)
-        parking_clock_rose(&http->parking, &clock);
+        parking_clock_rose(http, &clock);
     clock_done(&clock);
 }

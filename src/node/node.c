@@ -123,6 +123,8 @@ static enum err make_sync(struct node *n)
         .forget_after_ms = n->config.forget_after_ms,
         .history_ms = n->config.history_ms,
         .history_max_bytes = n->config.history_max_bytes,
+        .compression = n->config.compression,
+        .protocol_max = n->config.protocol_max,
         .new_stream = new_stream,
         .new_ticket = node_new_ticket,
         .blocked = sync_blocked,
@@ -418,7 +420,7 @@ uint64_t node_deadline(const struct node *n)
     if (!n->started)
         return n->now_ms;
     uint64_t next = n->remember_at_ms;
-    uint64_t others[] = {swim_deadline(n->swim), sync_deadline(n->sync), join_deadline(n),
+    uint64_t others[] = {swim_deadline(n->swim), sync_deadline(n->sync, n->now_ms), join_deadline(n),
                          request_deadline(n)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)

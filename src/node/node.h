@@ -62,7 +62,9 @@ struct node_config {
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
     uint64_t forget_after_ms, history_ms, history_max_bytes;
-    struct rng rng; /* seeded by the world, with 256 random bits in the daemon */
+    int compression;       /* of replication: 0 off, -1 auto, or a level of zstd from 1 to 19 */
+    uint16_t protocol_max; /* of replication; 0: the newest. A lower one to be tested against */
+    struct rng rng;        /* seeded by the world, with 256 random bits in the daemon */
     /* Counters of the world (API, committer, sockets) for the status page; may be NULL. */
     void (*world_counters)(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
                            void *each_ctx);

@@ -165,6 +165,10 @@ static void ready(struct node *n, uint64_t ticket, struct effects *out)
     json_field_text(&json, "Peer", ready.peer);
     json_field_number(&json, "KeysDone", ready.keys_done);
     json_field_number(&json, "KeysTotal", ready.keys_total);
+    json_field_number(&json, "Bytes", ready.bytes);
+    json_field_number(&json, "Percent", ready.percent);
+    json_field_number(&json, "KeysPerSecond", ready.keys_per_s);
+    json_field_number(&json, "BytesPerSecond", ready.bytes_per_s);
     json_object_end(&json);
     request_reply(ticket, ready.ready ? OK : ERR_WALKING, ready.ready ? NULL : ready.reason, &data, out);
 }

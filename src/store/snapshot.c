@@ -10,16 +10,19 @@ struct snapshot {
     struct store *store;
     struct engine *engine;
     struct engine_txn *txn;
+    uint64_t floor_epoch; /* before it began */
 };
 
 enum err snapshot_open(struct store *store, struct snapshot **ret)
 {
     struct engine_txn *txn;
+    uint64_t floor_epoch = store->floor_epoch;
     enum err err = store->engine->ops->read_begin(store->engine, &txn);
     if (err != OK)
         return err;
     struct snapshot *snapshot = mem_new(sizeof *snapshot);
-    *snapshot = (struct snapshot){.store = store, .engine = store->engine, .txn = txn};
+    *snapshot = (struct snapshot){
+        .store = store, .engine = store->engine, .txn = txn, .floor_epoch = floor_epoch};
     *ret = snapshot;
     return OK;
 }
@@ -80,6 +83,22 @@ enum err snapshot_highest(struct snapshot *snapshot, const struct replica_id *id
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor)
 {
     return clocks_load(snapshot->engine, snapshot->txn, ret_clock, ret_floor);
+}
+
+/* Between an even epoch before one snapshot began and the same epoch after another
+ * did, no commit that raises the floor has become visible: both show the same one. */
+enum err snapshot_floor(struct snapshot *snapshot, struct floor_cache *cache)
+{
+    uint64_t epoch = snapshot->store->floor_epoch;
+    if (cache->valid && cache->epoch == epoch)
+        return OK;
+    cache->valid = false;
+    enum err err = snapshot_clock(snapshot, NULL, &cache->floor);
+    if (err != OK)
+        return err;
+    cache->valid = snapshot->floor_epoch == epoch && epoch % 2 == 0;
+    cache->epoch = epoch;
+    return OK;
 }
 
 enum err snapshot_identity(struct snapshot *snapshot, struct identity *ret)

@@ -175,8 +175,10 @@ enum err clocks_load(struct engine *engine, struct engine_txn *txn, struct clock
             err = ERR_DAMAGED;
             break;
         }
-        clock_set(&clock, &id, counter);
-        clock_set(&floor, &id, low);
+        if (ret_clock)
+            clock_set(&clock, &id, counter);
+        if (ret_floor)
+            clock_set(&floor, &id, low);
         err = engine->ops->cursor_next(cursor, &key, &value);
     }
     engine->ops->cursor_close(cursor);

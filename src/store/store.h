@@ -72,6 +72,16 @@ enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, stru
 /* Either may be NULL. The results must be initialised. */
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor) MUST_USE;
 
+/* A floor at or above the snapshot's (which a token may carry, as it lies within the
+ * clock), kept by one reader from one snapshot to the next: it
+ * changes every ten seconds at most, and reading it takes a cursor. */
+struct floor_cache {
+    struct clock floor; /* owned; clock_done */
+    bool valid;
+    uint64_t epoch;
+};
+enum err snapshot_floor(struct snapshot *snapshot, struct floor_cache *cache) MUST_USE;
+
 struct identity {
     struct replica_id id;
     struct starts starts;
@@ -235,6 +245,9 @@ struct store_work {
     };
     /* For whoever runs the work: called once, after the commit or the failure. */
     void (*done)(struct store_work *work);
+    /* Set for that call: another work's done, which is the same function, follows
+     * at once, so that whom all of them wake need be woken only by the last. */
+    bool more;
     void *ctx;
     uint64_t ticket;
     struct store_work *next;

@@ -273,10 +273,15 @@ enum err store_commit(struct store_txn *txn)
     struct store *store = txn->store;
     close_cursors(txn);
     enum err err = state_save(store->engine, txn->engine_txn, &store->state, &txn->state);
+    bool raises = !clock_equal(&store->state.floor, &txn->state.floor);
+    if (raises)
+        store->floor_epoch++;
     if (err != OK)
         store->engine->ops->end(txn->engine_txn);
     else
         err = store->engine->ops->commit(txn->engine_txn);
+    if (raises)
+        store->floor_epoch++;
     if (err == OK) {
         struct state before = store->state;
         store->state = txn->state;

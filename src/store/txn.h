@@ -23,6 +23,9 @@ struct store {
     struct state state; /* as committed */
     struct store_txn *txn;
     /* Counted by the writer, read by anybody. */
+    /* Counts up before and after a commit that raises the floor: odd while one may be
+     * becoming visible (a sequence lock without the lock). */
+    _Atomic uint64_t floor_epoch;
     _Atomic uint64_t stamps_ahead, records_merged, records_damaged, rows_pruned;
 };
 

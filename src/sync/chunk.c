@@ -220,20 +220,19 @@ static void put_snapshot_clocks(struct chunk *c)
     clock_done(&floor);
 }
 
-static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask,
+static enum err walk_piece(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
                            const struct chunk_limits *limits, struct buf *out)
 {
     struct chunk c;
     struct scan *scan;
-    uint8_t through[KEY_MAX];
-    size_t through_len = 0;
-    bool last = false;
-    enum err err = scan_open(snapshot, ask->after, &scan);
+    struct bytes after = bytes_of(place->after, place->after_len);
+    struct walk_place through = {.phase = WALK_RECORDS};
+    enum err err = scan_open(snapshot, after, &scan);
     if (err != OK)
         return err;
     chunk_init(&c, snapshot, limits, out, FRAME_WALK_PIECE);
-    buf_put_varint(out, ask->serial);
-    buf_put_blob(out, ask->after);
+    buf_put_varint(out, run);
+    buf_put_blob(out, after);
     buf_put_varint(out, snapshot_key_count(snapshot));
     put_snapshot_clocks(&c);
     chunk_count_here(&c);
@@ -241,46 +240,49 @@ static enum err walk_piece(struct snapshot *snapshot, const struct walk_ask *ask
         struct bytes key, record;
         err = scan_next(scan, &key, &record);
         if (err == ERR_NOT_FOUND) {
-            last = true;
+            through.phase = WALK_ROWS;
             break;
         }
         if (err != OK) {
             c.err = err;
             break;
         }
-        if (bytes_equal(key, ask->after))
+        if (bytes_equal(key, after))
             continue; /* the scan begins at it; the piece after it */
-        CHECK(key.len <= sizeof through);
+        CHECK(key.len <= sizeof through.after);
         buf_put_blob(out, key);
         chunk_put_record(&c, key, record);
-        memcpy(through, key.data, through_len = key.len);
+        memcpy(through.after, key.data, through.after_len = key.len);
         c.entries++;
     }
     scan_close(scan);
-    buf_put_blob(out, bytes_of(through, through_len));
-    buf_put_u8(out, last);
-    return chunk_finish(&c);
+    buf_put_blob(out, bytes_of(through.after, through.after_len));
+    buf_put_u8(out, through.phase == WALK_ROWS);
+    err = chunk_finish(&c);
+    if (err == OK)
+        *place = through;
+    return err;
 }
 
-static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask,
+static enum err walk_rows(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
                           const struct chunk_limits *limits, struct buf *out)
 {
     struct chunk c;
     struct row_scan *scan;
-    bool last = false;
-    enum err err = row_scan_open(snapshot, &ask->row_after, &scan);
+    struct walk_place through = {.phase = WALK_ROWS, .row_after = place->row_after};
+    enum err err = row_scan_open(snapshot, &place->row_after, &scan);
     if (err != OK)
         return err;
     chunk_init(&c, snapshot, limits, out, FRAME_WALK_ROWS);
-    buf_put_varint(out, ask->serial);
-    dot_encode(&ask->row_after, out);
+    buf_put_varint(out, run);
+    dot_encode(&place->row_after, out);
     put_snapshot_clocks(&c);
     chunk_count_here(&c);
     while (c.err == OK && !chunk_full(&c)) {
         struct row row;
         err = row_scan_next(scan, &row);
         if (err == ERR_NOT_FOUND) {
-            last = true;
+            through.phase = WALK_NONE;
             break;
         }
         if (err != OK) {
@@ -290,16 +292,20 @@ static enum err walk_rows(struct snapshot *snapshot, const struct walk_ask *ask,
         dot_encode(&row.dot, out);
         buf_put_u8(out, (uint8_t)row.kind);
         buf_put_blob(out, row.key);
+        through.row_after = row.dot;
         c.entries++;
     }
     row_scan_close(scan);
-    buf_put_u8(out, last);
-    return chunk_finish(&c);
+    buf_put_u8(out, through.phase == WALK_NONE);
+    err = chunk_finish(&c);
+    if (err == OK)
+        *place = through;
+    return err;
 }
 
-enum err chunk_walk(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
-                    struct buf *out)
+enum err chunk_walk(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
+                    const struct chunk_limits *limits, struct buf *out)
 {
-    return ask->phase == WALK_RECORDS ? walk_piece(snapshot, ask, limits, out)
-                                      : walk_rows(snapshot, ask, limits, out);
+    return place->phase == WALK_RECORDS ? walk_piece(snapshot, run, place, limits, out)
+                                        : walk_rows(snapshot, run, place, limits, out);
 }

@@ -26,9 +26,9 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
 enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limits, struct buf *out,
                      uint64_t *ret_digest) MUST_USE;
 
-/* The answer to a WALK_ASK whose `last` the snapshot's clock covers: a
- * WALK_PIECE or WALK_ROWS frame. */
-enum err chunk_walk(struct snapshot *snapshot, const struct walk_ask *ask, const struct chunk_limits *limits,
-                    struct buf *out) MUST_USE;
+/* A piece of a walk from `place` on: a WALK_PIECE or WALK_ROWS frame. On success
+ * place stands behind it; WALK_NONE when that was the last. */
+enum err chunk_walk(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
+                    const struct chunk_limits *limits, struct buf *out) MUST_USE;
 
 #endif

@@ -26,7 +26,7 @@ enum err frame_read(struct bytes input, size_t body_max, struct frame *ret, size
     uint32_t crc = cursor_u32(&in);
     if (in.err != OK)
         return in.err;
-    if (type == 0 || type >= FRAME_TYPES || flags != 0 || zero != 0)
+    if (type == 0 || type >= FRAME_TYPES || (flags & ~FRAME_PACKED) != 0 || zero != 0)
         return ERR_MALFORMED;
     if (length > body_max)
         return ERR_TOO_LARGE;
@@ -35,7 +35,7 @@ enum err frame_read(struct bytes input, size_t body_max, struct frame *ret, size
         return in.err;
     if (frame_checksum(bytes_of(input.data + 4, 8 + length)) != crc)
         return ERR_CHECKSUM;
-    *ret = (struct frame){.type = type, .body = body};
+    *ret = (struct frame){.type = type, .packed = flags & FRAME_PACKED, .body = body};
     *ret_size = FRAME_HEADER + length;
     return OK;
 }
@@ -74,6 +74,18 @@ static struct bytes get_key(struct cursor *in)
     if (in->err == OK && (key.len == 0 || key.len > KEY_MAX || memchr(key.data, 0, key.len)))
         cursor_fail(in, ERR_MALFORMED);
     return key;
+}
+
+static void get_bounded_key(struct cursor *in, uint8_t key[KEY_MAX], size_t *len)
+{
+    struct bytes blob = cursor_blob(in);
+    if (blob.len > KEY_MAX) {
+        cursor_fail(in, ERR_MALFORMED);
+        return;
+    }
+    if (blob.len)
+        memcpy(key, blob.data, blob.len);
+    *len = blob.len;
 }
 
 static void get_clock(struct cursor *in, struct clock *ret)
@@ -261,24 +273,28 @@ enum err frame_get_unwant(struct bytes body, struct replica_id *ret_origin)
 void frame_put_walk_ask(struct buf *out, const struct walk_ask *ask)
 {
     size_t begun = frame_begin(out, FRAME_WALK_ASK);
-    buf_put_varint(out, ask->serial);
-    buf_put_u8(out, (uint8_t)ask->phase);
-    buf_put_blob(out, ask->after);
-    dot_encode(&ask->row_after, out);
+    buf_put_varint(out, ask->run);
+    buf_put_u8(out, (uint8_t)ask->place.phase);
+    buf_put_blob(out, bytes_of(ask->place.after, ask->place.after_len));
+    dot_encode(&ask->place.row_after, out);
     clock_encode(&ask->last, out);
+    if (ask->ahead > 1)
+        buf_put_varint(out, ask->ahead);
     frame_end(out, begun);
 }
 
 enum err frame_get_walk_ask(struct bytes body, struct walk_ask *ret)
 {
-    struct walk_ask ask = {0};
+    struct walk_ask ask = {.ahead = 1};
     struct cursor in = cursor_of(body);
-    ask.serial = cursor_varint(&in);
-    ask.phase = cursor_u8(&in);
-    ask.after = cursor_blob(&in);
-    ask.row_after = dot_decode(&in);
+    ask.run = cursor_varint(&in);
+    ask.place.phase = cursor_u8(&in);
+    get_bounded_key(&in, ask.place.after, &ask.place.after_len);
+    ask.place.row_after = dot_decode(&in);
     get_clock(&in, &ask.last);
-    if (in.err == OK && ((ask.phase != WALK_RECORDS && ask.phase != WALK_ROWS) || ask.after.len > KEY_MAX))
+    if (cursor_left(&in))
+        ask.ahead = cursor_varint_max(&in, WALK_AHEAD_MAX);
+    if (in.err == OK && ((ask.place.phase != WALK_RECORDS && ask.place.phase != WALK_ROWS) || !ask.ahead))
         cursor_fail(&in, ERR_MALFORMED);
     enum err err = cursor_finish(&in);
     if (err != OK) {
@@ -290,22 +306,42 @@ enum err frame_get_walk_ask(struct bytes body, struct walk_ask *ret)
     return OK;
 }
 
-void frame_put_walk_refused(struct buf *out, uint64_t serial, const char *text)
+void frame_put_walk_more(struct buf *out, uint64_t run, uint64_t pieces)
+{
+    size_t begun = frame_begin(out, FRAME_WALK_MORE);
+    buf_put_varint(out, run);
+    buf_put_varint(out, pieces);
+    frame_end(out, begun);
+}
+
+enum err frame_get_walk_more(struct bytes body, uint64_t *ret_run, uint64_t *ret_pieces)
+{
+    struct cursor in = cursor_of(body);
+    uint64_t run = cursor_varint(&in), pieces = cursor_varint_max(&in, WALK_AHEAD_MAX);
+    enum err err = cursor_finish(&in);
+    if (err == OK) {
+        *ret_run = run;
+        *ret_pieces = pieces;
+    }
+    return err;
+}
+
+void frame_put_walk_refused(struct buf *out, uint64_t run, const char *text)
 {
     size_t begun = frame_begin(out, FRAME_WALK_REFUSED);
-    buf_put_varint(out, serial);
+    buf_put_varint(out, run);
     buf_put_blob(out, bytes_str(text));
     frame_end(out, begun);
 }
 
-enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_serial, struct bytes *ret_text)
+enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_run, struct bytes *ret_text)
 {
     struct cursor in = cursor_of(body);
-    uint64_t serial = cursor_varint(&in);
+    uint64_t run = cursor_varint(&in);
     struct bytes text = cursor_blob(&in);
     enum err err = cursor_finish(&in);
     if (err == OK) {
-        *ret_serial = serial;
+        *ret_run = run;
         *ret_text = text;
     }
     return err;
@@ -331,18 +367,6 @@ static struct bytes get_record(struct cursor *in, struct bytes key, struct recor
             cursor_fail(in, err == ERR_TRUNCATED ? ERR_MALFORMED : err);
     }
     return bytes;
-}
-
-static void get_bounded_key(struct cursor *in, uint8_t key[KEY_MAX], size_t *len)
-{
-    struct bytes blob = cursor_blob(in);
-    if (blob.len > KEY_MAX) {
-        cursor_fail(in, ERR_MALFORMED);
-        return;
-    }
-    if (blob.len)
-        memcpy(key, blob.data, blob.len);
-    *len = blob.len;
 }
 
 /* What stands before the entries, by type. */
@@ -425,8 +449,14 @@ enum err frame_get_rows(const struct frame *frame, struct store_work **ret, uint
     struct record scratch = {0};
     uint64_t keys_total = 0;
 
-    buf_init(&rows->payload, frame->body.len);
-    buf_put_bytes(&rows->payload, frame->body);
+    if (frame->owned) {
+        rows->payload = *frame->owned;
+        *frame->owned = (struct buf){0};
+    } else {
+        buf_init(&rows->payload, frame->body.len);
+        buf_reserve(&rows->payload, frame->body.len);
+        buf_put_bytes(&rows->payload, frame->body);
+    }
     enum err err = rows->payload.err;
     if (err != OK)
         goto out;

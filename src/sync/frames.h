@@ -4,7 +4,7 @@
  *   offset  size  what
  *   0       4     length of the body
  *   4       1     type
- *   5       1     flags, 0 (bit 0 will say: body compressed)
+ *   5       1     flags: bit 0, the body is packed (squeeze.h); the others 0
  *   6       2     0
  *   8       4     CRC-32C of bytes 4 to 7 and the body
  *   12      ..    body
@@ -26,15 +26,18 @@
  *   6 AHEAD         u32 n, n entries (dot, u8 kind, blob key, blob record)
  *   7 WANT          16 bytes origin, varint from: send its rows above from, and go on
  *   8 UNWANT        16 bytes origin
- *   9 WALK_ASK      varint serial, u8 phase, blob after, dot row_after, clock last
- *   10 WALK_PIECE   varint serial, blob after, varint keys in all, clock, floor, u32 n,
+ *   9 WALK_ASK      varint run, u8 phase, blob after, dot row_after, clock last, and
+ *                   from protocol 2 on varint ahead: how many pieces may follow
+ *   10 WALK_PIECE   varint run, blob after, varint keys in all, clock, floor, u32 n,
  *                   n entries (blob key, blob record), blob through, u8 last
- *   11 WALK_ROWS    varint serial, dot row_after, clock, floor, u32 n,
+ *   11 WALK_ROWS    varint run, dot row_after, clock, floor, u32 n,
  *                   n entries (dot, u8 kind, blob key), u8 last
- *   12 WALK_REFUSED varint serial, blob text
+ *   12 WALK_REFUSED varint run, blob text
  *   13 LEFT         nothing: the sender leaves for good, do not expect it back
+ *   14 WALK_MORE    varint run, varint n: n more pieces may follow (protocol 2)
  *
- * A record blob is empty where an entry before it in the frame brought the same
+ * A run is a number by which the receiver of a walk tells its questions apart; the
+ * source gives it back. A record blob is empty where an entry before it in the frame brought the same
  * key. Nothing is allocated on a length's word: bytes are counted as they come. */
 #ifndef YZMA_SYNC_FRAMES_H
 #define YZMA_SYNC_FRAMES_H
@@ -43,13 +46,17 @@
 #include "store.h"
 
 enum {
-    SYNC_PROTOCOL = 1,
+    SYNC_PROTOCOL_MIN = 1, /* 2 has packed bodies, and walks of several pieces ahead */
+    SYNC_PROTOCOL = 2,
     FRAME_HEADER = 12,
+    FRAME_FLAGS_AT = 5,
+    FRAME_PACKED = 1,                   /* flag */
     FRAME_FIRST_MAX = 256 << 10,        /* body before the peer's hello was read */
     FRAME_MAX = VALUE_MAX + (64 << 20), /* body: the longest value and a full chunk beside it */
     FRAME_ENTRIES_MAX = TXN_RECORDS_MAX,
     MEMBER_NAME_MAX = 255,
     INGRESS_MAX = 255,
+    WALK_AHEAD_MAX = 64,   /* pieces that a source may be asked for at once */
     PREDECESSORS_MAX = 64, /* of a store's former ids, the newest are told */
     REFUSE_TEXT_MAX = 255,
 };
@@ -68,6 +75,7 @@ enum frame_type {
     FRAME_WALK_ROWS,
     FRAME_WALK_REFUSED,
     FRAME_LEFT,
+    FRAME_WALK_MORE,
     FRAME_TYPES
 };
 
@@ -88,7 +96,9 @@ enum refuse_reason {
 
 struct frame {
     enum frame_type type;
+    bool packed; /* body must be unpacked first */
     struct bytes body;
+    struct buf *owned; /* holds the body and may be taken, or NULL: the body is borrowed */
 };
 
 /* The next whole frame at the front of input; *ret_size is what it takes of it.
@@ -96,7 +106,8 @@ struct frame {
  * stream cannot be trusted further. */
 enum err frame_read(struct bytes input, size_t body_max, struct frame *ret, size_t *ret_size) MUST_USE;
 
-/* Frames are written between these two; begin returns the offset for end. */
+/* Frames are written between these two; begin returns the offset for end. A flag is
+ * set in its place between them. */
 size_t frame_begin(struct buf *out, enum frame_type type);
 void frame_end(struct buf *out, size_t begun);
 
@@ -137,23 +148,33 @@ enum err frame_get_want(struct bytes body, struct replica_id *ret_origin, uint64
 void frame_put_unwant(struct buf *out, const struct replica_id *origin);
 enum err frame_get_unwant(struct bytes body, struct replica_id *ret_origin) MUST_USE;
 
-struct walk_ask {
-    uint64_t serial;
-    enum walk_phase phase;
-    struct bytes after; /* borrowed from the body */
+/* Where a walk stands: all keys, then all rows up to here are done. */
+struct walk_place {
+    enum walk_phase phase; /* WALK_NONE: nothing is left */
+    uint8_t after[KEY_MAX];
+    size_t after_len;
     struct dot row_after;
+};
+
+struct walk_ask {
+    uint64_t run;
+    struct walk_place place;
     struct clock last;
+    uint64_t ahead; /* 1: one piece, the question that protocol 1 knows */
 };
 void frame_put_walk_ask(struct buf *out, const struct walk_ask *ask);
 enum err frame_get_walk_ask(struct bytes body, struct walk_ask *ret) MUST_USE; /* ret->last initialised */
 
-void frame_put_walk_refused(struct buf *out, uint64_t serial, const char *text);
-enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_serial, struct bytes *ret_text) MUST_USE;
+void frame_put_walk_more(struct buf *out, uint64_t run, uint64_t pieces);
+enum err frame_get_walk_more(struct bytes body, uint64_t *ret_run, uint64_t *ret_pieces) MUST_USE;
+
+void frame_put_walk_refused(struct buf *out, uint64_t run, const char *text);
+enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_run, struct bytes *ret_text) MUST_USE;
 
 /* ROWS, AHEAD, WALK_PIECE and WALK_ROWS are written by chunk.c; read into work
- * for the store. The work owns a copy of the body. *ret_keys_total only for
- * WALK_PIECE. Every key is checked (1 to KEY_MAX bytes, no NUL) and every record
- * decodes; else ERR_MALFORMED, ERR_CHECKSUM. */
+ * for the store. The work owns the body where the frame did, else a copy of it; its
+ * serial is the run. *ret_keys_total only for WALK_PIECE. Every key is checked (1 to KEY_MAX bytes, no NUL)
+ * and every record decodes; else ERR_MALFORMED, ERR_CHECKSUM. */
 enum err frame_get_rows(const struct frame *frame, struct store_work **ret,
                         uint64_t *ret_keys_total) MUST_USE;
 

@@ -66,11 +66,16 @@ uint64_t greet_deadline(const struct sync *s)
 
 /* ---- hello ------------------------------------------------------------------------ */
 
+static uint16_t highest_protocol(const struct sync *s)
+{
+    return s->config.protocol_max ? s->config.protocol_max : SYNC_PROTOCOL;
+}
+
 void greet_opened(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     struct hello hello = {
-        .protocol_min = SYNC_PROTOCOL,
-        .protocol_max = SYNC_PROTOCOL,
+        .protocol_min = SYNC_PROTOCOL_MIN,
+        .protocol_max = highest_protocol(s),
         .id = s->id,
         .gossip = s->config.gossip,
         .starts = s->starts,
@@ -173,6 +178,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
             s->peers.list[i]->ingress[0] = 0;
     link->peer = peer;
     link->in.max = FRAME_HEADER + FRAME_MAX;
+    link->protocol = hello->protocol_max < highest_protocol(s) ? hello->protocol_max : highest_protocol(s);
     link_move(link, LINK_UP, time.now_ms);
     memcpy(peer->name, hello->name, sizeof peer->name);
     memcpy(peer->ingress, hello->ingress, sizeof peer->ingress);
@@ -185,10 +191,17 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     peer->dial_failures = 0;
     peer->error[0] = 0;
     peer->link = link;
+    peer->in = peer->out = (struct traffic_count){0};
+    peer->up_ms = time.now_ms;
     clock_copy(&peer->clock, &hello->clock);
     clock_copy(&peer->floor, &hello->floor);
     clock_copy(&link->sent, &hello->clock);
     clock_copy(&link->target, &hello->clock);
+    progress_link_up(s, link);
+    if (fill_is_expected(s, peer))
+        link->rows_at_ms = time.now_ms + WALK_EXPECTED_MS;
+    else if (link->dialed != (replica_id_compare(&s->id, &peer->id) < 0))
+        link->rows_at_ms = time.now_ms + BETTER_LINK_MS;
     for (size_t i = 0; i < hello->predecessor_count; i++) {
         struct peer *former = peers_find(&s->peers, &hello->predecessors[i]);
         if (former && !former->left) { /* nobody waits for an id that was given up */
@@ -220,7 +233,7 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         sync_link_end(s, time, link, "malformed hello", out);
         return false;
     }
-    if (hello.protocol_min > SYNC_PROTOCOL || hello.protocol_max < SYNC_PROTOCOL) {
+    if (hello.protocol_min > highest_protocol(s) || hello.protocol_max < SYNC_PROTOCOL_MIN) {
         refuse_text(s, time, link, REFUSE_PROTOCOL, "no replication protocol version in common", &hello, out);
     } else if (strcmp(hello.label, s->label) != 0) {
         refuse_text(s, time, link, REFUSE_LABEL, "another cluster label", &hello, out);

@@ -53,11 +53,13 @@ void link_free(struct link *link)
     if (!link)
         return;
     buf_done(&link->in);
-    buf_done(&link->walk_ask);
+    intake_clear(link);
+    clock_done(&link->serving.last);
     clock_done(&link->sent);
     clock_done(&link->reported);
     clock_done(&link->reported_floor);
     clock_done(&link->target);
+    clock_done(&link->goal);
     free(link->wanted);
     free(link);
 }
@@ -76,7 +78,7 @@ struct link *sync_link_new(struct sync *s, uint64_t stream, bool dialed, uint64_
     *link = (struct link){.stream = stream, .state = LINK_DIALING, .dialed = dialed};
     link->state_ms = link->heard_ms = link->spoke_ms = now_ms;
     buf_init(&link->in, FRAME_HEADER + FRAME_FIRST_MAX);
-    buf_init(&link->walk_ask, FRAME_FIRST_MAX);
+    link->waiting_end = &link->waiting;
     s->links[s->link_count++] = link;
     return link;
 }
@@ -141,17 +143,79 @@ void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, co
     forget_link(s, time, link, why, out);
 }
 
-void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames,
-                    struct effects *out)
+/* ---- sending on one ---------------------------------------------------------------- */
+
+static void send_counted(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frame, size_t raw,
+                         enum traffic traffic, struct effects *out)
 {
-    if (frames->err != OK) { /* no memory: the peer's cursor simply lags */
-        buf_done(frames);
+    if (frame->err != OK) { /* no memory: the peer's cursor simply lags */
+        buf_done(frame);
         return;
     }
-    s->count.bytes_out += frames->len;
-    if (link->peer)
-        link->peer->bytes_out += frames->len;
-    link->queued += frames->len;
+    traffic_add(&s->count.out, traffic, frame->len, raw);
+    if (link->peer) {
+        link->peer->bytes_out += frame->len;
+        traffic_add(&link->peer->out, traffic, frame->len, raw);
+    }
+    link->queued += frame->len;
     link->spoke_ms = now_ms;
-    effects_stream_send(out, link->stream, frames);
+    effects_stream_send(out, link->stream, frame);
+}
+
+void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frame,
+                    struct effects *out)
+{
+    send_counted(s, link, now_ms, frame, frame->len, TRAFFIC_OTHER, out);
+}
+
+static bool tries_to_squeeze(const struct sync *s, struct link *link, enum traffic traffic, size_t bytes)
+{
+    size_t least = traffic == TRAFFIC_WALK ? SQUEEZE_WALK_MIN : SQUEEZE_DELTA_MIN;
+    return link->protocol >= 2 && squeeze_is_on(s->squeeze) && bytes >= least && bytes <= SQUEEZE_MAX &&
+           !(s->config.compression == SQUEEZE_AUTO && dull_skips(&link->dull, bytes));
+}
+
+static void told_whether_it_shrank(struct sync *s, struct link *link, bool shrank)
+{
+    dull_tell(&link->dull, shrank);
+    if (shrank)
+        s->count.frames_packed++;
+    else
+        s->count.frames_dull++;
+}
+
+void sync_link_send_bulk(struct sync *s, struct link *link, uint64_t now_ms, enum traffic traffic,
+                         struct buf *frame, struct effects *out)
+{
+    struct buf packed;
+    size_t raw = frame->len;
+    if (frame->err == OK && tries_to_squeeze(s, link, traffic, raw)) {
+        buf_init(&packed, raw + FRAME_HEADER);
+        bool shrank = squeeze_frame(s->squeeze, buf_bytes(frame), &packed);
+        told_whether_it_shrank(s, link, shrank);
+        if (shrank) {
+            buf_done(frame);
+            *frame = packed;
+        } else {
+            buf_done(&packed);
+        }
+    }
+    send_counted(s, link, now_ms, frame, raw, traffic, out);
+}
+
+void sync_link_send_cached(struct sync *s, struct link *link, uint64_t now_ms, struct cached *cached,
+                           struct effects *out)
+{
+    struct bytes raw = buf_bytes(&cached->frame), sent = raw;
+    if (tries_to_squeeze(s, link, TRAFFIC_DELTA, raw.len)) {
+        struct bytes packed = cache_packed(&s->cache, cached, s->squeeze);
+        told_whether_it_shrank(s, link, packed.len > 0);
+        if (packed.len)
+            sent = packed;
+    }
+    struct buf copy;
+    buf_init(&copy, sent.len);
+    buf_reserve(&copy, sent.len);
+    buf_put_bytes(&copy, sent);
+    send_counted(s, link, now_ms, &copy, raw.len, TRAFFIC_DELTA, out);
 }

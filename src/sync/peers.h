@@ -19,6 +19,22 @@ enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 
 struct link;
 
+/* What bytes were for; those of rows and walks are told apart. */
+enum traffic { TRAFFIC_OTHER, TRAFFIC_DELTA, TRAFFIC_WALK };
+
+struct traffic_count {
+    uint64_t wire, raw;   /* all frames: as they travelled, and before they were packed */
+    uint64_t delta, walk; /* of wire */
+};
+
+static inline void traffic_add(struct traffic_count *count, enum traffic traffic, size_t wire, size_t raw)
+{
+    count->wire += wire;
+    count->raw += raw;
+    count->delta += traffic == TRAFFIC_DELTA ? wire : 0;
+    count->walk += traffic == TRAFFIC_WALK ? wire : 0;
+}
+
 struct peer {
     struct replica_id id;
     char name[MEMBER_NAME_MAX + 1]; /* full member name */
@@ -38,6 +54,8 @@ struct peer {
     uint64_t shunned_until_ms;  /* after a malformed frame: no link before */
     char error[PEER_ERROR_MAX]; /* why the last connection failed or ended; "" after a good one */
     uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
+    struct traffic_count in, out;                    /* of the present link, or the last one */
+    uint64_t up_ms;                                  /* since when */
 };
 
 struct peers {

@@ -19,11 +19,10 @@ static bool malformed(struct sync *s, struct sync_time time, struct link *link, 
     return false;
 }
 
-/* At the committer only so many chunks of a link wait; the rest waits in the
- * peer's store. */
-static void pause_if_full(struct link *link, struct effects *out)
+/* Only so much of a link waits here; the rest waits in the peer's store. */
+void receive_pause_if_full(struct link *link, struct effects *out)
 {
-    if (link->works >= LINK_WORKS_MAX && !link->paused) {
+    if (intake_is_full(link) && !link->paused) {
         link->paused = true;
         effects_add(out, EFFECT_STREAM_PAUSE)->stream = link->stream;
     }
@@ -45,7 +44,8 @@ static bool take_rows(struct sync *s, struct sync_time time, struct link *link, 
     if (err != OK)
         return malformed(s, time, link, frame->type == FRAME_ROWS ? "rows" : "ahead", out);
     bool rows = frame->type == FRAME_ROWS;
-    if (sync_walking(s) || s->reidentifying || (rows && replica_id_equal(&work->rows.origin, &s->id))) {
+    if (sync_walking(s) || s->walk_works || s->reidentifying ||
+        (rows && replica_id_equal(&work->rows.origin, &s->id))) {
         s->count.rows_skipped += work->rows.count; /* they are asked for when the walk is over */
         store_work_free(work);
         return true;
@@ -59,12 +59,7 @@ static bool take_rows(struct sync *s, struct sync_time time, struct link *link, 
     } else {
         s->count.ahead_received += work->rows.count;
     }
-    struct pending pending = {.stream = link->stream, .kind = PENDING_ROWS, .peer = link->peer->id};
-    if (rows)
-        pending.origin = work->rows.origin;
-    link->works++;
-    sync_submit(s, work, pending, out);
-    pause_if_full(link, out);
+    intake_take(link, work, 0);
     return true;
 }
 
@@ -134,9 +129,23 @@ static bool take_left(struct sync *s, struct sync_time time, struct link *link, 
     return false;
 }
 
+enum traffic receive_traffic_of(enum frame_type type)
+{
+    switch (type) {
+    case FRAME_ROWS:
+    case FRAME_AHEAD:
+        return TRAFFIC_DELTA;
+    case FRAME_WALK_PIECE:
+    case FRAME_WALK_ROWS:
+        return TRAFFIC_WALK;
+    default:
+        return TRAFFIC_OTHER;
+    }
+}
+
 /* False when the link is gone. */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
-                   struct effects *out)
+                   size_t wire, struct effects *out)
 {
     if (link->state != LINK_UP) {
         if (frame->type == FRAME_HELLO && link->state == LINK_HELLO) {
@@ -169,11 +178,14 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
     case FRAME_UNWANT:
         return take_unwant(s, time, link, frame, out);
     case FRAME_WALK_ASK:
-        fill_serve(s, time, link, frame->body, out);
+        serve_ask(s, time, link, frame->body, out);
+        return true;
+    case FRAME_WALK_MORE:
+        serve_more(s, time, link, frame->body, out);
         return true;
     case FRAME_WALK_PIECE:
     case FRAME_WALK_ROWS:
-        return fill_piece(s, link, frame, out) || malformed(s, time, link, "walk piece", out);
+        return fill_piece(s, time, link, frame, wire) || malformed(s, time, link, "walk piece", out);
     case FRAME_WALK_REFUSED:
         fill_refused(s, time, link, frame->body, out);
         return true;
@@ -189,14 +201,15 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
 /* ---- what became of it ---------------------------------------------------------------- */
 
 /* Reads on, unless there is still a reason not to. */
-void receive_resume(struct sync_time time, struct link *link, struct effects *out)
+bool receive_resume(struct sync_time time, struct link *link, struct effects *out)
 {
-    if (!link->paused || link->works >= LINK_WORKS_MAX / 2 || time.now_ms < link->hold_until_ms)
-        return;
+    if (!link->paused || !intake_has_room(link) || time.now_ms < link->hold_until_ms)
+        return false;
     link->paused = false;
     link->hold_until_ms = 0;
     link->heard_ms = time.now_ms; /* the silence was ours */
     effects_add(out, EFFECT_STREAM_RESUME)->stream = link->stream;
+    return true;
 }
 
 /* The store has no room or no time: the rows stay at the peer, which is read no
@@ -219,23 +232,12 @@ static void hold(struct sync *s, struct sync_time time, struct link *link, const
     link->paused = true;
 }
 
-/* The link's place at the committer is free again. */
-static struct link *work_done(struct sync *s, struct sync_time time, const struct pending *pending,
-                              struct effects *out)
-{
-    struct link *link = sync_link_find(s, pending->stream);
-    if (!link)
-        return NULL;
-    CHECK(link->works > 0);
-    link->works--;
-    receive_resume(time, link, out);
-    return link;
-}
-
 static void rows_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                         const struct store_work *work, struct effects *out)
 {
-    struct link *link = work_done(s, time, pending, out);
+    struct link *link = sync_link_find(s, pending->stream);
+    if (link && work->err != OK)
+        intake_drop_rows(link, &pending->origin); /* they would leave a gap, or be refused too */
     switch (work->err) {
     case OK:
         if (link)
@@ -277,12 +279,14 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
 void receive_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                     const struct store_work *work, struct effects *out)
 {
+    if (pending->taken)
+        intake_stored(s, time, pending);
     switch (pending->kind) {
     case PENDING_ROWS:
         rows_stored(s, time, pending, work, out);
         break;
     case PENDING_WALK:
-        fill_stored(s, time, work, out);
+        fill_stored(s, time, pending, work, out);
         break;
     case PENDING_PRUNE:
         forget_stored(s, time, work, out);
@@ -294,4 +298,10 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
     case PENDING_REIDENTIFY:
         break; /* sync.c */
     }
+    if (!pending->taken)
+        return;
+    intake_pump(s, time, out);
+    struct link *link = sync_link_find(s, pending->stream);
+    if (link)
+        (void)sync_read_on(s, time, link, out);
 }

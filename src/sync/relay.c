@@ -93,7 +93,7 @@ static bool bytes_arrive(const struct sync *s, const struct origin *origin, uint
 {
     const struct replica_id *from = origin->relayed ? &origin->relay : &origin->id;
     const struct link *link = link_of(s, from);
-    return link && (link->works > 0 || link->paused ||
+    return link && (link->works > 0 || link->waiting || link->paused ||
                     (link->in.len > 0 && now_ms < link->heard_ms + RELAY_PATIENCE_MS));
 }
 

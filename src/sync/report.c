@@ -12,18 +12,6 @@ static void put_clock(struct json_out *out, const char *name, const struct clock
     json_object_end(out);
 }
 
-/* How many operations of `behind` are missing from `ahead`'s point of view. */
-static uint64_t lag(const struct clock *ahead, const struct clock *behind)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < ahead->count; i++) {
-        uint64_t has = clock_get(behind, &ahead->entries[i].replica);
-        if (ahead->entries[i].counter > has)
-            sum += ahead->entries[i].counter - has;
-    }
-    return sum;
-}
-
 static const char *state_of(const struct sync *s, const struct peer *peer)
 {
     if (peer->link)
@@ -33,6 +21,16 @@ static const char *state_of(const struct sync *s, const struct peer *peer)
     if (s->config.blocked(s->config.ctx, peer->name))
         return "blocked";
     return peer->dialing ? "dialing" : "down";
+}
+
+static void put_traffic(struct json_out *out, const struct traffic_count *count)
+{
+    json_object(out);
+    json_field_number(out, "WireBytes", count->wire);
+    json_field_number(out, "RawBytes", count->raw);
+    json_field_number(out, "DeltaBytes", count->delta);
+    json_field_number(out, "WalkBytes", count->walk);
+    json_object_end(out);
 }
 
 static void put_peer(const struct sync *s, struct sync_time time, const struct peer *peer,
@@ -46,13 +44,21 @@ static void put_peer(const struct sync *s, struct sync_time time, const struct p
     json_field_text(out, "State", state_of(s, peer));
     json_field_bool(out, "Expected", peer_expected(peer, time.wall_ms, s->config.forget_after_ms));
     json_field_bool(out, "Walking", peer->walking);
-    json_field_number(out, "LagHere", lag(&peer->clock, &s->clock)); /* operations it has and we lack */
-    json_field_number(out, "LagThere", lag(&s->clock, &peer->clock));
+    json_field_number(out, "LagHere",
+                      progress_lag(&peer->clock, &s->clock)); /* operations it has and we lack */
+    json_field_number(out, "LagThere", progress_lag(&s->clock, &peer->clock));
     json_field_number(out, "BytesIn", peer->bytes_in);
     json_field_number(out, "BytesOut", peer->bytes_out);
     json_field_number(out, "RowsIn", peer->rows_in);
     json_field_number(out, "RowsOut", peer->rows_out);
     json_field_number(out, "Queued", peer->link ? peer->link->queued : 0);
+    json_field_number(out, "Waiting", peer->link ? peer->link->waiting_bytes : 0);
+    json_field_number(out, "Protocol", peer->link ? peer->link->protocol : 0);
+    json_field_number(out, "UpMs", peer->link ? time.now_ms - peer->up_ms : 0);
+    json_name(out, "In"); /* of this link, or the last one */
+    put_traffic(out, &peer->in);
+    json_name(out, "Out");
+    put_traffic(out, &peer->out);
     json_field_text(out, "Error", peer->error);
     json_object_end(out);
 }
@@ -63,8 +69,8 @@ bool sync_view_peer(const struct sync *s, const struct replica_id *id, struct sy
     if (!peer)
         return false;
     *ret = (struct sync_peer_view){.state = state_of(s, peer),
-                                   .lag_here = lag(&peer->clock, &s->clock),
-                                   .lag_there = lag(&s->clock, &peer->clock),
+                                   .lag_here = progress_lag(&peer->clock, &s->clock),
+                                   .lag_there = progress_lag(&s->clock, &peer->clock),
                                    .error = peer->error};
     return true;
 }
@@ -83,6 +89,15 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
         json_field_text(out, "Phase", s->walk.phase == WALK_RECORDS ? "records" : "rows");
         json_field_number(out, "KeysDone", s->walk.keys_done);
         json_field_number(out, "KeysTotal", s->walk_keys_total);
+        struct link *source = sync_link_find(s, s->walk_stream);
+        struct rates rates = progress_rates(s, time.now_ms);
+        json_field_text(out, "Peer", source && source->peer ? source->peer->name : "");
+        json_field_number(out, "Rows", s->progress.rows);
+        json_field_number(out, "Bytes", s->progress.bytes);
+        json_field_number(out, "WireBytes", s->progress.wire);
+        json_field_number(out, "Percent", rates.percent);
+        json_field_number(out, "KeysPerSecond", rates.keys_per_s);
+        json_field_number(out, "BytesPerSecond", rates.bytes_per_s);
         json_object_end(out);
     } else {
         json_null(out);

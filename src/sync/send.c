@@ -4,16 +4,60 @@
  * snapshot, check there that the peer's clock is at or above our floor, read the
  * next chunk of rows above what was sent, close it, send. It goes on until the
  * link's queue is full or nothing is left; a drained queue or a commit begins
- * again. A peer that reads slowly just lags. */
+ * again. A peer that reads slowly just lags. What was read for one link a moment
+ * ago another link at the same place is sent as it is (cache.h). */
 #include "sync_state.h"
 
-static const struct chunk_limits limits = {.entries = CHUNK_ENTRIES, .bytes = CHUNK_BYTES};
+static const struct chunk_limits limits = {.entries = CHUNK_ENTRIES, .bytes = CHUNK_BYTES},
+                                 old_limits = {.entries = OLD_CHUNK_ENTRIES, .bytes = OLD_CHUNK_BYTES};
 
 /* Who sends whose rows to whom: everyone its own to all, another's to those that
  * asked for them. The one place to change for a tree in large clusters. */
 static bool sends(const struct sync *s, const struct link *link, const struct replica_id *origin)
 {
     return replica_id_equal(origin, &s->id) || link_wants(link, origin);
+}
+
+/* From where on a peer lacks a replica's rows. */
+static uint64_t sent_of(const struct link *link, const struct replica_id *origin)
+{
+    uint64_t sent = clock_get(&link->sent, origin), theirs = clock_get(&link->peer->clock, origin);
+    return theirs > sent ? theirs : sent; /* it may have come another way */
+}
+
+static void count_sent(struct sync *s, struct link *link, const struct replica_id *origin, uint64_t from,
+                       uint64_t to)
+{
+    clock_set(&link->sent, origin, to);
+    s->count.rows_sent += to - from;
+    link->peer->rows_out += to - from;
+}
+
+/* What another link has been sent a moment ago, from where this one stands. */
+static bool send_cached(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    for (size_t i = 0; i < s->clock.count && s->cache.count && link->protocol >= 2; i++) {
+        const struct replica_id *origin = &s->clock.entries[i].replica;
+        uint64_t from = sent_of(link, origin);
+        if (from >= s->clock.entries[i].counter || !sends(s, link, origin))
+            continue;
+        struct cached *cached = cache_find(&s->cache, time.now_ms, origin, from, &link->peer->clock);
+        if (!cached)
+            continue;
+        link->held = false;
+        count_sent(s, link, origin, from, cached->to);
+        sync_link_send_cached(s, link, time.now_ms, cached, out);
+        return true;
+    }
+    return false;
+}
+
+static bool has_company(const struct sync *s, const struct link *link)
+{
+    for (size_t i = 0; i < s->link_count; i++)
+        if (s->links[i] != link && s->links[i]->state == LINK_UP && !s->links[i]->peer->walking)
+            return true;
+    return false;
 }
 
 /* One chunk for the first replica that has something for this peer. Returns
@@ -36,16 +80,15 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
     link->held = held;
     for (size_t i = 0; i < clock.count && !held && !sent; i++) {
         const struct replica_id *origin = &clock.entries[i].replica;
-        uint64_t from = clock_get(&link->sent, origin), theirs = clock_get(&link->peer->clock, origin), to;
-        if (theirs > from)
-            from = theirs; /* came to it another way */
+        uint64_t from = sent_of(link, origin), to;
         bool own = replica_id_equal(origin, &s->id);
         if (!sends(s, link, origin) || (own && time.now_ms < link->damaged_until_ms) ||
             from >= clock.entries[i].counter)
             continue;
         if (from < clock_get(&floor, origin))
             continue; /* asked from below our floor: its next report says better, or it walks */
-        enum err err = chunk_rows(snapshot, origin, from, clock.entries[i].counter, &limits, &frame, &to);
+        enum err err = chunk_rows(snapshot, origin, from, clock.entries[i].counter,
+                                  link->protocol >= 2 ? &limits : &old_limits, &frame, &to);
         if (err != OK) {
             s->count.chunks_damaged++;
             if (own)
@@ -58,15 +101,15 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
             buf_reset(&frame);
             continue;
         }
-        clock_set(&link->sent, origin, to);
-        s->count.rows_sent += to - from;
-        link->peer->rows_out += to - from;
+        count_sent(s, link, origin, from, to);
+        if (link->protocol >= 2 && has_company(s, link))
+            cache_put(&s->cache, time.now_ms, origin, from, to, &floor, buf_bytes(&frame));
         sent = true;
     }
 out:
     snapshot_close(snapshot);
     if (sent)
-        sync_link_send(s, link, time.now_ms, &frame, out);
+        sync_link_send_bulk(s, link, time.now_ms, TRAFFIC_DELTA, &frame, out);
     buf_done(&frame);
     clock_done(&clock);
     clock_done(&floor);
@@ -89,10 +132,10 @@ static bool may_have_something(const struct sync *s, const struct link *link)
 
 void send_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    if (link->state != LINK_UP || link->peer->walking || sync_walking(s))
+    if (link->state != LINK_UP || link->peer->walking || sync_walking(s) || time.now_ms < link->rows_at_ms)
         return;
     while (link->queued < SEND_QUEUE_HIGH && may_have_something(s, link))
-        if (!send_chunk(s, time, link, out))
+        if (!send_cached(s, time, link, out) && !send_chunk(s, time, link, out))
             return;
 }
 
@@ -162,7 +205,7 @@ void send_ahead(struct sync *s, struct sync_time time, struct effects *out)
     if (sync_walking(s) || snapshot_open(s->store, &snapshot) != OK)
         return;
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    if (chunk_ahead(snapshot, &limits, &frame, &digest) == OK && digest && digest == s->ahead_digest) {
+    if (chunk_ahead(snapshot, &old_limits, &frame, &digest) == OK && digest && digest == s->ahead_digest) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[i];
             if (link->state != LINK_UP || link->peer->walking || !reads(link) ||
@@ -172,7 +215,7 @@ void send_ahead(struct sync *s, struct sync_time time, struct effects *out)
             struct buf copy;
             buf_init(&copy, FRAME_HEADER + FRAME_MAX);
             buf_put_bytes(&copy, buf_bytes(&frame));
-            sync_link_send(s, link, time.now_ms, &copy, out);
+            sync_link_send_bulk(s, link, time.now_ms, TRAFFIC_DELTA, &copy, out);
         }
     }
     s->ahead_digest = digest;

@@ -78,6 +78,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .started_ms = now_ms,
                        .alone_since_ms = now_ms,
                        .rows_below_floor = true};
+    s->squeeze = squeeze_new(config->compression);
     snprintf(s->name, sizeof s->name, "%s", config->name);
     snprintf(s->label, sizeof s->label, "%s", config->label);
     snprintf(s->ingress, sizeof s->ingress, "%s", config->ingress);
@@ -115,6 +116,8 @@ void sync_free(struct sync *s)
     walk_state_done(&s->walk);
     free(s->origins);
     free(s->pending);
+    cache_clear(&s->cache);
+    squeeze_free(s->squeeze);
     free(s->events);
     free(s);
 }
@@ -240,6 +243,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
         snapshot_close(snapshot);
     }
     (void)sync_look(s);
+    cache_clear(&s->cache);
     drop_own_ids(s);
     s->count.reidentified++;
     while (s->link_count)
@@ -297,7 +301,7 @@ void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
         }
         sync_link_end(s, time, link, NULL, out);
     }
-    if (sync_walking(s) && !s->walk_storing)
+    if (sync_walking(s) && !s->walk_works)
         fill_stop(s, out);
 }
 
@@ -339,21 +343,54 @@ bool sync_stream_opened(struct sync *s, struct sync_time time, uint64_t stream, 
     return true;
 }
 
-bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data,
-                      struct effects *out)
+/* The stream is of no further use. A peer that sent what is not a frame would send
+ * it again. */
+static void end_unreadable(struct sync *s, struct sync_time time, struct link *link, enum err err,
+                           const char *why, struct effects *out)
 {
-    struct link *link = sync_link_find(s, stream);
-    if (!link)
-        return false;
-    s->count.bytes_in += data.len;
+    struct peer *peer = link->peer;
+    uint64_t stream = link->stream;
+    sync_link_lost(s, time, link, err == ERR_NOMEM ? "no memory for a frame" : why, out);
+    effects_stream_close(out, stream);
+    if (peer && err != ERR_NOMEM)
+        peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
+}
+
+/* A whole frame, packed or not. False when the link is gone. */
+static bool take_frame(struct sync *s, struct sync_time time, struct link *link, struct frame *frame,
+                       size_t wire, struct effects *out)
+{
+    enum traffic traffic = receive_traffic_of(frame->type);
+    struct buf body = {0};
+    size_t raw = wire;
+    if (frame->packed) {
+        bool may = link->state == LINK_UP && link->protocol >= 2 && traffic != TRAFFIC_OTHER;
+        enum err err = may ? squeeze_unpack(s->squeeze, frame->body, &body) : ERR_MALFORMED;
+        if (err != OK) {
+            s->count.frames_unpackable++;
+            end_unreadable(s, time, link, err, "a packed frame that cannot be unpacked", out);
+            return false;
+        }
+        s->count.frames_unpacked++;
+        frame->body = buf_bytes(&body);
+        frame->owned = &body;
+        raw = FRAME_HEADER + body.len;
+    }
+    traffic_add(&s->count.in, traffic, wire, raw);
     if (link->peer)
-        link->peer->bytes_in += data.len;
-    link->heard_ms = time.now_ms;
-    /* Whole frames are read where they lie; what is left of the input is kept.
-     * The limit on the input is raised when a frame in it has made the link UP. */
+        traffic_add(&link->peer->in, traffic, wire, raw);
+    bool alive = receive_frame(s, time, link, frame, wire, out);
+    buf_done(&body);
+    return alive;
+}
+
+/* Whole frames are read where they lie, as long as there is room for what they
+ * unpack to; what is left of the input is kept. The limit on the input is raised
+ * when a frame in it has made the link UP. False when the link is gone. */
+static bool read_frames(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
     size_t used = 0;
-    buf_put_bytes(&link->in, data);
-    for (;;) {
+    while (!intake_is_full(link)) {
         struct frame frame;
         size_t size = 0;
         bool up = link->state == LINK_UP;
@@ -368,18 +405,37 @@ bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, st
                               : err == ERR_TOO_LARGE ? &s->count.frames_oversized
                                                      : &s->count.frames_malformed;
             (*count)++;
-            struct peer *peer = link->peer;
-            sync_link_lost(s, time, link, err == ERR_NOMEM ? "no memory for a frame" : "not a frame", out);
-            effects_stream_close(out, stream);
-            if (peer && err != ERR_NOMEM)
-                peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
-            return true;
+            end_unreadable(s, time, link, err, "not a frame", out);
+            return false;
         }
-        if (!receive_frame(s, time, link, &frame, out))
-            return true;
+        if (!take_frame(s, time, link, &frame, size, out))
+            return false;
         used += size;
+        if (intake_is_full(link))
+            intake_pump(s, time, out); /* at the committer it counts for less */
     }
     buf_consume(&link->in, used);
+    intake_pump(s, time, out);
+    receive_pause_if_full(link, out);
+    return true;
+}
+
+bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    return !receive_resume(time, link, out) || link->in.len == 0 || read_frames(s, time, link, out);
+}
+
+bool sync_stream_data(struct sync *s, struct sync_time time, uint64_t stream, struct bytes data,
+                      struct effects *out)
+{
+    struct link *link = sync_link_find(s, stream);
+    if (!link)
+        return false;
+    if (link->peer)
+        link->peer->bytes_in += data.len;
+    link->heard_ms = time.now_ms;
+    buf_put_bytes(&link->in, data);
+    (void)read_frames(s, time, link, out);
     return true;
 }
 
@@ -391,7 +447,7 @@ bool sync_stream_drained(struct sync *s, struct sync_time time, uint64_t stream,
         return false;
     link->queued = queued;
     if (queued <= SEND_QUEUE_LOW) {
-        fill_serve_waiting(s, time, link, out);
+        serve_pump(s, time, link, out);
         send_pump(s, time, link, out);
     }
     return true;
@@ -428,8 +484,12 @@ bool sync_stored(struct sync *s, struct sync_time time, uint64_t ticket, const s
 
 void sync_store_changed(struct sync *s, struct sync_time time, struct effects *out)
 {
-    if (sync_look(s) == OK)
-        send_pump_all(s, time, out);
+    uint64_t own = clock_get(&s->clock, &s->id);
+    if (sync_look(s) != OK)
+        return;
+    if (clock_get(&s->clock, &s->id) > own)
+        pace_local_write(&s->pace, time.now_ms);
+    send_pump_all(s, time, out);
 }
 
 /* ---- time ---------------------------------------------------------------------------------- */
@@ -449,10 +509,10 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
             sync_link_lost(s, time, link, "silent for 15 s", out);
             effects_stream_close(out, stream);
         } else if (link->state == LINK_UP) {
-            if (!link->caught_up && clock_covers(&s->clock, &link->target))
-                link->caught_up = true;
+            progress_look_at(s, time.now_ms, link, out);
             link->peer->heard_wall_ms = time.wall_ms;
-            receive_resume(time, link, out);
+            if (!sync_read_on(s, time, link, out))
+                continue;
             send_report(s, time, link, out);
             send_pump(s, time, link, out);
         }
@@ -473,6 +533,8 @@ static void think(struct sync *s, struct sync_time time, struct effects *out)
 void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     tick_links(s, time, out);
+    intake_pump(s, time, out);
+    cache_expire(&s->cache, time.now_ms);
     if (!s->left)
         greet_dial_due(s, time, out);
     if (time.now_ms >= s->think_at_ms)
@@ -495,7 +557,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t sync_deadline(const struct sync *s)
+uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
 {
     uint64_t next = earlier(s->notes_at_ms, s->left ? UINT64_MAX : greet_deadline(s));
     bool think_soon = sync_walking(s);
@@ -507,8 +569,10 @@ uint64_t sync_deadline(const struct sync *s)
         }
         if (!link->paused)
             next = earlier(next, link->heard_ms + SILENCE_MAX_MS);
-        if (link->hold_until_ms && link->works < LINK_WORKS_MAX / 2)
+        if (link->hold_until_ms && intake_has_room(link))
             next = earlier(next, link->hold_until_ms);
+        if (link->rows_at_ms > now_ms)
+            next = earlier(next, link->rows_at_ms);
         next = earlier(next, send_report_deadline(s, link));
         think_soon |= !clock_covers(&s->clock, &link->peer->clock);
     }
@@ -516,6 +580,7 @@ uint64_t sync_deadline(const struct sync *s)
         think_soon |= s->origins[i].retry_at_ms != 0;
     if (think_soon)
         next = earlier(next, s->think_at_ms);
+    next = earlier(next, intake_deadline(s, now_ms));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
     return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
@@ -523,16 +588,26 @@ uint64_t sync_deadline(const struct sync *s)
 
 /* ---- for operators ---------------------------------------------------------------------------- */
 
+/* For a delta operations are told in place of keys. */
+static void delta_readiness(const struct sync *s, uint64_t now_ms, const struct link *link,
+                            struct sync_readiness *ret)
+{
+    const struct peer *peer = link->peer;
+    uint64_t lacking = progress_lag(&link->target, &s->clock), ms = now_ms - peer->up_ms;
+    ret->keys_total = link->lacked_here;
+    ret->keys_done = link->lacked_here > lacking ? link->lacked_here - lacking : 0;
+    ret->bytes = peer->in.delta;
+    ret->percent = link->lacked_here ? ret->keys_done * 100 / link->lacked_here : 0;
+    ret->keys_per_s = ret->keys_done * 1000 / (ms ? ms : 1);
+    ret->bytes_per_s = ret->bytes * 1000 / (ms ? ms : 1);
+}
+
 void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness *ret)
 {
     /* nobody in reach for so long: what there is, is served */
     enum { ALONE_MS = 5000 };
     size_t up = 0;
-    *ret = (struct sync_readiness){.ready = true,
-                                   .reason = "",
-                                   .peer = "",
-                                   .keys_done = s->walk.keys_done,
-                                   .keys_total = s->walk_keys_total};
+    *ret = (struct sync_readiness){.ready = true, .reason = "", .peer = ""};
     for (size_t i = 0; i < s->link_count; i++) {
         const struct link *link = s->links[i];
         if (link->state != LINK_UP)
@@ -542,6 +617,7 @@ void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness
             ret->ready = false;
             ret->reason = "catching up with what was missed";
             ret->peer = link->peer->name;
+            delta_readiness(s, now_ms, link, ret);
         }
     }
     if (sync_walking(s)) {
@@ -549,6 +625,13 @@ void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness
         ret->ready = false;
         ret->reason = "being filled in key order";
         ret->peer = source && source->peer ? source->peer->name : "";
+        struct rates rates = progress_rates(s, now_ms);
+        ret->keys_done = s->walk.keys_done;
+        ret->keys_total = s->walk_keys_total;
+        ret->bytes = s->progress.bytes;
+        ret->percent = rates.percent;
+        ret->keys_per_s = rates.keys_per_s;
+        ret->bytes_per_s = rates.bytes_per_s;
     }
     if (up == 0 && !s->left) {
         bool expects = false;
@@ -572,8 +655,20 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         const char *name;
         uint64_t value;
     } list[] = {
-        {"sync_bytes_in", c->bytes_in},
-        {"sync_bytes_out", c->bytes_out},
+        {"sync_bytes_in", c->in.wire},
+        {"sync_bytes_out", c->out.wire},
+        {"sync_raw_bytes_in", c->in.raw},
+        {"sync_raw_bytes_out", c->out.raw},
+        {"sync_delta_bytes_in", c->in.delta},
+        {"sync_delta_bytes_out", c->out.delta},
+        {"sync_walk_bytes_in", c->in.walk},
+        {"sync_walk_bytes_out", c->out.walk},
+        {"sync_frames_packed", c->frames_packed},
+        {"sync_frames_dull", c->frames_dull},
+        {"sync_frames_unpacked", c->frames_unpacked},
+        {"sync_frames_unpackable", c->frames_unpackable},
+        {"sync_frames_shared", s->cache.hits},
+        {"sync_slices", c->slices},
         {"sync_rows_in", c->rows_received},
         {"sync_rows_out", c->rows_sent},
         {"sync_rows_skipped", c->rows_skipped},

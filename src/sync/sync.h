@@ -12,8 +12,10 @@
  *           a peer that asked for them (send.c)
  *   relay   a replica whose own rows do not come, because it is away or cut off
  *           from us, is asked for at one other peer that is ahead (relay.c)
+ *   intake  what comes in is handed to the committer in slices that leave room for
+ *           the writes made here (intake.c, pace.h)
  *   walk    a store whose clock is not at or above a peer's floor cannot be given
- *           a delta: it is filled in key order (fill.c)
+ *           a delta: it is filled in key order (fill.c; the other side: serve.c)
  *   forget  the floor rises as all that are expected back have the operations
  *           (forget.c)
  *
@@ -33,6 +35,8 @@ struct sync_config {
     const char *name, *label, *ingress; /* member name, cluster label, "host:port" */
     struct addr gossip;                 /* as advertised */
     uint64_t forget_after_ms, history_ms, history_max_bytes;
+    int compression;       /* squeeze.h */
+    uint16_t protocol_max; /* 0: the newest; a lower one to be tested against */
     struct rng rng;
     uint64_t (*new_stream)(void *ctx); /* names never given before */
     uint64_t (*new_ticket)(void *ctx);
@@ -70,7 +74,7 @@ bool sync_stored(struct sync *sync, struct sync_time time, uint64_t ticket, cons
                  struct effects *out);
 void sync_store_changed(struct sync *sync, struct sync_time time, struct effects *out);
 void sync_tick(struct sync *sync, struct sync_time time, struct effects *out);
-uint64_t sync_deadline(const struct sync *sync);
+uint64_t sync_deadline(const struct sync *sync, uint64_t now_ms);
 
 /* Ends every link with a blocked peer. */
 void sync_blocks_changed(struct sync *sync, struct sync_time time, struct effects *out);
@@ -102,9 +106,10 @@ const struct replica_id *sync_id(const struct sync *sync);
 /* For GET /ready. */
 struct sync_readiness {
     bool ready;
-    const char *reason; /* static text; "" when ready */
-    const char *peer;   /* member name, or ""; borrowed until the next step */
-    uint64_t keys_done, keys_total;
+    const char *reason;             /* static text; "" when ready */
+    const char *peer;               /* member name, or ""; borrowed until the next step */
+    uint64_t keys_done, keys_total; /* of a delta: operations */
+    uint64_t bytes, percent, keys_per_s, bytes_per_s;
 };
 void sync_readiness(const struct sync *sync, uint64_t now_ms, struct sync_readiness *ret);
 

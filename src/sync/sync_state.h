@@ -2,9 +2,11 @@
 #ifndef YZMA_SYNC_STATE_H
 #define YZMA_SYNC_STATE_H
 
+#include "cache.h"
 #include "chunk.h"
 #include "history.h"
 #include "link.h"
+#include "pace.h"
 #include "peers.h"
 #include "sync.h"
 
@@ -29,11 +31,23 @@ enum {
     PEER_NOTE_MS = 60000,    /* clocks and times of peers are kept at this rate */
     THINK_MS = 250,          /* how often relays and walks are thought about while something is lacking */
 
-    SEND_QUEUE_HIGH = 1 << 20, /* bytes a link may have queued before it is fed no more */
-    SEND_QUEUE_LOW = 256 << 10,
-    CHUNK_ENTRIES = 2000, /* a chunk is small enough not to hold up others' writes */
-    CHUNK_BYTES = 1 << 20,
-    LINK_WORKS_MAX = 8,        /* received chunks waiting for the committer, per link; then we read no more */
+    SEND_QUEUE_HIGH = 4 << 20, /* bytes a link may have queued before it is fed no more */
+    SEND_QUEUE_LOW = 1 << 20,
+    CHUNK_ENTRIES = 10000, /* of rows, when so many are missing; the receiver stores it in slices */
+    CHUNK_BYTES = 4 << 20,
+    PIECE_ENTRIES = 5000, /* of a walk: with as many keys of the receiver's own it fits a transaction */
+    PIECE_BYTES = 4 << 20,
+    OLD_CHUNK_ENTRIES = 2000, /* for protocol 1, which stores a frame as it comes */
+    OLD_CHUNK_BYTES = 1 << 20,
+    WALK_EXPECTED_MS = 1000,      /* rows are kept from a blank peer so long: it is about to walk */
+    BETTER_LINK_MS = 200,         /* and from a link that the other one of the pair would replace */
+    WALK_AHEAD = 4,               /* pieces asked for and not stored yet */
+    SQUEEZE_WALK_MIN = 1024,      /* smaller frames are not packed */
+    SQUEEZE_DELTA_MIN = 32 << 10, /* nor what a group of writes makes: it would wait for it */
+    LIVE_ENTRIES_MAX = 256,       /* rows in a frame that are no bulk: a moment's writes */
+    LIVE_BYTES_MAX = 256 << 10,
+    INTAKE_FRAMES_MAX = 64, /* received and not stored, per link; then we read no more */
+    INTAKE_BYTES_MAX = 20 << 20,
     LINKS_MAX = 2 * PEERS_MAX, /* connections at once, those without hello included */
     LINKS_UNKNOWN_MAX = 64,    /* of them, those accepted that have not said hello */
     EVENTS_MAX = 1024,         /* for the node; the oldest go (a readdress is found out again) */
@@ -53,6 +67,17 @@ struct origin {
     struct replica_id retry_peer;
 };
 
+/* How fast the walk goes (progress.c). Of this process: a restart counts anew. */
+struct progress {
+    bool on;
+    uint64_t started_ms, told_ms;
+    uint64_t bytes, wire, rows; /* received: bodies, on the wire, and rows of the second phase */
+    uint64_t keys;              /* done, in all */
+    struct {
+        uint64_t at_ms, keys, bytes;
+    } mark[2]; /* older, newer: rates are of the time since the older one */
+};
+
 enum pending_kind { PENDING_ROWS, PENDING_WALK, PENDING_NOTES, PENDING_PRUNE, PENDING_REIDENTIFY };
 
 /* Work at the committer. */
@@ -61,6 +86,11 @@ struct pending {
     enum pending_kind kind;
     struct replica_id origin; /* PENDING_ROWS */
     struct replica_id peer;
+    /* of what went through intake.c: */
+    bool taken, bulk, final; /* final: the last slice of its frame */
+    size_t entries;
+    uint64_t given_ms;
+    uint64_t run; /* of a walk */
 };
 
 struct sync_count {
@@ -69,7 +99,9 @@ struct sync_count {
         pieces_sent;
     uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
         notes_damaged;
-    uint64_t reidentified, forks_met, links_over_limit, bytes_in, bytes_out;
+    uint64_t reidentified, forks_met, links_over_limit;
+    uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
+    struct traffic_count in, out;
 };
 
 struct sync {
@@ -98,12 +130,24 @@ struct sync {
     struct sync_event *events; /* a queue of event_count from the front */
     size_t event_count, event_room;
 
+    struct squeeze *squeeze;
+    struct frame_cache cache;
+    struct pace pace; /* intake.c */
+    size_t intake_turn;
+
     /* fill.c */
-    uint64_t walk_asked_ms;  /* a piece is awaited since; 0: none is */
+    uint64_t walk_run;       /* the question that is being answered; 0: none is */
+    uint64_t walk_last_run;  /* runs count up */
+    uint64_t walk_ahead;     /* pieces asked for that have not come */
+    bool walk_refused;       /* the source has ended the run: what came of it before is stored */
+    uint64_t walk_heard_ms;  /* when the question was put, or the last piece came */
     uint64_t walk_stream;    /* the link it was asked of */
     uint64_t walk_source_ms; /* since when no source will do; 0: there is one */
-    bool walk_storing;       /* a piece is at the committer */
+    unsigned walk_works;     /* of the walk at the committer */
+    uint64_t walk_retry_ms;  /* after the store refused: no question before */
+    unsigned walk_refusals;  /* in a row */
     uint64_t walk_keys_total;
+    struct progress progress;
     uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */
     uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
@@ -124,6 +168,9 @@ struct peer *sync_peer(struct sync *s, struct sync_time time, const struct repli
 void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
 
+/* Reads on where it had paused and there is room again. False when the link is gone. */
+bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+
 /* link.c: the table of links */
 struct link *sync_link_new(struct sync *s, uint64_t stream, bool dialed, uint64_t now_ms);
 struct link *sync_link_find(const struct sync *s, uint64_t stream);
@@ -134,8 +181,13 @@ void sync_link_end(struct sync *s, struct sync_time time, struct link *link, con
 /* Forgets it: the world has closed the stream. */
 void sync_link_lost(struct sync *s, struct sync_time time, struct link *link, const char *why,
                     struct effects *out);
-void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frames,
+void sync_link_send(struct sync *s, struct link *link, uint64_t now_ms, struct buf *frame,
                     struct effects *out);
+/* The same for rows and pieces: packed, where that is worth it. */
+void sync_link_send_bulk(struct sync *s, struct link *link, uint64_t now_ms, enum traffic traffic,
+                         struct buf *frame, struct effects *out);
+void sync_link_send_cached(struct sync *s, struct link *link, uint64_t now_ms, struct cached *cached,
+                           struct effects *out);
 
 /* greet.c: dialling, hellos, refusals */
 void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out);
@@ -160,8 +212,23 @@ void send_want(struct sync *s, struct sync_time time, struct link *link, const s
 
 /* receive.c */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
-                   struct effects *out);
-void receive_resume(struct sync_time time, struct link *link, struct effects *out);
+                   size_t wire, struct effects *out);
+enum traffic receive_traffic_of(enum frame_type type);
+/* Reads on, unless there is still a reason not to. */
+bool receive_resume(struct sync_time time, struct link *link, struct effects *out);
+void receive_pause_if_full(struct link *link, struct effects *out);
+
+/* intake.c: what came in waits here for its turn at the committer */
+/* run: of a walk's piece; 0 for rows. */
+void intake_take(struct link *link, struct store_work *work, uint64_t run);
+void intake_pump(struct sync *s, struct sync_time time, struct effects *out);
+void intake_stored(struct sync *s, struct sync_time time, const struct pending *pending);
+void intake_drop_rows(struct link *link, const struct replica_id *origin); /* that still wait */
+void intake_drop_walk(struct link *link);
+void intake_clear(struct link *link);
+bool intake_is_full(const struct link *link);
+bool intake_has_room(const struct link *link);
+uint64_t intake_deadline(const struct sync *s, uint64_t now_ms);
 void receive_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                     const struct store_work *work, struct effects *out);
 
@@ -175,18 +242,42 @@ void relay_link_up(struct sync *s, struct sync_time time, struct link *link, str
 /* True when a peer's clock names something above ours. */
 bool relay_lacking(const struct sync *s);
 
-/* fill.c: walks, both sides */
+/* fill.c: being filled */
+/* Will this peer rather walk than take our rows? */
+bool fill_is_expected(const struct sync *s, const struct peer *peer);
 void fill_think(struct sync *s, struct sync_time time, struct effects *out);
-void fill_serve(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
-                struct effects *out);
-bool fill_piece(struct sync *s, struct link *link, const struct frame *frame, struct effects *out);
+/* False when the frame is malformed. */
+bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                size_t wire);
 void fill_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                   struct effects *out);
-void fill_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+void fill_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                 const struct store_work *work, struct effects *out);
 /* Breaks our walk off for good. */
 void fill_stop(struct sync *s, struct effects *out);
-void fill_serve_waiting(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void fill_link_gone(struct sync *s, uint64_t stream, uint64_t now_ms);
+
+/* serve.c: filling others */
+void serve_ask(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+               struct effects *out);
+void serve_more(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                struct effects *out);
+void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+
+/* progress.c */
+void progress_start(struct sync *s, uint64_t now_ms);
+void progress_piece(struct sync *s, uint64_t now_ms, const struct store_work *work, uint64_t wire);
+void progress_tell(struct sync *s, uint64_t now_ms, struct effects *out); /* when it is time */
+void progress_end(struct sync *s, uint64_t now_ms, const char *event, struct effects *out);
+struct rates {
+    uint64_t keys_per_s, bytes_per_s, percent;
+};
+struct rates progress_rates(const struct sync *s, uint64_t now_ms);
+/* Lines in the log when one side of a link has what it lacked at its beginning. */
+void progress_link_up(struct sync *s, struct link *link);
+void progress_look_at(struct sync *s, uint64_t now_ms, struct link *link, struct effects *out);
+/* How many operations `behind` lacks. */
+uint64_t progress_lag(const struct clock *ahead, const struct clock *behind);
 
 /* forget.c */
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);

@@ -492,7 +492,7 @@ static void world_done(struct world *w)
 /* One life is lived again and again, and dies one change later each time, both ways. */
 static void dying_at_any_change_loses_nothing(void **state)
 {
-    for (uint64_t seed = 1; seed <= 12; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         bool died_at_all = true;
         for (uint64_t at = 1; died_at_all; at++) {
             for (int power = 0; power < 2; power++) {
@@ -537,7 +537,7 @@ static void lead_lives(uint64_t seed, bool lmdb, size_t lives, bool faults, stru
 static void many_lives_in_a_row_lose_nothing(void **state)
 {
     struct world sum = {0};
-    for (uint64_t seed = 1; seed <= 500; seed++)
+    for (uint64_t seed = 1; seed <= 300; seed++)
         lead_lives(seed, false, 12, false, &sum);
     assert_true(sum.deaths > 1000 && sum.errors > 500 && sum.resolved > 50);
     assert_true(sum.applied > 2000 && sum.applied < sum.frames / 2 && sum.reused > 1000);
@@ -546,7 +546,7 @@ static void many_lives_in_a_row_lose_nothing(void **state)
 static void failing_calls_and_deaths_lose_nothing(void **state)
 {
     struct world sum = {0};
-    for (uint64_t seed = 1001; seed <= 1500; seed++)
+    for (uint64_t seed = 1001; seed <= 1300; seed++)
         lead_lives(seed, false, 12, true, &sum);
     assert_true(sum.deaths > 1000 && sum.errors > 500 && sum.resolved > 50);
     assert_true(sum.applied > 2000 && sum.applied < sum.frames / 2 && sum.reused > 1000);

@@ -446,7 +446,7 @@ static void a_token_replaces_what_was_seen(void **state)
 /* A node is ready once it has what its peers had when they met; alone after 5 s. */
 static void readiness_means_caught_up(void **state)
 {
-    struct world *w = world_of(19);
+    struct world *w = world_new(&(struct world_options){.seed = 19, .record_us = 10});
     enum err err;
     world_start_alone(w, 0);
     world_run(w, 100);

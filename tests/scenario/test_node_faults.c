@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_mem.h"
-#include "frames.h"
+#include "squeeze.h"
 #include "world.h"
 
 static void put_many(struct world *w, int node, const char *prefix, int count)
@@ -24,7 +24,8 @@ static void put_many(struct world *w, int node, const char *prefix, int count)
 /* Many keys on two nodes, too many for a new one to take as rows. */
 static struct world *two_full_nodes(uint64_t seed)
 {
-    struct world *w = world_new(&(struct world_options){.seed = seed});
+    /* a walk of some 150 ms */
+    struct world *w = world_new(&(struct world_options){.seed = seed, .record_us = 5});
     world_start_alone(w, 0);
     world_start(w, 1, (int[]){0}, 1);
     world_run(w, 2000);
@@ -71,6 +72,23 @@ static void a_walk_waits_for_its_only_source(void **state)
     world_free(w);
 }
 
+/* What came before the refusal is stored, however close behind it the refusal came:
+ * the next source is asked from there. */
+static void a_refusal_takes_nothing_back(void **state)
+{
+    struct world *w = two_full_nodes(38);
+    world_kill(w, 1);
+    world_damage(w, 0, "k05500"); /* in the second piece */
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 1000);
+    assert_true(world_noticed(w, "event=walk_refused"));
+    assert_int_equal(world_records(w, 2), 5000);
+    world_start_alone(w, 1);
+    assert_true(world_until(w, has_walked, NULL, 20000));
+    assert_true(world_noticed(w, "keys_done=5000"));
+    world_free(w);
+}
+
 /* A record damaged here holds up the walk, which asks now and then, and not as
  * fast as it is answered. */
 static void a_walk_over_a_damaged_record_does_not_spin(void **state)
@@ -92,7 +110,7 @@ static void a_walk_over_a_damaged_record_does_not_spin(void **state)
 static void a_walk_outlives_its_source(void **state)
 {
     for (int victim = 0; victim < 2; victim++) {
-        for (uint64_t ms = 5; ms < 40; ms += 9) {
+        for (uint64_t ms = 5; ms < 160; ms += 37) {
             struct world *w = two_full_nodes(34);
             world_start(w, 2, (int[]){0, 1}, 2);
             world_run(w, ms);
@@ -107,7 +125,7 @@ static void a_walk_outlives_its_source(void **state)
 /* A walk goes on where it stood after the receiver's restart. */
 static void a_walk_outlives_a_restart(void **state)
 {
-    for (uint64_t ms = 5; ms < 40; ms += 9) {
+    for (uint64_t ms = 5; ms < 160; ms += 37) {
         struct world *w = two_full_nodes(35);
         world_start(w, 2, (int[]){0, 1}, 2);
         world_run(w, ms);
@@ -125,7 +143,7 @@ static void a_walk_outlives_a_restart(void **state)
 /* Who leaves in the middle of a walk will not be filled: what it has is served. */
 static void leaving_ends_a_walk(void **state)
 {
-    for (uint64_t ms = 5; ms < 30; ms += 4) {
+    for (uint64_t ms = 5; ms < 160; ms += 37) {
         struct world *w = two_full_nodes(36);
         enum err err;
         world_start(w, 2, (int[]){0}, 1);
@@ -161,6 +179,8 @@ struct rig {
     uint64_t stream; /* of the events that are fed */
     uint64_t dialed; /* the last that the node has opened; 0: none */
     size_t sent;     /* bytes on `stream` */
+    bool closed;     /* `stream`, by the node */
+    bool paused;     /* `stream` */
 };
 
 static void rig_init(struct rig *rig)
@@ -208,6 +228,9 @@ static void rig_step(struct rig *rig, struct node_event event)
         const struct effect *effect = &out.list[i];
         if (effect->kind == EFFECT_STREAM_SEND && effect->stream == rig->stream)
             rig->sent += effect->bytes.len;
+        rig->closed |= effect->kind == EFFECT_STREAM_CLOSE && effect->stream == rig->stream;
+        if (effect->kind == EFFECT_STREAM_PAUSE || effect->kind == EFFECT_STREAM_RESUME)
+            rig->paused = effect->kind == EFFECT_STREAM_PAUSE;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
         store_work_free(effect->work); /* never done here */
@@ -236,7 +259,7 @@ static void questions_without_reading_cost_no_memory(void **state)
     struct buf frame;
     struct hello hello = {
         .protocol_min = 1, .protocol_max = 1, .id = {.b = {2}}, .name = "peer", .flags = SYNC_WALKING};
-    struct walk_ask ask = {.serial = 1, .phase = WALK_RECORDS};
+    struct walk_ask ask = {.run = 1, .place = {.phase = WALK_RECORDS}, .ahead = 1};
     rig_init(&rig);
     buf_init(&frame, 100000);
     rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
@@ -247,7 +270,7 @@ static void questions_without_reading_cost_no_memory(void **state)
         frame_put_walk_ask(&frame, &ask);
         rig_receive(&rig, &frame);
     }
-    assert_in_range(rig.sent, 1 << 20, 4 << 20);
+    assert_in_range(rig.sent, 4 << 20, 6 << 20);
     size_t before = rig.sent;
     rig_step(&rig, (struct node_event){.kind = NODE_STREAM_DRAINED, .queued = 0});
     assert_in_range(rig.sent - before, 1 << 20, 2 << 20);
@@ -255,6 +278,158 @@ static void questions_without_reading_cost_no_memory(void **state)
     rig_step(&rig, (struct node_event){.kind = NODE_STREAM_DRAINED, .queued = 0});
     assert_int_equal(rig.sent, before);
     buf_done(&frame);
+    rig_done(&rig);
+}
+
+/* The same with protocol 2, where one question asks for many pieces. */
+static void a_window_without_reading_costs_no_memory(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello hello = {
+        .protocol_min = 2, .protocol_max = 9, .id = {.b = {2}}, .name = "peer", .flags = SYNC_WALKING};
+    struct walk_ask ask = {.run = 7, .place = {.phase = WALK_RECORDS}, .ahead = WALK_AHEAD_MAX};
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(&rig, &frame);
+
+    frame_put_walk_ask(&frame, &ask);
+    rig_receive(&rig, &frame);
+    size_t whole = rig.sent; /* all keys in one piece, all rows in another, and that is the end */
+    assert_in_range(whole, 2000 * 1000, 2000 * 1300);
+    frame_put_walk_more(&frame, 7, 5);
+    rig_receive(&rig, &frame);
+    assert_int_equal(rig.sent, whole);
+    for (int i = 0; i < 100; i++) {
+        frame_put_walk_ask(&frame, &ask);
+        rig_receive(&rig, &frame);
+        frame_put_walk_more(&frame, 6, 5); /* of a run that is over */
+        rig_receive(&rig, &frame);
+    }
+    assert_in_range(rig.sent, 4 << 20, 8 << 20);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
+/* ---- packed frames that a peer should not have sent ---------------------------------------- */
+
+static uint64_t rig_counter(struct rig *rig, const char *name)
+{
+    char pattern[64];
+    uint64_t value = 0;
+    struct effects out = {0};
+    struct node_event event = {.kind = NODE_REQUEST, .request = NODE_REQUEST_STATUS, .ticket = 1};
+    event.now_ms = event.wall_ms = rig->now_ms;
+    node_step(rig->node, &event, &out);
+    snprintf(pattern, sizeof pattern, "\"%s\":", name);
+    for (size_t i = 0; i < out.count; i++) {
+        if (!out.list[i].reply)
+            continue;
+        const struct buf *data = &out.list[i].reply->data;
+        const char *at = memmem(data->data, data->len, pattern, strlen(pattern));
+        assert_non_null(at);
+        value = strtoull(at + strlen(pattern), NULL, 10);
+        node_reply_free(out.list[i].reply);
+    }
+    effects_done(&out);
+    return value;
+}
+
+/* Not zstd, another length than declared, more than is allowed, a type that is never
+ * packed, or a link that has not agreed on it: the link ends, and it is counted. */
+static void hostile_packed_frames_end_the_link(void **state)
+{
+    static const struct {
+        uint16_t protocol;
+        enum frame_type type;
+        uint32_t length;
+        const char *body;
+    } cases[] = {
+        {2, FRAME_ROWS, 10, "not zstd"},
+        {2, FRAME_ROWS, UINT32_MAX, "not zstd"},
+        {2, FRAME_WALK_PIECE, 3, "\x28\xb5\x2f\xfd\x20\x05"},
+        {2, FRAME_CLOCK, 10, "never packed"},
+        {1, FRAME_ROWS, 10, "not agreed on"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig rig;
+        struct buf frame;
+        struct hello hello = {
+            .protocol_min = 1, .protocol_max = cases[i].protocol, .id = {.b = {2}}, .name = "peer"};
+        rig_init(&rig);
+        buf_init(&frame, 100000);
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+        frame_put_hello(&frame, &hello);
+        rig_receive(&rig, &frame);
+        size_t begun = frame_begin(&frame, cases[i].type);
+        frame.data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
+        buf_put_u32(&frame, cases[i].length);
+        buf_put_text(&frame, cases[i].body);
+        frame_end(&frame, begun);
+        assert_false(rig.closed);
+        rig_receive(&rig, &frame);
+        assert_true(rig.closed);
+        assert_int_equal(rig_counter(&rig, "sync_frames_unpackable"), 1);
+        buf_done(&frame);
+        rig_done(&rig);
+    }
+}
+
+/* A row with a long value of nothing, packed to a few hundred bytes. */
+static void put_bomb(struct buf *out, struct squeeze *squeeze, uint64_t counter)
+{
+    enum { BYTES = 16 << 20 };
+    static const uint8_t nothing[BYTES];
+    struct replica_id origin = {.b = {2}};
+    struct record record = {0};
+    struct version version = {.dot = {origin, counter}, .stamp = 1, .value = bytes_of(nothing, BYTES)};
+    struct buf plain, encoded;
+    buf_init(&plain, BYTES + 1000);
+    buf_init(&encoded, BYTES + 1000);
+    record_add(&record, &version);
+    clock_raise(&record.context, &version.dot);
+    record_encode(bytes_str("k"), &record, &encoded);
+    size_t begun = frame_begin(&plain, FRAME_ROWS);
+    replica_id_encode(&origin, &plain);
+    buf_put_varint(&plain, counter - 1);
+    buf_put_u32(&plain, 1);
+    buf_put_varint(&plain, 1);
+    buf_put_u8(&plain, ROW_PUT);
+    buf_put_blob(&plain, bytes_str("k"));
+    buf_put_blob(&plain, buf_bytes(&encoded));
+    buf_put_varint(&plain, counter);
+    frame_end(&plain, begun);
+    assert_true(squeeze_frame(squeeze, buf_bytes(&plain), out));
+    record_done(&record);
+    buf_done(&plain);
+    buf_done(&encoded);
+}
+
+/* Many frames that unpack to a thousand times their size come in one piece of the
+ * stream: a few are unpacked, the others wait as they are. */
+static void bombs_wait_packed(void **state)
+{
+    enum { BOMBS = 12 };
+    struct rig rig;
+    struct buf frames;
+    struct squeeze *squeeze = squeeze_new(1);
+    struct hello hello = {.protocol_min = 1, .protocol_max = 2, .id = {.b = {2}}, .name = "peer"};
+    rig_init(&rig);
+    buf_init(&frames, 1 << 20);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frames, &hello);
+    rig_receive(&rig, &frames);
+    for (uint64_t i = 1; i <= BOMBS; i++)
+        put_bomb(&frames, squeeze, i);
+    assert_in_range(frames.len, 1, 200000);
+    rig_receive(&rig, &frames);
+    assert_true(rig.paused);
+    assert_false(rig.closed);
+    assert_in_range(rig_counter(&rig, "sync_frames_unpacked"), 1, 6);
+    buf_done(&frames);
+    squeeze_free(squeeze);
     rig_done(&rig);
 }
 
@@ -300,12 +475,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_walk_leaves_a_damaged_source),
         cmocka_unit_test(a_walk_waits_for_its_only_source),
+        cmocka_unit_test(a_refusal_takes_nothing_back),
         cmocka_unit_test(a_walk_over_a_damaged_record_does_not_spin),
         cmocka_unit_test(a_walk_outlives_its_source),
         cmocka_unit_test(a_walk_outlives_a_restart),
         cmocka_unit_test(leaving_ends_a_walk),
         cmocka_unit_test(silence_is_noticed_in_time),
         cmocka_unit_test(questions_without_reading_cost_no_memory),
+        cmocka_unit_test(a_window_without_reading_costs_no_memory),
+        cmocka_unit_test(hostile_packed_frames_end_the_link),
+        cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -228,6 +228,30 @@ static void changes_are_logged_with_cause_and_consequence(void **state)
     world_free(w);
 }
 
+/* --- what it costs --- */
+
+/* Sixteen nodes with nothing to do, profile lan: what each sends, in five minutes. */
+static void sixteen_idle_nodes_are_quiet(void **state)
+{
+    enum { NODES = 16, SECONDS = 300, BITS_PER_SECOND_MAX = 5000 };
+    struct world *w = cluster(11, NODES);
+    uint64_t sum = 0;
+    world_run(w, 60000);
+    world_forget_bytes(w);
+    world_run(w, SECONDS * 1000);
+    for (int i = 0; i < NODES; i++) {
+        struct world_traffic sent = world_traffic(w, i);
+        uint64_t bytes = sent.datagram_bytes + sent.gossip_bytes + sent.sync_bytes;
+        print_message("node %2d: %4llu datagrams of %6llu bytes, push/pull %6llu, replication %6llu: %llu bit/s\n", i,
+                      (unsigned long long)sent.datagrams, (unsigned long long)sent.datagram_bytes,
+                      (unsigned long long)sent.gossip_bytes, (unsigned long long)sent.sync_bytes,
+                      (unsigned long long)(bytes * 8 / SECONDS));
+        sum += bytes;
+    }
+    assert_in_range(sum * 8 / SECONDS / NODES, 1, BITS_PER_SECOND_MAX);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +265,7 @@ int main(void)
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),
+        cmocka_unit_test(sixteen_idle_nodes_are_quiet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

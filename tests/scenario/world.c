@@ -59,9 +59,12 @@ struct host {
     struct node *node;
     struct engine *engine; /* of the running store */
     unsigned life;
+    uint64_t busy_until_ms; /* the committer */
+    uint16_t protocol;
     uint64_t file; /* what the disk's file is: another after a restore */
     int address;
     int called; /* the number in its name */
+    struct world_traffic traffic;
     int64_t clock_offset_ms;
     bool full, was_started;
     uint64_t next_accepted, next_request;
@@ -231,6 +234,10 @@ static void send_stream(struct world *w, int node, uint64_t stream, struct buf *
     sender->free_at_ms = at_ms;
     sender->in_flight += bytes->len;
     if (pipe->kind == STREAM_SYNC)
+        w->hosts[node].traffic.sync_bytes += bytes->len;
+    else
+        w->hosts[node].traffic.gossip_bytes += bytes->len;
+    if (pipe->kind == STREAM_SYNC)
         w->bytes[node][pipe->ends[!end].node] += bytes->len;
     struct happening *data = plan_event(w, at_ms, pipe->ends[!end].node, NODE_STREAM_DATA);
     data->event.stream = pipe->ends[!end].stream;
@@ -268,6 +275,25 @@ static void take_notice(struct world *w, int node, const struct effect *effect)
         fprintf(stderr, "%8.3f n%d %s\n", (double)w->now_ms / 1000, node, effect->text);
 }
 
+/* When a work that is handed in now will be done. */
+static uint64_t committed_at(const struct world *w, struct host *host, const struct store_work *work)
+{
+    size_t records, bytes;
+    if (w->options.record_us == 0)
+        return w->now_ms + COMMIT_MS;
+    store_work_cost(work, &records, &bytes);
+    if (host->busy_until_ms < w->now_ms)
+        host->busy_until_ms = w->now_ms;
+    host->busy_until_ms += COMMIT_MS + records * w->options.record_us / 1000;
+    return host->busy_until_ms;
+}
+
+uint64_t world_backlog_ms(const struct world *w, int i)
+{
+    uint64_t until = w->hosts[i].busy_until_ms;
+    return until > w->now_ms ? until - w->now_ms : 0;
+}
+
 static void run_effect(struct world *w, int node, struct effect *effect)
 {
     struct host *host = &w->hosts[node];
@@ -278,6 +304,8 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     mix(w, &node, sizeof node);
     switch (effect->kind) {
     case EFFECT_DATAGRAM:
+        host->traffic.datagrams++;
+        host->traffic.datagram_bytes += effect->bytes.len;
         to = host_at(w, &effect->to);
         if (to < 0 || w->cut[node][to] || rng_permille(&w->rng, w->options.loss_permille))
             break;
@@ -312,7 +340,7 @@ static void run_effect(struct world *w, int node, struct effect *effect)
         take_notice(w, node, effect);
         break;
     case EFFECT_STORE:
-        h = plan(w, w->now_ms + COMMIT_MS, HAPPEN_COMMIT, node);
+        h = plan(w, committed_at(w, host, effect->work), HAPPEN_COMMIT, node);
         h->work = effect->work;
         h->event.ticket = effect->ticket;
         break;
@@ -597,8 +625,11 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .join_count = (size_t)join_count,
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
-                                 .history_max_bytes = w->options.history_max_bytes};
+                                 .history_max_bytes = w->options.history_max_bytes,
+                                 .compression = w->options.uncompressed ? 0 : -1,
+                                 .protocol_max = host->protocol};
     rng_init(&config.rng, rng_next(&w->rng));
+    host->busy_until_ms = 0;
     host->life++;
     CHECK(node_new(&config, host->store, w->now_ms, wall_of(w, i), &host->node) == OK);
 }
@@ -675,6 +706,11 @@ void world_move(struct world *w, int i, int address)
 void world_cut(struct world *w, int a, int b, bool cut)
 {
     w->cut[a][b] = w->cut[b][a] = cut;
+}
+
+void world_protocol(struct world *w, int i, uint16_t highest)
+{
+    w->hosts[i].protocol = highest;
 }
 
 void world_clock_offset(struct world *w, int i, int64_t ms)
@@ -914,9 +950,16 @@ uint64_t world_bytes_sent(struct world *w, int from, int to)
     return w->bytes[from][to];
 }
 
+struct world_traffic world_traffic(const struct world *w, int i)
+{
+    return w->hosts[i].traffic;
+}
+
 void world_forget_bytes(struct world *w)
 {
     memset(w->bytes, 0, sizeof w->bytes);
+    for (int i = 0; i < WORLD_NODES_MAX; i++)
+        w->hosts[i].traffic = (struct world_traffic){0};
 }
 
 bool world_noticed(const struct world *w, const char *text)

@@ -19,6 +19,8 @@ struct world_options {
     uint64_t history_ms;        /* default an hour */
     uint64_t forget_after_ms;   /* default 72 hours */
     uint64_t history_max_bytes; /* default 1 GiB */
+    unsigned record_us;         /* what the committer takes per record, one work after another; default 0 */
+    bool uncompressed;          /* Peering.Compression off; else auto */
 };
 
 struct world *world_new(const struct world_options *options);
@@ -37,6 +39,8 @@ void world_restore(struct world *w, int i, bool same_file);
 void world_copy(struct world *w, int from, int to);
 void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
 void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
+/* Next start: replication speaks no newer protocol than this. */
+void world_protocol(struct world *w, int i, uint16_t highest);
 void world_clock_offset(struct world *w, int i, int64_t ms);
 /* The record under a key becomes bytes that nobody can read. */
 void world_damage(struct world *w, int i, const char *key);
@@ -68,8 +72,17 @@ bool world_agrees(struct world *w, const void *unused);
 /* Node i lists exactly `count` members in this status ("alive", ..). */
 int world_members(struct world *w, int i, const char *status);
 
+/* How long a write that came now would wait for the committer. */
+uint64_t world_backlog_ms(const struct world *w, int i);
+
 uint64_t world_counter(struct world *w, int i, const char *name);
 uint64_t world_bytes_sent(struct world *w, int from, int to); /* on replication streams, since the start */
+/* What node i has sent since the start, or since the last world_forget_bytes. */
+struct world_traffic {
+    uint64_t datagrams, datagram_bytes;
+    uint64_t gossip_bytes, sync_bytes; /* on streams */
+};
+struct world_traffic world_traffic(const struct world *w, int i);
 void world_forget_bytes(struct world *w);
 bool world_noticed(const struct world *w, const char *text); /* some node has said it */
 uint64_t world_hash(const struct world *w);                  /* of everything that happened: for replays */

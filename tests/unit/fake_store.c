@@ -118,6 +118,11 @@ enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, stru
     return OK;
 }
 
+enum err snapshot_floor(struct snapshot *snapshot, struct floor_cache *cache)
+{
+    return snapshot_clock(snapshot, NULL, &cache->floor);
+}
+
 enum err snapshot_walk(struct snapshot *snapshot, struct walk_state *ret)
 {
     const char *after = snapshot->store->walk_after;

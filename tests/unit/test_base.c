@@ -55,6 +55,17 @@ static void a_full_buffer_says_so_once(void **state)
     buf_done(&b);
 }
 
+/* One byte reserved, two put: half of one is nothing to grow by. */
+static void the_smallest_buffer_grows(void **state)
+{
+    struct buf b;
+    buf_init(&b, 100);
+    buf_reserve(&b, 1);
+    buf_put_text(&b, "ab");
+    assert_true(bytes_equal(buf_bytes(&b), bytes_str("ab")));
+    buf_done(&b);
+}
+
 /* What was reserved is written without another allocation, and not a byte more. */
 static void a_reserved_buffer_does_not_move(void **state)
 {
@@ -111,6 +122,16 @@ static void checksums_are_the_published_ones(void **state)
         uint32_t head = crc32c(0, bytes_of(text, cut));
         assert_int_equal(crc32c(head, bytes_of(text + cut, sizeof text - cut)),
                          crc32c(0, bytes_of(text, sizeof text)));
+    }
+    /* The processor's instruction and the table agree, at any start, length and alignment. */
+    struct rng rng;
+    rng_init(&rng, 21);
+    for (int round = 0; round < 2000; round++) {
+        size_t from = rng_below(&rng, 16), length = rng_below(&rng, sizeof text - 16);
+        uint32_t start = (uint32_t)rng_next(&rng);
+        text[rng_below(&rng, sizeof text)] = (uint8_t)rng_next(&rng);
+        struct bytes piece = bytes_of(text + from, length);
+        assert_int_equal(crc32c(start, piece), crc32c_table(start, piece));
     }
     const uint32_t polynomials[] = {0xedb88320, 0x82f63b78};
     for (int t = 0; t < 2; t++) {
@@ -291,6 +312,7 @@ int main(void)
         cmocka_unit_test(base64url_reads_one_form_only),
         cmocka_unit_test(numbers_survive_the_round_trip),
         cmocka_unit_test(a_full_buffer_says_so_once),
+        cmocka_unit_test(the_smallest_buffer_grows),
         cmocka_unit_test(a_reserved_buffer_does_not_move),
         cmocka_unit_test(a_cut_input_is_an_error),
         cmocka_unit_test(long_varints_are_malformed),

@@ -761,6 +761,89 @@ static void a_write_that_hangs_is_answered(void **state)
     stop(state);
 }
 
+/* While a write waits, its worker serves the others, whatever they do: large bodies
+ * in pieces, large answers, small requests. */
+static void a_write_that_waits_holds_nobody_up(void **state)
+{
+    struct http_options options = usual;
+    options.threads = 1;
+    start_with(&options);
+    size_t length = 8 << 20;
+    char *value = mem_new(length + 1), head[200];
+    memset(value, 'v', length);
+    value[0] = value[length - 1] = '"';
+    int other = connect_to(), writing = connect_to();
+    snprintf(head, sizeof head, "PUT /keys/large HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", length);
+    send_text(other, head);
+    send_bytes(other, value, length);
+    assert_int_equal(receive(other)->status, 200);
+
+    fake_store_hold(world.store, true);
+    send_text(writing, "PUT /keys/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1");
+    while (fake_store_waiting(world.store) == 0)
+        sched_yield();
+    assert_int_equal(call(other, "GET", "/keys/large", "", NULL)->status, 200);
+    assert_int_equal(last.length, length + strlen(OK_BODY("")));
+    send_text(other, head);
+    send_bytes(other, value, length - 1);
+    send_text(other, "x"); /* instead of the quote: an answer that needs no store */
+    assert_error(receive(other), 400, "ends early");
+    assert_int_equal(call(other, "GET", "/health", "", NULL)->status, 200);
+
+    fake_store_hold(world.store, false);
+    assert_int_equal(receive(writing)->status, 200);
+    free(value);
+    close(other);
+    close(writing);
+    stop(state);
+}
+
+/* A client that goes while its write waits leaves at once; the write is done. */
+static void a_client_may_go_while_its_write_waits(void **state)
+{
+    int fd = connect_to(), other = connect_to();
+    assert_int_equal(call(fd, "GET", "/health", "", NULL)->status, 200); /* now it is being watched */
+    fake_store_hold(world.store, true);
+    send_text(fd, "PUT /keys/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1");
+    while (fake_store_waiting(world.store) == 0)
+        sched_yield();
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
+    while (counter("api_in_flight") > 0)
+        sched_yield();
+    fake_store_hold(world.store, false);
+    while (fake_store_waiting(world.store) > 0)
+        sched_yield();
+    assert_int_equal(call(other, "PUT", "/keys/next", "", "2")->status, 200);
+    assert_answer(call(other, "GET", "/keys/k", "", NULL), 200, OK_BODY("1"));
+    close(other);
+}
+
+/* More than a worker holds without suspending them; all are answered. */
+static void many_writes_may_wait_at_once(void **state)
+{
+    enum { MANY = 400 };
+    struct http_options options = usual;
+    options.threads = 1;
+    options.connections_max = MANY + 10;
+    start_with(&options);
+    fake_store_hold(world.store, true);
+    int fds[MANY];
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = connect_to();
+        send_text(fds[i], "PUT /keys/k HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1");
+    }
+    while (fake_store_waiting(world.store) < MANY)
+        sched_yield();
+    fake_store_hold(world.store, false);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(receive(fds[i])->status, 200);
+        close(fds[i]);
+    }
+    stop(state);
+}
+
 /* ---- framing ---- */
 
 /* Where a request ends must not be a matter of opinion. */
@@ -1018,6 +1101,9 @@ int main(void)
         cmocka_unit_test(bodies_share_a_budget),
         cmocka_unit_test(a_slow_request_is_cut_off),
         cmocka_unit_test(a_write_that_hangs_is_answered),
+        cmocka_unit_test(a_write_that_waits_holds_nobody_up),
+        served(a_client_may_go_while_its_write_waits),
+        cmocka_unit_test(many_writes_may_wait_at_once),
         served(doubtful_framing_is_refused),
         served(pipelined_requests_keep_their_order),
         served(expect_continue_is_answered),

@@ -7,8 +7,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <yajl/yajl_parse.h>
 
 #include "json_valid.h"
+#include "rng.h"
+#include "utf8.h"
 
 #define TEXT(literal)                                                                                        \
     {                                                                                                        \
@@ -330,8 +333,30 @@ static void errors_say_where(void **state)
         const char *text;
         size_t offset;
     } cases[] = {
-        {"{\"a\":x}", 5}, {"{\"a\":1,\n \"b\" 2}", 13}, {"[1,2", 4}, {"", 0}, {"[\"\xff\"]", 2}, {"[1]x", 3},
+        {"{\"a\":x}", 5},
+        {"{\"a\":1,\n \"b\" 2}", 13},
+        {"[1,2", 4},
+        {"", 0},
+        {"[\"\xff\"]", 2},
+        {"[1]x", 3},
         {"{\"a\":1", 6},
+        {"nul!", 3},
+        {"[01]", 2},
+        {"[1.]", 3},
+        {"[1.5e+]", 6},
+        {"[-]", 2},
+        {"[1 true]", 3},
+        {"{\"a\" 1}", 5},
+        {"[\"\\x\"]", 3},
+        {"[\"\\u12g4\"]", 6},
+        {"[\"a\nb\"]", 3},
+        {"[}", 1},
+        {"[1,]", 3},
+        {"[\"ab\xe2\x82z\"]", 4},
+        {"\xef\xbb\xbf{}", 0},
+        {"\xef\xbc\x81", 0},
+        {"1 2", 2},
+        {" ", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct json_error error;
@@ -341,12 +366,127 @@ static void errors_say_where(void **state)
     }
 }
 
+/* ---- pieces ---- */
+
+/* A text of at most `room` bytes that often is JSON, and often nearly. */
+static size_t make_text(struct rng *rng, char *out, size_t room)
+{
+    static const char *const parts[] = {"{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "\"a\"",
+                                        "\"a\":",
+                                        "true",
+                                        "false",
+                                        "null",
+                                        "0",
+                                        "-1.5e+3",
+                                        " ",
+                                        "\n",
+                                        "\\",
+                                        "\\u00e9",
+                                        "\xc3\xa9",
+                                        "\xf0\x9d\x84\x9e",
+                                        "\xff",
+                                        "\xed\xa0",
+                                        "\"abcdefghijklmnop\\\"qrs\"",
+                                        "1",
+                                        "e",
+                                        ".",
+                                        "\f"};
+    size_t length = 0;
+    if (rng_below(rng, 4) > 0) { /* begin from something valid, and spoil it below */
+        const struct text *from = &valid[rng_below(rng, sizeof valid / sizeof *valid)];
+        memcpy(out, from->data, from->length);
+        length = from->length;
+    }
+    for (uint64_t n = rng_below(rng, length ? 3 : 12); n > 0; n--) {
+        const char *part = parts[rng_below(rng, sizeof parts / sizeof *parts)];
+        size_t size = strlen(part), at = rng_below(rng, length + 1);
+        if (length + size > room)
+            break;
+        memmove(out + at + size, out + at, length - at);
+        memcpy(out + at, part, size);
+        length += size;
+    }
+    return length;
+}
+
+/* The same parser that reads the configuration, with what it wrongly lets pass. */
+static bool yajl_takes(struct bytes text)
+{
+    if (utf8_valid_until(text) < text.len || memchr(text.data, '\v', text.len) ||
+        memchr(text.data, '\f', text.len))
+        return false;
+    yajl_handle parser = yajl_alloc(NULL, NULL, NULL);
+    assert_non_null(parser);
+    /* The line end breaks off a token without end behind the value. */
+    bool takes = yajl_parse(parser, text.data, text.len) == yajl_status_ok &&
+                 yajl_parse(parser, (const unsigned char *)"\n", 1) == yajl_status_ok &&
+                 yajl_complete_parse(parser) == yajl_status_ok;
+    yajl_free(parser);
+    return takes;
+}
+
+/* However a text is cut, the answer is that of the whole, and another parser's. */
+static void pieces_are_judged_like_the_whole(void **state)
+{
+    struct rng rng;
+    rng_init(&rng, 20); /* nothing special about this seed */
+    char text[512];
+    size_t good = 0, bad = 0;
+    for (int round = 0; round < 20000; round++) {
+        size_t length = make_text(&rng, text, sizeof text);
+        struct json_error whole;
+        enum err err = json_valid(bytes_of(text, length), &whole);
+        assert_int_equal(err == OK, length > 0 && yajl_takes(bytes_of(text, length)));
+
+        struct json_check check;
+        json_check_init(&check);
+        enum err in_pieces = OK;
+        for (size_t at = 0, size; at < length && in_pieces == OK; at += size) {
+            size = 1 + rng_below(&rng, rng_below(&rng, 2) ? 3 : 40);
+            if (size > length - at)
+                size = length - at;
+            in_pieces = json_check_feed(&check, bytes_of(text + at, size));
+        }
+        if (in_pieces == OK)
+            in_pieces = json_check_end(&check);
+        assert_int_equal(in_pieces, err);
+        if (err != OK) {
+            assert_int_equal(check.error.offset, whole.offset);
+            assert_ptr_equal(check.error.reason, whole.reason);
+        }
+        *(err == OK ? &good : &bad) += 1;
+    }
+    assert_true(good > 2000 && bad > 2000); /* the texts are worth judging */
+}
+
+/* What a piece refused, no later one makes good. */
+static void an_error_stays(void **state)
+{
+    struct json_check check;
+    json_check_init(&check);
+    assert_int_equal(json_check_feed(&check, bytes_str("[1,]")), ERR_MALFORMED);
+    assert_int_equal(json_check_feed(&check, bytes_str("2]")), ERR_MALFORMED);
+    assert_int_equal(json_check_end(&check), ERR_MALFORMED);
+    assert_int_equal(check.error.offset, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything_valid_passes),   cmocka_unit_test(nothing_else_does),
-        cmocka_unit_test(a_cut_text_is_never_valid), cmocka_unit_test(nesting_has_a_limit),
+        cmocka_unit_test(everything_valid_passes),
+        cmocka_unit_test(nothing_else_does),
+        cmocka_unit_test(a_cut_text_is_never_valid),
+        cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(errors_say_where),
+        cmocka_unit_test(pieces_are_judged_like_the_whole),
+        cmocka_unit_test(an_error_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

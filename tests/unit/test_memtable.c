@@ -13,7 +13,8 @@
 
 static const unsigned records = 2; /* mem_entries_of(TABLE_RECORDS) */
 
-static void insert(struct memtable *table, uint64_t sequence, unsigned space, struct bytes key, struct bytes value)
+static void insert(struct memtable *table, uint64_t sequence, unsigned space, struct bytes key,
+                   struct bytes value)
 {
     assert_int_equal(memtable_reserve(table, 1, key.len + value.len), OK);
     assert_int_equal(memtable_insert(table, sequence, space, key, value), OK);
@@ -86,7 +87,7 @@ static void a_cleared_table_starts_anew(void **state)
         memtable_clear(table);
         assert_true(memtable_bytes(table) <= 256 << 10);
         assert_false(memtable_has(table, records));
-        put(table, 1, "z", "new"); /* behind the old finger, with a lower sequence */
+        put(table, 1, "z", "new"); /* with a lower sequence */
         put(table, 1, "a", "new");
         assert_true(is_at(table, 1, "a", "new"));
         assert_true(is_at(table, 1, "z", "new"));
@@ -137,7 +138,6 @@ static void check_order(const struct memtable *table, const size_t *sorted, size
     assert_null(node);
 }
 
-/* The finger helps ascending inserts; none may lead it astray. */
 static void inserts_in_any_order_come_out_sorted(void **state)
 {
     for (uint64_t seed = 0; seed < 60; seed++) {
@@ -162,6 +162,110 @@ static void inserts_in_any_order_come_out_sorted(void **state)
         }
         check_order(table, sorted, n);
         memtable_free(table);
+    }
+}
+
+/* ---- every shape of tree ------------------------------------------------------- */
+
+struct shape {
+    struct bytes (*key)(size_t n, uint8_t room[511]);
+    size_t keys;
+};
+
+/* All bytes at two places, so that inner nodes have up to 256 children. */
+static struct bytes wide_key(size_t n, uint8_t room[511])
+{
+    room[0] = 'w';
+    room[1] = (uint8_t)(n * 167);
+    room[2] = (uint8_t)(n / 256 * 91);
+    return bytes_of(room, 3);
+}
+
+/* Each the beginning of the next, so that each inner node has a key that ends there. */
+static struct bytes nested_key(size_t n, uint8_t room[511])
+{
+    memset(room, 0, 511);
+    return bytes_of(room, 1 + n % 511);
+}
+
+/* Long common beginnings, and ends of any length that part late. */
+static struct bytes late_key(size_t n, uint8_t room[511])
+{
+    memset(room, (int)(n % 3), 400);
+    memset(room + 400, (int)(n / 3 % 7 * 36), 111);
+    room[400 + n % 90] ^= (uint8_t)(n / 21);
+    return bytes_of(room, 400 + n % 111);
+}
+
+/* Rows: a prefix, and a number that rises. */
+static struct bytes row_key(size_t n, uint8_t room[511])
+{
+    memset(room, 'r', RANGE_PREFIX);
+    for (size_t i = 0; i < 8; i++)
+        room[RANGE_PREFIX + i] = (uint8_t)((uint64_t)n >> (56 - 8 * i));
+    return bytes_of(room, RANGE_PREFIX + 8);
+}
+
+static size_t model_place(struct bytes *model, size_t count, struct bytes key)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t at = (low + high) / 2;
+        if (bytes_compare(model[at], key) < 0)
+            low = at + 1;
+        else
+            high = at;
+    }
+    return low;
+}
+
+static void check_place(const struct memtable *table, struct bytes *model, size_t count, struct bytes key)
+{
+    size_t at = model_place(model, count, key);
+    const struct mem_node *node = memtable_seek(table, records, key);
+    const struct mem_node *before = memtable_before(table, records, key);
+    struct mem_version version;
+    assert_true(node ? at < count && bytes_equal(mem_node_key(node), model[at]) : at == count);
+    assert_true(before ? at > 0 && bytes_equal(mem_node_key(before), model[at - 1]) : at == 0);
+    assert_int_equal(memtable_get(table, records, key, 1, &version),
+                     at < count && bytes_equal(model[at], key));
+}
+
+/* After each insert, places at and beside keys that are there and that are not. */
+static void places_are_those_of_a_sorted_array(void **state)
+{
+    const struct shape shapes[] = {{wide_key, 600}, {nested_key, 511}, {late_key, 600}, {row_key, 700}};
+    for (size_t shape = 0; shape < 4; shape++) {
+        for (uint64_t seed = 0; seed < 3; seed++) {
+            struct memtable *table = memtable_new(0);
+            struct bytes model[700];
+            size_t count = 0;
+            struct rng rng;
+            rng_init(&rng, seed);
+            for (size_t i = 0; i < shapes[shape].keys; i++) {
+                uint8_t room[511 + 1];
+                size_t n = seed ? (size_t)rng_below(&rng, shapes[shape].keys) : i;
+                struct bytes key = shapes[shape].key(n, room);
+                insert(table, 1, records, key, bytes_str("v"));
+                size_t at = model_place(model, count, key);
+                if (at == count || !bytes_equal(model[at], key)) {
+                    memmove(&model[at + 1], &model[at], (count++ - at) * sizeof *model);
+                    model[at] = mem_node_key(memtable_seek(table, records, key));
+                }
+                for (int j = 0; j < 12; j++) {
+                    key = shapes[shape].key((size_t)rng_below(&rng, shapes[shape].keys), room);
+                    key.len = 1 + (size_t)rng_below(&rng, key.len);
+                    if (j % 3)
+                        room[rng_below(&rng, key.len)] ^= (uint8_t)(1u << rng_below(&rng, 8));
+                    check_place(table, model, count, key);
+                }
+            }
+            const struct mem_node *node = memtable_seek(table, records, bytes_of("", 0));
+            for (size_t i = 0; i < count; i++, node = mem_node_next(node))
+                assert_true(bytes_equal(mem_node_key(node), model[i]));
+            assert_null(node);
+            memtable_free(table);
+        }
     }
 }
 
@@ -192,8 +296,10 @@ static void a_range_covers_its_prefix_below_its_end(void **state)
     struct memtable *table = memtable_new(0);
     uint64_t sequence;
     struct bytes below;
-    insert(table, 4, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"), bytes_str("0123456789abcdefM"));
-    insert(table, 8, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"), bytes_str("0123456789abcdefQ"));
+    insert(table, 4, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"),
+           bytes_str("0123456789abcdefM"));
+    insert(table, 8, mem_ranges_of(TABLE_ROWS), bytes_str("0123456789abcdef"),
+           bytes_str("0123456789abcdefQ"));
 
     assert_false(is_covered(table, "0123456789abcdefA", 3, &sequence));
     assert_true(is_covered(table, "0123456789abcdefA", 4, &sequence));
@@ -214,8 +320,8 @@ static void a_range_covers_its_prefix_below_its_end(void **state)
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-/* Without room an insert changes nothing, the finger included: whether it was the version
- * or the node that there was no room for. */
+/* Without room an insert changes nothing, whether it was the version or the node that
+ * there was no room for. */
 static void an_insert_without_room_changes_nothing(void **state)
 {
     for (size_t offset = 0; offset < 200; offset += 8) {
@@ -225,12 +331,14 @@ static void an_insert_without_room_changes_nothing(void **state)
         assert_int_equal(memtable_insert(table, 1, records, bytes_str("a"), bytes_str("v")), ERR_NOMEM);
         assert_null(memtable_seek(table, records, bytes_of("", 0)));
         insert(table, 1, records, bytes_str(key), bytes_of(value, offset));
+        assert_int_equal(memtable_insert(table, 1, records, bytes_str("m"), bytes_of(value, 0)), OK);
         unsigned n = 0;
         do
             snprintf(key, sizeof key, "k%05u", ++n);
         while (memtable_insert(table, 1, records, bytes_str(key), bytes_of(value, 0)) == OK);
 
-        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and the one that failed */
+        (void)!memtable_insert(table, 1, records, bytes_str("n"), bytes_of(value, 0)); /* no room either */
+        snprintf(key, sizeof key, "k%05u+", n - 1); /* between the last one and those that failed */
         put(table, 1, key, "v");
         put(table, 1, "z", "v");
 
@@ -238,7 +346,7 @@ static void an_insert_without_room_changes_nothing(void **state)
         const struct mem_node *node = memtable_seek(table, records, bytes_of("", 0));
         for (const struct mem_node *next; (next = mem_node_next(node)) != NULL; node = next, count++)
             assert_true(bytes_compare(mem_node_key(node), mem_node_key(next)) < 0);
-        assert_int_equal(count, n + 2);
+        assert_int_equal(count, n + 3);
         assert_true(is_at(table, 1, key, "v"));
         memtable_free(table);
     }
@@ -258,8 +366,8 @@ static void what_is_reserved_is_enough(void **state)
             assert_int_equal(memtable_reserve(table, n, sum + n * 9), OK);
             for (size_t i = 0; i < n; i++) {
                 uint64_t random[2] = {rng_next(&rng), rng_next(&rng)};
-                assert_int_equal(memtable_insert(table, 1, records, bytes_of(random, 9), bytes_of(bytes, sizes[i])),
-                                 OK);
+                assert_int_equal(
+                    memtable_insert(table, 1, records, bytes_of(random, 9), bytes_of(bytes, sizes[i])), OK);
             }
         }
         memtable_free(table);
@@ -302,6 +410,7 @@ int main(void)
         cmocka_unit_test(an_empty_table_has_nothing),
         cmocka_unit_test(a_cleared_table_starts_anew),
         cmocka_unit_test(inserts_in_any_order_come_out_sorted),
+        cmocka_unit_test(places_are_those_of_a_sorted_array),
         cmocka_unit_test(the_spaces_are_apart),
         cmocka_unit_test(a_range_covers_its_prefix_below_its_end),
         cmocka_unit_test(an_insert_without_room_changes_nothing),

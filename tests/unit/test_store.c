@@ -706,6 +706,37 @@ static void a_failed_open_says_why(void **state)
     }
 }
 
+/* A reader that keeps the floor sees it rise with the snapshot that shows it, and an
+ * older snapshot does not spoil what it keeps. */
+static void a_kept_floor_is_the_snapshots(void **state)
+{
+    struct store *s = kit_store(1);
+    struct replica_id id = kit_id(1);
+    struct floor_cache cache = {0};
+    struct snapshot *old, *new;
+    struct clock floor = {0};
+    assert_int_equal(kit_put(s, "a", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(s, "a", "2", NULL, NULL), OK);
+    assert_int_equal(snapshot_open(s, &old), OK);
+    assert_int_equal(snapshot_floor(old, &cache), OK);
+    assert_int_equal(clock_get(&cache.floor, &id), 0);
+    assert_true(cache.valid);
+
+    clock_set(&floor, &id, 1);
+    assert_int_equal(kit_prune(s, &floor), OK);
+    assert_int_equal(snapshot_open(s, &new), OK);
+    assert_int_equal(snapshot_floor(new, &cache), OK);
+    assert_int_equal(clock_get(&cache.floor, &id), 1);
+    assert_int_equal(snapshot_floor(old, &cache), OK); /* kept: higher, which a token may be */
+    assert_true(cache.valid);
+
+    snapshot_close(old);
+    snapshot_close(new);
+    clock_done(&cache.floor);
+    clock_done(&floor);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,6 +769,7 @@ int main(void)
         cmocka_unit_test(a_damaged_record_is_refused),
         cmocka_unit_test(a_failed_call_undoes_all),
         cmocka_unit_test(a_failed_open_says_why),
+        cmocka_unit_test(a_kept_floor_is_the_snapshots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "cache.h"
 #include "crc.h"
 #include "frames.h"
 #include "history.h"
+#include "pace.h"
 #include "peers.h"
 #include "rng.h"
 
@@ -205,7 +207,7 @@ static void bad_headers_are_refused_at_once(void **state)
     struct frame frame;
     size_t size;
     const uint8_t huge[12] = {0xff, 0xff, 0xff, 0xff, FRAME_ROWS}, unknown[12] = {0, 0, 0, 0, 99},
-                  flagged[12] = {0, 0, 0, 0, FRAME_HEARTBEAT, 1};
+                  flagged[12] = {0, 0, 0, 0, FRAME_HEARTBEAT, 2};
     assert_int_equal(frame_read(bytes_of(huge, 12), FRAME_MAX, &frame, &size), ERR_TOO_LARGE);
     assert_int_equal(frame_read(bytes_of(unknown, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
     assert_int_equal(frame_read(bytes_of(flagged, 12), FRAME_MAX, &frame, &size), ERR_MALFORMED);
@@ -301,6 +303,340 @@ static void a_count_is_not_believed(void **state)
     struct frame frame = only_frame(&bytes);
     assert_int_equal(frame_get_rows(&frame, &work, NULL), ERR_MALFORMED);
     buf_done(&bytes);
+}
+
+/* ---- packed bodies ---------------------------------------------------------------- */
+
+/* A frame of zeros, `size` bytes of body. */
+static void put_zeros(struct buf *out, size_t size)
+{
+    size_t begun = frame_begin(out, FRAME_ROWS);
+    memset(buf_extend(out, size), 0, size);
+    frame_end(out, begun);
+}
+
+/* A packed frame with this body. */
+static struct frame packed_frame(struct buf *out, const void *body, size_t len)
+{
+    size_t begun = frame_begin(out, FRAME_ROWS);
+    out->data[begun + FRAME_FLAGS_AT] = FRAME_PACKED;
+    buf_put(out, body, len);
+    frame_end(out, begun);
+    return only_frame(out);
+}
+
+/* What was packed is unpacked to the same bytes, at every level. */
+static void a_packed_frame_survives_the_wire(void **state)
+{
+    for (int level = SQUEEZE_AUTO; level <= 19; level += 5) {
+        struct squeeze *squeeze = squeeze_new(level ? level : 1);
+        struct buf plain, packed, body = {0};
+        buf_init(&plain, 1 << 20);
+        buf_init(&packed, 1 << 20);
+        put_zeros(&plain, 100000);
+        assert_true(squeeze_frame(squeeze, buf_bytes(&plain), &packed));
+        assert_true(packed.len < 1000);
+        struct frame frame = only_frame(&packed);
+        assert_true(frame.packed);
+        assert_int_equal(frame.type, FRAME_ROWS);
+        assert_int_equal(squeeze_unpack(squeeze, frame.body, &body), OK);
+        assert_true(
+            bytes_equal(buf_bytes(&body), bytes_of(plain.data + FRAME_HEADER, plain.len - FRAME_HEADER)));
+        buf_done(&body);
+        buf_done(&plain);
+        buf_done(&packed);
+        squeeze_free(squeeze);
+    }
+}
+
+/* Rows of a packed frame take the unpacked body with them, and copy nothing. */
+static void unpacked_rows_own_their_body(void **state)
+{
+    struct buf plain, body = {0};
+    struct store_work *work;
+    buf_init(&plain, 100000);
+    put_rows(&plain, 10);
+    struct frame frame = only_frame(&plain);
+    buf_init(&body, frame.body.len);
+    buf_put_bytes(&body, frame.body);
+    const uint8_t *data = body.data;
+    frame.body = buf_bytes(&body);
+    frame.owned = &body;
+    assert_int_equal(frame_get_rows(&frame, &work, NULL), OK);
+    assert_ptr_equal(work->rows.payload.data, data);
+    assert_null(body.data);
+    store_work_free(work);
+    buf_done(&plain);
+}
+
+/* What does not shrink by an eighth stays as it is, and out too. */
+static void dense_bodies_are_left_alone(void **state)
+{
+    struct squeeze *squeeze = squeeze_new(SQUEEZE_AUTO);
+    struct rng rng;
+    struct buf plain, packed;
+    rng_init(&rng, 5);
+    buf_init(&plain, 1 << 20);
+    buf_init(&packed, 1 << 20);
+    size_t begun = frame_begin(&plain, FRAME_ROWS);
+    for (int i = 0; i < 10000; i++)
+        buf_put_u64(&plain, rng_next(&rng));
+    frame_end(&plain, begun);
+    buf_put_text(&packed, "before");
+    assert_false(squeeze_frame(squeeze, buf_bytes(&plain), &packed));
+    assert_true(bytes_equal(buf_bytes(&packed), bytes_str("before")));
+    assert_int_equal(packed.err, OK);
+    buf_done(&plain);
+    buf_done(&packed);
+    squeeze_free(squeeze);
+}
+
+/* Lengths that lie, other formats, bodies that are cut, longer or empty: an error
+ * each, and no memory for what was only declared. */
+static void hostile_packed_bodies_are_refused(void **state)
+{
+    struct squeeze *squeeze = squeeze_new(1);
+    struct buf plain, packed, twisted, body = {0};
+    buf_init(&plain, 1 << 20);
+    buf_init(&packed, 1 << 20);
+    buf_init(&twisted, 1 << 20);
+    put_zeros(&plain, 50000);
+    assert_true(squeeze_frame(squeeze, buf_bytes(&plain), &packed));
+    struct bytes good = only_frame(&packed).body;
+
+    for (size_t n = 0; n < good.len; n++)
+        assert_int_equal(squeeze_unpack(squeeze, bytes_of(good.data, n), &body), ERR_MALFORMED);
+    static const uint32_t lengths[] = {0, 1, 49999, 50001, SQUEEZE_MAX};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        buf_reset(&twisted);
+        buf_put_bytes(&twisted, good);
+        buf_patch_u32(&twisted, 0, lengths[i]);
+        assert_int_equal(squeeze_unpack(squeeze, buf_bytes(&twisted), &body), ERR_MALFORMED);
+    }
+    buf_patch_u32(&twisted, 0, SQUEEZE_MAX + 1);
+    assert_int_equal(squeeze_unpack(squeeze, buf_bytes(&twisted), &body), ERR_TOO_LARGE);
+    buf_patch_u32(&twisted, 0, UINT32_MAX);
+    assert_int_equal(squeeze_unpack(squeeze, buf_bytes(&twisted), &body), ERR_TOO_LARGE);
+    buf_reset(&twisted);
+    buf_put_bytes(&twisted, good);
+    buf_put_u8(&twisted, 0); /* something behind it */
+    assert_int_equal(squeeze_unpack(squeeze, buf_bytes(&twisted), &body), ERR_MALFORMED);
+    buf_reset(&twisted);
+    buf_put_u32(&twisted, 5);
+    buf_put_text(&twisted, "plain");
+    assert_int_equal(squeeze_unpack(squeeze, buf_bytes(&twisted), &body), ERR_MALFORMED);
+    assert_null(body.data);
+
+    struct rng rng;
+    rng_init(&rng, 11);
+    for (int turn = 0; turn < 20000; turn++) { /* the sanitizers watch */
+        buf_reset(&twisted);
+        buf_put_bytes(&twisted, good);
+        for (uint64_t flips = 1 + rng_below(&rng, 4); flips > 0; flips--)
+            twisted.data[4 + rng_below(&rng, twisted.len - 4)] = (uint8_t)rng_next(&rng);
+        if (squeeze_unpack(squeeze, buf_bytes(&twisted), &body) == OK)
+            assert_int_equal(body.len, 50000);
+        buf_done(&body);
+    }
+    buf_done(&plain);
+    buf_done(&packed);
+    buf_done(&twisted);
+    squeeze_free(squeeze);
+}
+
+/* The flag is seen, and covered by the checksum. */
+static void the_packed_flag_is_checked(void **state)
+{
+    struct buf bytes;
+    struct frame frame;
+    size_t size;
+    buf_init(&bytes, 1000);
+    frame = packed_frame(&bytes, "1234", 4);
+    assert_true(frame.packed);
+    bytes.data[FRAME_FLAGS_AT] = 0;
+    assert_int_equal(frame_read(buf_bytes(&bytes), FRAME_MAX, &frame, &size), ERR_CHECKSUM);
+    buf_done(&bytes);
+}
+
+/* What did not shrink is not tried for a while, longer each time; once it shrinks
+ * all is tried again. */
+static void dull_data_is_skipped_for_longer_each_time(void **state)
+{
+    struct dull dull = {0};
+    size_t before = 0;
+    for (int i = 0; i < 3; i++) {
+        size_t skipped = 0;
+        assert_false(dull_skips(&dull, 1 << 20));
+        dull_tell(&dull, false);
+        while (dull_skips(&dull, 1 << 20))
+            skipped++;
+        assert_true(skipped > before);
+        before = skipped;
+    }
+    dull_tell(&dull, true);
+    assert_false(dull_skips(&dull, 1 << 20));
+    for (int i = 0; i < 100; i++)
+        dull_tell(&dull, false);
+    assert_in_range(dull.left, 1, 512 << 20);
+}
+
+/* ---- the cache of frames ---------------------------------------------------------------- */
+
+/* A frame is found by its origin and its beginning, by peers that are at or above
+ * the floor it was read at, for a moment. */
+static void a_cached_frame_is_found_by_whom_it_suits(void **state)
+{
+    struct frame_cache cache = {0};
+    struct replica_id one = id_of(1), two = id_of(2);
+    struct clock floor = clock_with(1, 5, 0, 0), above = clock_with(1, 9, 2, 3),
+                 below = clock_with(1, 4, 2, 9);
+    cache_put(&cache, 1000, &one, 9, 12, &floor, bytes_str("a frame"));
+
+    struct cached *found = cache_find(&cache, 1500, &one, 9, &above);
+    assert_non_null(found);
+    assert_int_equal(found->to, 12);
+    assert_true(bytes_equal(buf_bytes(&found->frame), bytes_str("a frame")));
+    assert_null(cache_find(&cache, 1500, &two, 9, &above));
+    assert_null(cache_find(&cache, 1500, &one, 8, &above));
+    assert_null(cache_find(&cache, 1500, &one, 9, &below));
+    assert_non_null(cache_find(&cache, 1999, &one, 9, &above));
+    assert_null(cache_find(&cache, 2000, &one, 9, &above));
+    assert_int_equal(cache.count, 0);
+    clock_done(&floor);
+    clock_done(&above);
+    clock_done(&below);
+}
+
+/* However much is put into it, it holds a bounded number of frames and bytes; the
+ * oldest go, and what is too large never comes. */
+static void the_cache_is_bounded(void **state)
+{
+    struct frame_cache cache = {0};
+    struct replica_id one = id_of(1);
+    struct clock none = {0};
+    static uint8_t bytes[CACHE_FRAME_BYTES + 1];
+    for (uint64_t i = 0; i < 100; i++) {
+        cache_put(&cache, 1000, &one, i, i + 1, &none, bytes_of(bytes, i % 2 ? 100 : CACHE_FRAME_BYTES));
+        assert_in_range(cache.count, 1, CACHE_FRAMES);
+        assert_in_range(cache.bytes, 1, CACHE_BYTES);
+    }
+    assert_non_null(cache_find(&cache, 1000, &one, 99, &none));
+    assert_null(cache_find(&cache, 1000, &one, 0, &none));
+    cache_clear(&cache);
+    assert_int_equal(cache.bytes, 0);
+    cache_put(&cache, 1000, &one, 1, 2, &none, bytes_of(bytes, sizeof bytes));
+    assert_int_equal(cache.count, 0);
+}
+
+/* A frame is packed once, for all links. */
+static void a_cached_frame_is_packed_once(void **state)
+{
+    struct frame_cache cache = {0};
+    struct squeeze *squeeze = squeeze_new(1);
+    struct replica_id one = id_of(1);
+    struct clock none = {0};
+    struct buf plain;
+    buf_init(&plain, 1 << 20);
+    put_zeros(&plain, 100000);
+    cache_put(&cache, 0, &one, 0, 1, &none, buf_bytes(&plain));
+    struct cached *cached = cache_find(&cache, 0, &one, 0, &none);
+    struct bytes packed = cache_packed(&cache, cached, squeeze);
+    assert_in_range(packed.len, 1, 1000);
+    assert_ptr_equal(cache_packed(&cache, cached, squeeze).data, packed.data);
+    cache_clear(&cache);
+    buf_done(&plain);
+    squeeze_free(squeeze);
+}
+
+/* ---- the pace -------------------------------------------------------------------------- */
+
+/* While nobody writes, bulk goes in whole frames and a few at a time. */
+static void an_idle_committer_is_fed(void **state)
+{
+    struct pace pace = {0};
+    size_t entries, bytes;
+    for (int i = 0; i < PACE_OUT_MAX; i++) {
+        assert_true(pace_may(&pace, 1000, &entries, &bytes));
+        assert_int_equal(entries, PACE_ENTRIES_MAX);
+        pace_gave(&pace);
+    }
+    assert_false(pace_may(&pace, 1000, &entries, &bytes));
+    pace_stored(&pace, 1100, 10000, 100);
+    assert_true(pace_may(&pace, 1100, &entries, &bytes));
+}
+
+/* A committer whose works take a fixed time and some for each record: slices come
+ * to about the target, and it rests as long as it works. */
+static void slices_find_their_size(void **state)
+{
+    static const struct {
+        unsigned base_us, record_us, low_ms, high_ms;
+    } disks[] = {{500, 10, 5, 13}, {500, 100, 5, 13}, {3000, 20, 5, 15}, {20000, 10, 20, 60}};
+    for (size_t d = 0; d < sizeof disks / sizeof *disks; d++) {
+        struct pace pace = {0};
+        uint64_t now = 1000, worked = 0, began = 0;
+        size_t entries, bytes;
+        for (int turn = 0; turn < 300; turn++) {
+            pace_local_write(&pace, now);
+            assert_true(pace_may(&pace, now, &entries, &bytes));
+            pace_gave(&pace);
+            assert_false(pace_may(&pace, now, &entries, &bytes)); /* one at a time */
+            uint64_t took = (disks[d].base_us + entries * disks[d].record_us + 999) / 1000;
+            if (turn == 100)
+                began = now;
+            if (turn >= 100) {
+                assert_in_range(took, disks[d].low_ms, disks[d].high_ms);
+                worked += took;
+            }
+            now += took;
+            pace_stored(&pace, now, entries, took);
+            assert_false(pace_may(&pace, now + took - 1, &entries, &bytes));
+            assert_int_equal(pace_deadline(&pace, now), now + took);
+            now += took;
+        }
+        assert_in_range((now - began) * 10 / worked, 19, 21);
+    }
+}
+
+/* Some seconds after the last write bulk has all again, and not before. */
+static void a_write_is_remembered_for_a_while(void **state)
+{
+    struct pace pace = {0};
+    size_t entries, bytes;
+    pace_local_write(&pace, 1000);
+    assert_true(pace_may(&pace, 1000 + PACE_BUSY_MS - 1, &entries, &bytes));
+    assert_int_equal(entries, PACE_ENTRIES_FIRST);
+    assert_true(pace_may(&pace, 1000 + PACE_BUSY_MS, &entries, &bytes));
+    assert_int_equal(entries, PACE_ENTRIES_MAX);
+    assert_int_equal(pace_deadline(&pace, 1000 + PACE_BUSY_MS), UINT64_MAX);
+}
+
+/* The questions of a walk, with and without pieces ahead. */
+static void a_question_survives_the_wire(void **state)
+{
+    for (uint64_t ahead = 1; ahead <= WALK_AHEAD_MAX + 1; ahead += WALK_AHEAD_MAX / 2) {
+        struct walk_ask ask = {.run = 300,
+                               .place = {.phase = WALK_RECORDS, .after = "abc", .after_len = 3},
+                               .ahead = ahead},
+                        read = {0};
+        struct buf bytes;
+        buf_init(&bytes, 10000);
+        ask.last = clock_with(1, 7, 2, 9);
+        frame_put_walk_ask(&bytes, &ask);
+        struct frame frame = only_frame(&bytes);
+        if (ahead > WALK_AHEAD_MAX) {
+            assert_int_equal(frame_get_walk_ask(frame.body, &read), ERR_MALFORMED);
+        } else {
+            assert_int_equal(frame_get_walk_ask(frame.body, &read), OK);
+            assert_int_equal(read.run, 300);
+            assert_int_equal(read.ahead, ahead);
+            assert_int_equal(read.place.after_len, 3);
+            assert_true(clock_equal(&read.last, &ask.last));
+        }
+        clock_done(&ask.last);
+        clock_done(&read.last);
+        buf_done(&bytes);
+    }
 }
 
 /* ---- peers, watermark, history -------------------------------------------------- */
@@ -399,6 +735,19 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_is_seen),
         cmocka_unit_test(hostile_bodies_do_no_harm),
         cmocka_unit_test(a_count_is_not_believed),
+        cmocka_unit_test(a_packed_frame_survives_the_wire),
+        cmocka_unit_test(unpacked_rows_own_their_body),
+        cmocka_unit_test(dense_bodies_are_left_alone),
+        cmocka_unit_test(hostile_packed_bodies_are_refused),
+        cmocka_unit_test(the_packed_flag_is_checked),
+        cmocka_unit_test(dull_data_is_skipped_for_longer_each_time),
+        cmocka_unit_test(a_cached_frame_is_found_by_whom_it_suits),
+        cmocka_unit_test(the_cache_is_bounded),
+        cmocka_unit_test(a_cached_frame_is_packed_once),
+        cmocka_unit_test(an_idle_committer_is_fed),
+        cmocka_unit_test(slices_find_their_size),
+        cmocka_unit_test(a_write_is_remembered_for_a_while),
+        cmocka_unit_test(a_question_survives_the_wire),
         cmocka_unit_test(a_peer_survives_its_note),
         cmocka_unit_test(the_watermark_waits_for_the_expected),
         cmocka_unit_test(history_tells_what_is_old_enough),

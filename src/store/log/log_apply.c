@@ -144,6 +144,7 @@ static void drop_frozen(struct logged *logged)
     logged->released += cost;
     logged->count.applied++;
     logged->frozen = NULL;
+    logged->trimming = true;
     logged->applied_entries = 0;
     done = generation_unref_locked(done);
     pthread_mutex_unlock(&logged->lock);
@@ -151,6 +152,9 @@ static void drop_frozen(struct logged *logged)
     logged->place = (struct place){0};
     if (logged->log)
         log_trim(logged->log, last);
+    pthread_mutex_lock(&logged->lock);
+    logged->trimming = false;
+    pthread_mutex_unlock(&logged->lock);
 }
 
 /* ---- a chunk -------------------------------------------------------------------- */

@@ -85,6 +85,7 @@ struct logged {
     pthread_mutex_t lock; /* guards what follows */
     struct generation *active, *frozen;
     bool inserting;    /* the writer puts a commit into the active generation */
+    bool trimming;     /* a generation has been applied, and the log gives up what was it */
     uint64_t sequence; /* of the last commit that is visible */
     uint64_t promised; /* bytes, by the inner engine, for the generations and beyond */
     uint64_t released; /* of what was promised, used up by generations since the start */

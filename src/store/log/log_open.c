@@ -201,10 +201,9 @@ static void note_cut(struct opening *o, const struct scanned *s, uint64_t offset
     if (offset > o->bytes.len)
         return;
     struct cursor in = cursor_of(bytes_of(o->bytes.data + offset, o->bytes.len - offset));
-    struct bytes magic = cursor_bytes(&in, 4);
-    cursor_u32(&in);
+    cursor_u64(&in); /* the checksums */
     uint64_t number = cursor_u64(&in);
-    if (in.err != OK || memcmp(magic.data, "YzFr", 4) != 0 || number != s->segment.header.number)
+    if (in.err != OK || number != s->segment.header.number)
         return;
     o->found.cut = true;
     segment_name(number, o->found.cut_name);

@@ -13,6 +13,8 @@ enum {
     OVERLAY_MAX = LOG_BODY_MAX / 2,
     PROMISE_STEP = 4 << 20, /* room that is asked for ahead: asking takes a system call */
     PACE_MS = 20,           /* a commit is slowed by at most so much */
+    LOG_ROOM_WAIT_MS = 100,
+    LOG_ROOM_TRIES = 50, /* so many waits without a chunk applied */
     PAGE = 4096,
     LONG_VALUE = 1500, /* longer ones may fill pages of their own */
     FRAME_KEPT_MAX = 4 << 20,
@@ -402,19 +404,33 @@ static enum err write_and_insert(struct logged *logged, struct writer *writer, u
     return err;
 }
 
-/* The disk has no room for another segment of the log. Applied ones are to be had
- * again, so what is in memory is applied, as far as it goes. */
-static enum err make_room_in_log(struct logged *logged)
+/* Whether segments of the log may still become free: what is in memory is applied. */
+static bool may_free_segments(struct logged *logged)
 {
     pthread_mutex_lock(&logged->lock);
     logged_freeze_locked(logged);
-    bool nothing = !logged->frozen;
+    bool may = logged->frozen || logged->trimming;
     pthread_mutex_unlock(&logged->lock);
-    if (nothing)
-        return ERR_FULL;
-    if (!logged->wait)
-        return log_engine_apply(&logged->face);
-    return logged->wait(logged->listener, UINT64_MAX) == OK ? OK : ERR_FULL;
+    return may;
+}
+
+/* The disk has no room for another segment of the log. Those that the inner engine has
+ * all of are used again, so the commit waits for that, as long as it may come. */
+static enum err write_when_log_has_room(struct logged *logged, uint64_t at)
+{
+    struct writer *writer = &logged->writer;
+    enum err err = ERR_FULL;
+    for (unsigned vain = 0; err == ERR_FULL && vain < LOG_ROOM_TRIES;) {
+        bool may = may_free_segments(logged);
+        enum err moved = !may           ? ERR_NOT_FOUND
+                         : logged->wait ? logged->wait(logged->listener, LOG_ROOM_WAIT_MS)
+                                        : log_engine_apply(&logged->face);
+        err = write_and_insert(logged, writer, at); /* also when it has just become free */
+        if (!may)
+            break;
+        vain += moved != OK;
+    }
+    return err;
 }
 
 enum err logged_commit(struct engine_txn *face)
@@ -426,8 +442,8 @@ enum err logged_commit(struct engine_txn *face)
     uint64_t at = txn->layers.sequence;
     logged_unpin(txn); /* no snapshot is held while the disk works */
     enum err err = writer->entries ? write_and_insert(logged, writer, at) : OK;
-    while (err == ERR_FULL && make_room_in_log(logged) == OK)
-        err = write_and_insert(logged, writer, at);
+    if (err == ERR_FULL)
+        err = write_when_log_has_room(logged, at);
     overlay_clear(writer);
     if (writer->frame.cap > FRAME_KEPT_MAX)
         buf_done(&writer->frame);

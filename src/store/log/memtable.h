@@ -2,10 +2,11 @@
  * key order, each entry with all its versions by sequence, so that a reader who
  * stands at sequence S keeps seeing S while later commits arrive.
  *
- * A skip list (Pugh 1990) for each table. One thread inserts; any number read at
- * the same time without locks: a node is complete before the pointer to it is
- * published, and nothing is ever changed or freed before the whole table is (as in
- * LevelDB's memtable). Memory comes from blocks that belong to the table.
+ * For each table a linked list in key order and a radix tree that finds places in it
+ * (memtable.c). One thread inserts; any number read at the same time without locks: a
+ * node is complete before the pointer to it is published, and nothing is freed before
+ * the whole table is (as in LevelDB's memtable). Memory comes from blocks that belong
+ * to the table.
  *
  * Three kinds of entries: a value, a deletion (which hides what lies behind the
  * table), and the deletion of a range: all entries of one prefix below a key, by

@@ -5,7 +5,6 @@
 #include "cursor.h"
 
 static const uint8_t segment_magic[8] = "YZMALOG\n";
-static const uint8_t frame_magic[4] = "YzFr";
 
 enum { ENTRY_KEY_MAX = 511, SEGMENT_CRC_AT = 60, FRAME_CRC_AT = 4, FRAME_CRC_FROM = 8 };
 
@@ -104,12 +103,17 @@ size_t log_frame_fill(struct buf *frame)
     return body_len;
 }
 
-static uint32_t frame_crc(struct bytes frame, uint64_t salt, size_t body_len)
+static uint32_t header_crc(const uint8_t *frame, uint64_t salt)
 {
     uint8_t salt_bytes[8];
     put_u64(salt_bytes, salt);
     uint32_t crc = crc32c(0, bytes_of(salt_bytes, sizeof salt_bytes));
-    return crc32c(crc, bytes_of(frame.data + FRAME_CRC_FROM, LOG_FRAME_HEADER - FRAME_CRC_FROM + body_len));
+    return crc32c(crc, bytes_of(frame + FRAME_CRC_FROM, LOG_FRAME_HEADER - FRAME_CRC_FROM));
+}
+
+static uint32_t frame_crc(const uint8_t *frame, uint32_t of_header, size_t body_len)
+{
+    return crc32c(of_header, bytes_of(frame + LOG_FRAME_HEADER, body_len));
 }
 
 void log_frame_seal(struct buf *frame, const struct segment_header *segment, uint64_t sequence,
@@ -117,28 +121,30 @@ void log_frame_seal(struct buf *frame, const struct segment_header *segment, uin
 {
     CHECK(frame->err == OK && frame->len >= LOG_FRAME_HEADER + body_len && body_len <= LOG_BODY_MAX);
     uint8_t *at = frame->data;
-    memcpy(at, frame_magic, sizeof frame_magic);
     put_u64(at + 8, segment->number);
     put_u64(at + 16, sequence);
     put_u32(at + 24, (uint32_t)body_len);
     put_u32(at + 28, entries);
-    put_u32(at + FRAME_CRC_AT, frame_crc(buf_bytes(frame), segment->salt, body_len));
+    uint32_t crc = header_crc(at, segment->salt);
+    put_u32(at, crc);
+    put_u32(at + FRAME_CRC_AT, frame_crc(at, crc, body_len));
 }
 
 /* ---- reading ---------------------------------------------------------------- */
 
 enum err log_frame_read(struct bytes bytes, const struct segment_header *segment, struct log_frame *ret)
 {
-    if (bytes.len < LOG_FRAME_HEADER || memcmp(bytes.data, frame_magic, sizeof frame_magic) != 0)
+    if (bytes.len < LOG_FRAME_HEADER)
         return ERR_DAMAGED;
-    struct cursor in = cursor_of(bytes_of(bytes.data + FRAME_CRC_AT, LOG_FRAME_HEADER - FRAME_CRC_AT));
-    uint32_t crc = cursor_u32(&in);
+    struct cursor in = cursor_of(bytes_of(bytes.data, LOG_FRAME_HEADER));
+    uint32_t of_header = cursor_u32(&in), crc = cursor_u32(&in);
     uint64_t number = cursor_u64(&in);
     struct log_frame frame = {.sequence = cursor_u64(&in)};
     size_t body_len = cursor_u32(&in);
     frame.entries = cursor_u32(&in);
     if (number != segment->number || body_len > bytes.len - LOG_FRAME_HEADER ||
-        crc != frame_crc(bytes, segment->salt, body_len))
+        of_header != header_crc(bytes.data, segment->salt) ||
+        crc != frame_crc(bytes.data, of_header, body_len))
         return ERR_DAMAGED;
     frame.body = bytes_of(bytes.data + LOG_FRAME_HEADER, body_len);
     frame.size = LOG_FRAME_HEADER + body_len + filling(body_len);

@@ -12,7 +12,7 @@
  *   64      ..    frames, each at a multiple of 8
  *
  * A frame is one commit:
- *   0       4     "YzFr"
+ *   0       4     CRC-32C of the salt and bytes 8 to 31
  *   4       4     CRC-32C of the salt, bytes 8 to 31 and the body
  *   8       8     the segment's number
  *   16      8     sequence: one more than the frame's before
@@ -28,7 +28,8 @@
  *
  * Numbers are big-endian, a blob is a varint length and its bytes. The salt enters
  * each checksum so that nothing that a client stores, and nothing that an older
- * segment left in the file, can be taken for a frame. */
+ * segment left in the file, can be taken for a frame. The header has one of its own:
+ * whoever looks for frames among a client's bytes reads no body that is none. */
 #ifndef YZMA_STORE_SEGMENT_H
 #define YZMA_STORE_SEGMENT_H
 
