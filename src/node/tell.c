@@ -33,11 +33,12 @@ static void joined(const struct swim_event *event, struct effects *out)
 
 static void suspected(const struct swim_event *event, struct effects *out)
 {
-    effects_notice(out, NOTICE_WARN,
-                   "event=member_suspect node=%.*s by=%.*s inc=%u cause=%s next=\"dead in %llu s at the latest, "
-                   "unless it contradicts\"",
-                   BYTES(event->name), BYTES(event->by), event->incarnation,
-                   event->error ? event->error : "hearsay", seconds(event->lasts_ms));
+    effects_notice(
+        out, NOTICE_WARN,
+        "event=member_suspect node=%.*s by=%.*s inc=%u cause=%s next=\"dead in %llu s at the latest, "
+        "unless it contradicts\"",
+        BYTES(event->name), BYTES(event->by), event->incarnation, event->error ? event->error : "hearsay",
+        seconds(event->lasts_ms));
 }
 
 static void died(const struct node *n, const struct swim_event *event, struct effects *out)
@@ -56,30 +57,34 @@ static void conflict(const struct node *n, const struct swim_event *event, struc
     char claimed[ADDR_TEXT_MAX], known[ADDR_TEXT_MAX];
     bool ours = is_us(n, event->name);
     /* Of others as a rule the member itself, restarted somewhere else. */
-    effects_notice(out, ours ? NOTICE_ERROR : NOTICE_WARN,
-                   "event=name_conflict node=%.*s addr=%s known=%s inc=%u cause=%s next=%s", BYTES(event->name),
-                   addr_text(&event->addr, claimed), addr_text(&event->known, known), event->incarnation,
-                   ours ? "another node has our name: a copy of this store?" : "claims the name of a living member",
-                   ours ? "replication compares their pasts, and the copy takes a new id"
-                        : "refused until that one is gone, or it has proven its replica id");
+    effects_notice(
+        out, ours ? NOTICE_ERROR : NOTICE_WARN,
+        "event=name_conflict node=%.*s addr=%s known=%s inc=%u cause=%s next=%s", BYTES(event->name),
+        addr_text(&event->addr, claimed), addr_text(&event->known, known), event->incarnation,
+        ours ? "another node has our name: a copy of this store?" : "claims the name of a living member",
+        ours ? "replication compares their pasts, and the copy takes a new id"
+             : "refused until that one is gone, or it has proven its replica id");
 }
 
 static void refused(const struct swim_event *event, struct effects *out)
 {
     char address[ADDR_TEXT_MAX];
-    effects_notice(out, NOTICE_WARN, "event=peer_refused addr=%s reason=%s next=\"nothing is exchanged with it\"",
+    effects_notice(out, NOTICE_WARN,
+                   "event=peer_refused addr=%s reason=%s next=\"nothing is exchanged with it\"",
                    addr_text(&event->addr, address), event->text);
 }
 
 static void path(const struct swim_event *event, struct effects *out)
 {
     char cause[SWIM_NAME_MAX + 32];
-    snprintf(cause, sizeof cause, "UDP %s %.*s blocked", event->to_blocked ? "to" : "from", BYTES(event->name));
+    snprintf(cause, sizeof cause, "UDP %s %.*s blocked", event->to_blocked ? "to" : "from",
+             BYTES(event->name));
     if (event->to_blocked || event->from_blocked)
-        effects_notice(out, NOTICE_WARN,
-                       "event=udp_blocked node=%.*s cause=%s next=\"stays a member by TCP; news may take until the "
-                       "next exchange\"",
-                       BYTES(event->name), cause);
+        effects_notice(
+            out, NOTICE_WARN,
+            "event=udp_blocked node=%.*s cause=%s next=\"stays a member by TCP; news may take until the "
+            "next exchange\"",
+            BYTES(event->name), cause);
     else
         effects_notice(out, NOTICE_INFO, "event=udp_open node=%.*s cause=\"datagrams pass again\"",
                        BYTES(event->name));
@@ -108,10 +113,11 @@ void tell_change(struct node *n, const struct swim_event *event, struct effects 
         died(n, event, out);
         break;
     case SWIM_LEFT:
-        effects_notice(out, NOTICE_INFO,
-                       "event=member_left node=%.*s inc=%u cause=\"said goodbye\" next=\"is sent nothing until "
-                       "it joins again\"",
-                       BYTES(event->name), event->incarnation);
+        effects_notice(
+            out, NOTICE_INFO,
+            "event=member_left node=%.*s inc=%u cause=\"said goodbye\" next=\"is sent nothing until "
+            "it joins again\"",
+            BYTES(event->name), event->incarnation);
         break;
     case SWIM_REAPED:
         effects_notice(out, NOTICE_INFO, "event=member_forgotten node=%.*s cause=\"gone for long\"",

@@ -85,11 +85,14 @@ void swim_streams_done(struct swim *s)
 static void tell_end(struct swim *s, const struct stream *stream, enum err err, struct bytes text,
                      size_t others)
 {
-    if (stream->role == ROLE_JOIN)
+    char why[WHY_MAX];
+    if (stream->role == ROLE_JOIN) {
         swim_tell_join(s, stream->ticket, err, text, others);
-    else if (stream->role == ROLE_SYNC && (err == ERR_REFUSED || err == ERR_VERSION))
-        swim_tell_refused(s, &stream->peer, text);
-    else if (stream->role == ROLE_NAMESAKE) /* nobody of our name is there */
+    } else if (stream->role == ROLE_SYNC && (err == ERR_REFUSED || err == ERR_VERSION)) {
+        snprintf(why, sizeof why, "%.*s", (int)text.len, (const char *)text.data);
+        swim_tell_refused(s, &stream->peer, why);
+    }
+    if (stream->role == ROLE_NAMESAKE) /* nobody of our name is there */
         swim_tell_join(s, stream->ticket, OK, bytes_of(NULL, 0), stream->others);
 }
 
@@ -154,6 +157,9 @@ void swim_push_pull_tick(struct swim *s)
 {
     struct member *target;
     timers_set(&s->timers, &s->push_pull_timer, s->now + push_pull_interval_ms(s->profile, s->members.count));
+    for (const struct stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->role == ROLE_SYNC)
+            return; /* one at a time */
     if (!s->leaving && members_pick(&s->members, false, is_push_pull_target, NULL, 1, &target) == 1)
         swim_stream_open(s, ROLE_SYNC, &target->addr, 0, NULL);
 }
@@ -168,16 +174,34 @@ static void send_message(struct swim *s, struct stream *stream, const struct wir
     effects_stream_send(s->out, stream->id, &b);
 }
 
-static bool send_state(struct swim *s, struct stream *stream, bool join)
+/* Of a large cluster that asks all at once, some must come again: what is handed out
+ * waits in memory until it is taken. */
+static bool is_within_window(struct swim *s, size_t bytes)
+{
+    if (s->now - s->tables_since >= SWIM_TABLES_WINDOW_MS) {
+        s->tables_since = s->now;
+        s->tables_bytes = 0;
+    }
+    if (s->tables_bytes + bytes > SWIM_TABLES_BYTES_MAX)
+        return false;
+    s->tables_bytes += bytes;
+    return true;
+}
+
+static enum err send_state(struct swim *s, struct stream *stream, bool join)
 {
     struct buf b;
     buf_init(&b, SIZE_MAX); /* bounded by SWIM_MEMBERS_MAX */
     push_pull_put(s, &b, join);
-    bool written = b.err == OK;
-    if (written)
+    enum err err = b.err;
+    if (err == OK && !is_within_window(s, b.len)) {
+        swim_count_one(s, COUNT_STREAMS_REFUSED);
+        err = ERR_BUSY;
+    }
+    if (err == OK)
         effects_stream_send(s->out, stream->id, &b);
     buf_done(&b);
-    return written;
+    return err;
 }
 
 static void send_error(struct swim *s, struct stream *stream, const char *text)
@@ -200,8 +224,10 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
             return;
         struct wire_message ping = swim_ping_of(s, s->probe.target->name, stream->seq);
         send_message(s, stream, &ping);
-    } else if (!send_state(s, stream, stream->role == ROLE_JOIN)) {
-        fail(s, stream, ERR_NOMEM);
+    } else {
+        enum err err = send_state(s, stream, stream->role == ROLE_JOIN);
+        if (err != OK)
+            fail(s, stream, err);
     }
 }
 
@@ -231,14 +257,22 @@ static void on_push_pull(struct swim *s, struct stream *stream)
             fail(s, stream, ERR_REFUSED);
             return;
         }
-        send_state(s, stream, stream->reader.header.join);
+        if (send_state(s, stream, stream->reader.header.join) != OK) {
+            send_error(s, stream, "too many exchanges at once: later will do");
+            fail(s, stream, ERR_BUSY);
+            return;
+        }
     }
     struct buf why;
     buf_init(&why, WHY_MAX);
     struct addr namesake = stream->role == ROLE_JOIN ? push_pull_namesake(s, message) : (struct addr){0};
     enum err err = s->leaving ? OK : push_pull_merge(s, message, &others, &why);
-    if (err != OK && stream->role == ROLE_ACCEPTED)
-        swim_tell_refused(s, &stream->peer, buf_bytes(&why));
+    if (err != OK && stream->role == ROLE_ACCEPTED) {
+        struct bytes line = buf_bytes(&why);
+        buf_put_u8(&why, '\0');
+        swim_tell_refused(s, &stream->peer, why.err == OK ? (const char *)line.data : err_text(err));
+        why.len = line.len;
+    }
     if (err == OK && namesake.len > 0 && ask_namesake(s, stream, &namesake, others))
         stream->role = ROLE_SYNC; /* the join is told of later */
     finish(s, stream, err, buf_bytes(&why), others);
@@ -295,7 +329,7 @@ static void on_garbage(struct swim *s, struct stream *stream, enum err err, enum
     swim_count_one(s, counter);
     if (stream->role == ROLE_ACCEPTED) {
         send_error(s, stream, text);
-        swim_tell_refused(s, &stream->peer, bytes_str(text));
+        swim_tell_refused(s, &stream->peer, text);
     }
     fail(s, stream, err);
 }

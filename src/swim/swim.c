@@ -311,16 +311,24 @@ void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *m
     swim_tell_change(s, kind, member, by, member->state, 0);
 }
 
-/* False if the same was said a moment ago: peers repeat themselves. */
-static bool is_worth_saying(struct swim *s, const struct addr *addr, struct bytes text)
+/* False if the same was said a moment ago, or too much altogether: who is there decides
+ * how often it comes, and perhaps from which address. */
+static bool is_worth_saying(struct swim *s, const struct addr *addr, struct bytes about)
 {
-    uint64_t hash = members_hash(&s->members, bytes_of(addr->ip, addr->len)) * 31 +
-                    members_hash(&s->members, text);
-    for (size_t i = 0; i < SWIM_SAID_MAX; i++)
-        if (s->said[i].hash == hash && s->said[i].at != 0 && s->now - s->said[i].at < SWIM_SAID_AGAIN_MS)
+    struct addr whose = addr_unmapped(*addr);
+    uint64_t hash = members_hash(&s->members, bytes_of(whose.ip, whose.len)) * 31 +
+                    members_hash(&s->members, about);
+    struct said *old = NULL;
+    for (size_t i = 0; i < SWIM_SAID_MAX; i++) {
+        struct said *said = &s->said[i];
+        if (said->hash == 0 || s->now - said->at >= SWIM_SAID_AGAIN_MS)
+            old = said;
+        else if (said->hash == hash)
             return false;
-    s->said[s->said_next++ % SWIM_SAID_MAX] = (struct said){.hash = hash, .at = s->now};
-    return true;
+    }
+    if (old)
+        *old = (struct said){.hash = hash, .at = s->now};
+    return old != NULL;
 }
 
 void swim_tell_conflict(struct swim *s, const struct member *member, const struct addr *addr,
@@ -337,10 +345,10 @@ void swim_tell_conflict(struct swim *s, const struct member *member, const struc
                     bytes_of(NULL, 0));
 }
 
-void swim_tell_refused(struct swim *s, const struct addr *addr, struct bytes why)
+void swim_tell_refused(struct swim *s, const struct addr *addr, const char *why)
 {
-    if (is_worth_saying(s, addr, why))
-        queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *addr}, why);
+    if (is_worth_saying(s, addr, bytes_of(NULL, 0)))
+        queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *addr}, bytes_str(why));
 }
 
 void swim_tell_path(struct swim *s, const struct member *member)

@@ -13,9 +13,11 @@ enum {
     SWIM_LOST_MAX = 64,    /* dead members that are tried again; the oldest makes room */
     SWIM_EXCHANGES_MAX = 128,
     SWIM_STREAM_MAX = 8 * 1024 * 1024,         /* one message of a stream, plain or packed */
-    SWIM_STREAMS_BYTES_MAX = 64 * 1024 * 1024, /* all streams together */
-    SWIM_CHECKS_MAX = 8,                       /* of profile.indirect_checks and gossip_nodes */
-    SWIM_HEAL_PROBES = 5,                      /* a lost member is tried every so many probe intervals */
+    SWIM_STREAMS_BYTES_MAX = 32 * 1024 * 1024, /* all that came on streams and is not read yet */
+    SWIM_TABLES_BYTES_MAX = 32 * 1024 * 1024,  /* whole tables handed out in one .. */
+    SWIM_TABLES_WINDOW_MS = 10000, /* .. such time, which is how long the world tries to send them */
+    SWIM_CHECKS_MAX = 8,           /* of profile.indirect_checks and gossip_nodes */
+    SWIM_HEAL_PROBES = 5,          /* a lost member is tried every so many probe intervals */
     SWIM_PATH_MISSES =
         6, /* in a row: then the way is blocked and not just bad. At a loss of 20 % each way 0.2 % */
     SWIM_SAID_MAX = 16,         /* refusals and conflicts that are remembered, not to be .. */
@@ -130,9 +132,10 @@ struct swim {
     struct lost lost[SWIM_LOST_MAX];
     size_t lost_count;
     struct said said[SWIM_SAID_MAX];
-    size_t said_next;
     struct stream *streams; /* a list */
     size_t stream_count, stream_bytes;
+    uint64_t tables_since; /* the window that is counted, and what left in it */
+    size_t tables_bytes;
 
     struct swim_event *events; /* events_first and on */
     size_t events_first, events_count, events_room;
@@ -149,9 +152,9 @@ void swim_tell_change(struct swim *s, enum swim_event_kind kind, const struct me
 /* Someone at addr claims the name of a member that is elsewhere. Not again so soon. */
 void swim_tell_conflict(struct swim *s, const struct member *member, const struct addr *addr,
                         uint32_t incarnation);
-/* An exchange, or a packet, of that address was refused, here or there, for this
- * reason. The same is not told again so soon: may be called for every packet. */
-void swim_tell_refused(struct swim *s, const struct addr *addr, struct bytes why);
+/* An exchange with whoever is at that address, or a packet, was refused, here or there,
+ * for this reason. Not again so soon of that address: may be called for every packet. */
+void swim_tell_refused(struct swim *s, const struct addr *addr, const char *why);
 void swim_tell_path(struct swim *s, const struct member *member);
 void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes text, size_t count);
 void swim_health_add(struct swim *s, int delta);

@@ -200,7 +200,8 @@ static void a_lost_member_is_described(void **state)
     world_run(w, 20000);
     const char *text = members(w, 0);
     assert_in(text, "\"Status\":\"dead\"");
-    assert_in(text, "\"LastError\":\"did not answer a ping, neither by UDP, nor through others, nor by TCP\"");
+    assert_in(text,
+              "\"LastError\":\"did not answer a ping, neither by UDP, nor through others, nor by TCP\"");
     assert_in(text, "\"LagHere\":0,\"LagThere\":7,");
     world_free(w);
 }
@@ -213,8 +214,9 @@ static void changes_are_logged_with_cause_and_consequence(void **state)
     assert_true(world_noticed(w, "cause=new next=\"replication connects to it\""));
     world_kill(w, 2);
     world_run(w, 90000);
-        assert_true(world_noticed(w, "cause=\"did not answer a ping, neither by UDP, nor through others, nor by TCP\" "
-                                 "next=\"dead in 4 s at the latest, unless it contradicts\""));
+    assert_true(
+        world_noticed(w, "cause=\"did not answer a ping, neither by UDP, nor through others, nor by TCP\" "
+                         "next=\"dead in 4 s at the latest, unless it contradicts\""));
     assert_true(world_noticed(w, "cause=\"did not contradict for 4 s\" "
                                  "next=\"is pinged now and then; its replica is expected back\""));
     assert_true(world_noticed(w, "event=member_forgotten node="));
@@ -242,10 +244,11 @@ static void sixteen_idle_nodes_are_quiet(void **state)
     for (int i = 0; i < NODES; i++) {
         struct world_traffic sent = world_traffic(w, i);
         uint64_t bytes = sent.datagram_bytes + sent.gossip_bytes + sent.sync_bytes;
-        print_message("node %2d: %4llu datagrams of %6llu bytes, push/pull %6llu, replication %6llu: %llu bit/s\n", i,
-                      (unsigned long long)sent.datagrams, (unsigned long long)sent.datagram_bytes,
-                      (unsigned long long)sent.gossip_bytes, (unsigned long long)sent.sync_bytes,
-                      (unsigned long long)(bytes * 8 / SECONDS));
+        print_message(
+            "node %2d: %4llu datagrams of %6llu bytes, push/pull %6llu, replication %6llu: %llu bit/s\n", i,
+            (unsigned long long)sent.datagrams, (unsigned long long)sent.datagram_bytes,
+            (unsigned long long)sent.gossip_bytes, (unsigned long long)sent.sync_bytes,
+            (unsigned long long)(bytes * 8 / SECONDS));
         sum += bytes;
     }
     assert_in_range(sum * 8 / SECONDS / NODES, 1, BITS_PER_SECOND_MAX);
