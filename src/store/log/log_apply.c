@@ -13,8 +13,8 @@ enum {
      * a large tree twice as many for a short chunk as for a long one. But for a long
      * one's sync others at the disk wait, some 20 ms for a thousand entries. So chunks
      * are short while the applier keeps up, and grow while it does not. */
-    CHUNK_CALM = 1024,
-    CHUNK_BEHIND = 32 * CHUNK_CALM,
+    CHUNK_CALM = 256,
+    CHUNK_BEHIND = 128 * CHUNK_CALM,
     CHUNK_BYTES = 16 << 20,
     /* So few entries at a time are what is left to try when room is short: they may
      * use what the inner engine keeps back. */
