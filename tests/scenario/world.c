@@ -347,8 +347,12 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     case EFFECT_RESOLVE:
         h = plan_event(w, w->now_ms, node, NODE_RESOLVED);
         h->event.ticket = effect->ticket;
-        for (const char *at = effect->target; at && h->addr_count < 4; at = strchr(at, ','), at += at != NULL)
+        for (const char *at = effect->target, *comma; h->addr_count < 4; at = comma + 1) {
             h->addr_count += parse_target(at, &h->addrs[h->addr_count]);
+            comma = strchr(at, ',');
+            if (!comma)
+                break;
+        }
         if (h->addr_count == 0)
             snprintf(h->text, sizeof h->text, "the name is not known");
         break;
