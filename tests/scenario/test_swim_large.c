@@ -16,7 +16,7 @@ enum {
     ASKERS = 100,
     PER_MEMBER_MAX = 1024,        /* of memory, with name, meta and the news of it */
     EXCHANGES_MAX = 32 << 20,     /* handed out and not yet taken */
-    INPUT_MAX = 32 << 20,         /* received and not yet whole */
+    INPUT_MAX = 64 << 20,         /* received and not yet whole */
     MESSAGE_PER_MEMBER_MAX = 300, /* of an exchange */
 };
 
