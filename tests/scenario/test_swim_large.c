@@ -168,7 +168,13 @@ static void half_messages_are_bounded(void **state)
     struct swim *s = swim_of(&streams, 1);
     struct addr from = {{10, 1, 0, 2}, 4, 50000};
     /* a compressed message whose length is never reached */
-    memcpy(piece, "\x09\x82\xa4" "Algo" "\x00\xa3" "Buf" "\xdb\x7f\xff\xff\xff", 18);
+    memcpy(piece,
+           "\x09\x82\xa4"
+           "Algo"
+           "\x00\xa3"
+           "Buf"
+           "\xdb\x7f\xff\xff\xff",
+           18);
     for (int i = 0; i < 100; i++) {
         struct effects out = {0};
         accepted += 2;
