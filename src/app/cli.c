@@ -15,8 +15,9 @@ const char cli_help[] =
     "  -c, --config FILE     read this configuration; without it the first of\n"
     "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
     "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
-    "  -j, --join HOST:PORT  join the cluster of the node that gossips there; may be\n"
-    "                        given several times, beside Peering.Join of the file.\n"
+    "  -j, --join HOST:PORT  join the cluster of the node that gossips there (without\n"
+    "                        a port: 7946); tried until it is reached. May be given\n"
+    "                        several times, beside Peering.Join of the file.\n"
     "                        A node that knew its cluster finds it again without\n"
     "  -a, --api HOST:PORT   the running node whose keys are meant; without it the one\n"
     "                        of the configuration\n"
@@ -101,7 +102,7 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
             break;
         case 'j':
             if (config_add_peer(&ret->join, bytes_str(optarg)) != OK) {
-                buf_put_format(why, "-j %s: must be host:port", optarg);
+                buf_put_format(why, "-j %s: must be host:port or host", optarg);
                 return ERR_MALFORMED;
             }
             break;

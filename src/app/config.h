@@ -101,7 +101,7 @@ enum err endpoint_parse(struct bytes text, struct config_endpoint *ret) MUST_USE
 /* The bytes of one of peering.keys; ERR_MALFORMED unless they are 16, 24 or 32. */
 enum err config_key_bytes(struct bytes base64, struct buf *out) MUST_USE;
 
-/* Adds a "host:port" that can be dialled; ERR_MALFORMED for other texts. */
+/* Adds a "host:port" or "host" that can be dialled; ERR_MALFORMED for other texts. */
 enum err config_add_peer(struct config_list *list, struct bytes text) MUST_USE;
 void config_list_done(struct config_list *list);
 

@@ -109,9 +109,17 @@ enum err endpoint_parse(struct bytes text, struct config_endpoint *ret)
     return OK;
 }
 
+/* A host alone is meant at the port that gossip has by default. */
 static bool is_peer(struct bytes text)
 {
     struct config_endpoint endpoint;
+    char with_port[HOST_TEXT_MAX + sizeof "[]:1"];
+    bool alone = text.len > 0 && (!memchr(text.data, ':', text.len) || text.data[text.len - 1] == ']');
+    if (alone && text.len <= HOST_TEXT_MAX + 2) {
+        memcpy(with_port, text.data, text.len);
+        memcpy(with_port + text.len, ":1", 2);
+        text = bytes_of(with_port, text.len + 2);
+    }
     if (endpoint_parse(text, &endpoint) != OK)
         return false;
     bool usable = endpoint.host[0] && endpoint.port > 0;

@@ -22,6 +22,8 @@ enum { UNITS_TEXT_MAX = 64 };
 /* The form that the parsers read, in the largest units that lose nothing:
  * "1m30s", "64MiB". out holds UNITS_TEXT_MAX. */
 char *duration_text(uint64_t ms, char out[UNITS_TEXT_MAX]);
+/* A moment of the wall clock, to the second: "2026-11-27T22:54:16Z". */
+char *instant_text(uint64_t unix_ms, char out[UNITS_TEXT_MAX]);
 char *size_text(uint64_t bytes, char out[UNITS_TEXT_MAX]);
 
 #endif

@@ -30,9 +30,14 @@ static void send_datagram(struct cluster *c, const struct effect *effect)
 {
     struct sockaddr_storage to;
     uv_buf_t bytes = uv_buf_init((char *)effect->bytes.data, (unsigned)effect->bytes.len);
-    bool sent = sockaddr_of(&effect->to, c->family, &to) &&
-                uv_udp_try_send(&c->udp, &bytes, 1, (const struct sockaddr *)&to) >= 0;
-    net_count(c, sent ? NET_DATAGRAMS_SENT : NET_DATAGRAMS_UNSENT, 1);
+    int rc = sockaddr_of(&effect->to, c->family, &to)
+                 ? uv_udp_try_send(&c->udp, &bytes, 1, (const struct sockaddr *)&to)
+                 : UV_EAFNOSUPPORT;
+    net_count(c, rc >= 0 ? NET_DATAGRAMS_SENT : NET_DATAGRAMS_UNSENT, 1);
+    if (rc >= 0)
+        net_count(c, NET_DATAGRAM_BYTES_SENT, effect->bytes.len);
+    else if (rc != UV_EAGAIN && rc != UV_ENOBUFS && c->unreachable_count < UNREACHABLE_MAX)
+        c->unreachable[c->unreachable_count++] = effect->to;
 }
 
 /* A work that is refused comes back like one that has failed. */
@@ -148,12 +153,16 @@ void cluster_look_at_store(struct cluster *c)
     arm_timer(c);
 }
 
+/* What could not be sent is news for the node too. */
 void cluster_step(struct cluster *c, struct node_event *event)
 {
     if (c->deaf)
         return;
     cluster_look_at_store(c);
     step(c, event);
+    for (size_t i = 0; i < c->unreachable_count; i++)
+        step(c, &(struct node_event){.kind = NODE_UNREACHABLE, .from = c->unreachable[i]});
+    c->unreachable_count = 0;
     arm_timer(c);
 }
 
@@ -321,6 +330,7 @@ void cluster_counters(const struct cluster *c, void (*each)(void *each_ctx, cons
         [NET_DATAGRAMS_RECEIVED] = "net_datagrams_received",
         [NET_DATAGRAMS_SENT] = "net_datagrams_sent",
         [NET_DATAGRAMS_UNSENT] = "net_datagrams_unsent",
+        [NET_DATAGRAM_BYTES_SENT] = "net_datagram_bytes_sent",
         [NET_BYTES_RECEIVED] = "net_stream_bytes_received",
         [NET_BYTES_SENT] = "net_stream_bytes_sent",
         [NET_ACCEPTED] = "net_connections_accepted",

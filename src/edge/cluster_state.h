@@ -18,13 +18,15 @@ enum {
     CONNECT_TIMEOUT_MS = 5000,
     LEAVE_TIMEOUT_MS = 10000, /* for what is queued to leave a closed stream */
     DISCARD_TIMEOUT_MS = 2000,
+    UNREACHABLE_MAX = 16, /* failures to send that one step tells the node of */
 };
 
 enum net_counter {
     NET_DATAGRAMS_RECEIVED,
     NET_DATAGRAMS_SENT,
     NET_DATAGRAMS_UNSENT, /* the system refused them, or had no room */
-    NET_BYTES_RECEIVED,   /* of streams */
+    NET_DATAGRAM_BYTES_SENT,
+    NET_BYTES_RECEIVED, /* of streams */
     NET_BYTES_SENT,
     NET_ACCEPTED,
     NET_REFUSED, /* too many at a time */
@@ -92,6 +94,8 @@ struct cluster {
     struct node *node;
     struct committer *committer;
     bool stepping;
+    struct addr unreachable[UNREACHABLE_MAX];
+    size_t unreachable_count;
     struct inbox inbox;
     struct waiter *waiting; /* the node has been asked */
     uint64_t next_request, next_accepted;

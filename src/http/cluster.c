@@ -81,12 +81,14 @@ static void simple_request(struct exchange *x, enum node_request request)
         ask_node(x, request, NULL, 0);
 }
 
-/* "host:port" by its looks; whether the host exists, the resolver says. */
+/* "host:port" or "host" by its looks; whether the host exists, the resolver says. */
 static bool is_host_port(const char *text)
 {
-    const char *colon = strrchr(text, ':');
-    if (!colon || colon == text || strlen(text) > 300 || strcspn(text, " \t\r\n/") != strlen(text))
+    const char *colon = strrchr(text, ':'), *bracket = strrchr(text, ']');
+    if (!text[0] || colon == text || strlen(text) > 300 || strcspn(text, " \t\r\n/") != strlen(text))
         return false;
+    if (!colon || (bracket && bracket > colon))
+        return true;
     size_t digits = strspn(colon + 1, "0123456789");
     unsigned long port = strtoul(colon + 1, NULL, 10);
     return digits > 0 && digits <= 5 && colon[1 + digits] == '\0' && port >= 1 && port <= 65535;

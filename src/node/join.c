@@ -2,8 +2,9 @@
  *
  * A target is a name or an address. Configured ones are tried from the start until
  * they have been reached once, and again whenever the node finds itself alone;
- * remembered ones only while it is alone. A request's target is tried once, with
- * all addresses of its name. */
+ * remembered ones only while it is alone, and first: they are addresses, and as a
+ * rule still right. A request's target is tried once. Of a name with several
+ * addresses one after another is tried, the next after two seconds at the latest. */
 #include "mem.h"
 #include "node_state.h"
 
@@ -25,12 +26,14 @@ static struct target *add(struct node *n)
 
 void join_configured(struct node *n)
 {
+    uint64_t after = n->target_count > 0 ? JOIN_HEAD_START_MS : 0; /* some are remembered */
     for (size_t i = 0; i < n->config.join_count; i++) {
         struct target *target = add(n);
         if (!target)
             return;
         target->text = mem_text(n->config.join[i]);
         target->standing = true;
+        target->at_ms = n->now_ms + after;
     }
 }
 
@@ -39,14 +42,10 @@ void join_remembered(struct node *n, struct bytes note)
     struct cursor in = cursor_of(note);
     uint64_t count = cursor_varint_max(&in, REMEMBERED_MAX);
     for (uint64_t i = 0; i < count && in.err == OK; i++) {
-        struct addr addr = {.len = cursor_u8(&in)};
-        struct bytes ip = cursor_bytes(&in, addr.len <= sizeof addr.ip ? addr.len : SIZE_MAX);
-        addr.port = cursor_u16(&in);
+        struct addr addr = remember_addr(&in);
         struct target *target = in.err == OK ? add(n) : NULL;
         if (!target)
             return; /* a cut note: what was read serves */
-        if (ip.len)
-            memcpy(addr.ip, ip.data, ip.len);
         target->standing = true;
         target->addrs[target->addr_count++] = addr;
         target->at_ms = n->now_ms + i * 100; /* one after another: the first that answers knows the rest */
@@ -58,12 +57,15 @@ void join_remembered(struct node *n, struct bytes note)
 static void try_address(struct node *n, struct target *target, struct effects *out)
 {
     target->ticket = node_new_ticket(n);
+    target->at_ms = target->addr_at + 1 < target->addr_count ? n->now_ms + JOIN_ADDRESS_MS : UINT64_MAX;
     swim_join(n->swim, n->now_ms, target->ticket, &target->addrs[target->addr_at], out);
 }
 
 static void try_target(struct node *n, struct target *target, struct effects *out)
 {
     target->addr_at = 0;
+    target->why[0] = '\0';
+    target->at_ms = UINT64_MAX;
     if (!target->text) {
         try_address(n, target, out);
         return;
@@ -103,8 +105,11 @@ static void tell_request(struct node *n, const struct target *target, const char
 static void tried(struct node *n, struct target *target, const char *error, struct effects *out)
 {
     target->ticket = 0;
-    if (target->request)
+    if (target->request) {
         tell_request(n, target, error);
+        if (error)
+            effects_notice(out, NOTICE_WARN, "event=join_failed peer=%s reason=%s", target->text, error);
+    }
     if (!target->standing) {
         drop(n, target);
         return;
@@ -150,25 +155,51 @@ void join_resolved(struct node *n, const struct node_event *event, struct effect
     try_address(n, target, out);
 }
 
+/* Of several addresses, each failure is told with its address. */
+static void add_reason(struct target *target, const char *error)
+{
+    char address[ADDR_TEXT_MAX];
+    size_t len = strlen(target->why);
+    if (target->addr_count > 1)
+        snprintf(target->why + len, sizeof target->why - len, "%s%s: %s", len ? "; " : "",
+                 addr_text(&target->addrs[target->addr_at], address), error);
+    else
+        snprintf(target->why, sizeof target->why, "%s", error);
+}
+
+static void address_failed(struct node *n, struct target *target, const char *error, struct effects *out)
+{
+    char why[JOIN_WHY_MAX];
+    add_reason(target, error);
+    if (++target->addr_at < target->addr_count) {
+        try_address(n, target, out);
+        return;
+    }
+    memcpy(why, target->why, sizeof why); /* the target may go */
+    tried(n, target, why, out);
+}
+
 void join_done(struct node *n, const struct swim_event *event, struct effects *out)
 {
     struct target *target = find_ticket(n, event->ticket);
     if (!target)
         return;
-    if (event->err != OK && ++target->addr_at < target->addr_count) {
-        try_address(n, target, out);
-        return;
-    }
-    const char *error = event->text && event->text[0] ? event->text : err_text(event->err);
-    tried(n, target, event->err == OK ? NULL : error, out);
+    if (event->err == OK)
+        tried(n, target, NULL, out);
+    else
+        address_failed(n, target, event->text && event->text[0] ? event->text : err_text(event->err), out);
 }
 
 void join_due(struct node *n, struct effects *out)
 {
     for (size_t i = 0; i < n->target_count; i++) {
         struct target *target = &n->targets[i];
-        if (target->ticket || n->now_ms < target->at_ms || n->left)
+        if (n->now_ms < target->at_ms || n->left)
             continue;
+        if (target->ticket) {
+            address_failed(n, target, "no answer in 2 s", out);
+            continue;
+        }
         bool needed = target->text && !target->reached;
         if (!needed && target->standing && node_has_company(n))
             target->at_ms = n->now_ms + JOIN_RETRY_MAX_MS;
@@ -191,7 +222,7 @@ uint64_t join_deadline(const struct node *n)
 {
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < n->target_count && !n->left; i++)
-        if (!n->targets[i].ticket && n->targets[i].at_ms < next)
+        if (n->targets[i].at_ms < next)
             next = n->targets[i].at_ms;
     return next;
 }

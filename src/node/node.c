@@ -169,6 +169,8 @@ enum err node_new(const struct node_config *config, struct store *store, uint64_
         node_free(n);
         return err;
     }
+    if (!n->left)
+        remember_seek(n);
     join_configured(n);
     *ret = n;
     return OK;
@@ -217,30 +219,6 @@ static void tell_sync_gone(struct node *n, struct bytes name, struct effects *ou
         tell_sync(n, name, member.meta, false, out);
 }
 
-static void notice_member(const struct swim_event *event, const char *what, enum notice_level level,
-                          struct effects *out)
-{
-    char address[ADDR_TEXT_MAX];
-    if (event->by.len)
-        effects_notice(out, level, "event=%s node=%.*s by=%.*s inc=%u", what, (int)event->name.len,
-                       (const char *)event->name.data, (int)event->by.len, (const char *)event->by.data,
-                       event->incarnation);
-    else if (event->addr.len)
-        effects_notice(out, level, "event=%s node=%.*s addr=%s inc=%u", what, (int)event->name.len,
-                       (const char *)event->name.data, addr_text(&event->addr, address), event->incarnation);
-    else
-        effects_notice(out, level, "event=%s node=%.*s inc=%u", what, (int)event->name.len,
-                       (const char *)event->name.data, event->incarnation);
-}
-
-static void notice_refused(const struct swim_event *event, struct effects *out)
-{
-    char address[ADDR_TEXT_MAX];
-    effects_notice(out, NOTICE_WARN,
-                   "event=gossip_refused from=%s reason=%s next=\"it is told so and may try again\"",
-                   addr_text(&event->addr, address), event->text);
-}
-
 static void remember_soon(struct node *n)
 {
     if (n->remember_at_ms == UINT64_MAX)
@@ -249,51 +227,30 @@ static void remember_soon(struct node *n)
 
 static void take_swim_event(struct node *n, const struct swim_event *event, struct effects *out)
 {
+    tell_change(n, event, out);
     switch (event->kind) {
     case SWIM_JOINED:
-        notice_member(event, "member_joined", NOTICE_INFO, out);
-        tell_sync(n, event->name, event->meta, true, out);
-        remember_soon(n);
-        break;
     case SWIM_UPDATED:
         tell_sync(n, event->name, event->meta, true, out);
         remember_soon(n);
         break;
-    case SWIM_SUSPECTED:
-        notice_member(event, "member_suspect", NOTICE_WARN, out);
-        break;
-    case SWIM_CLEARED:
-        notice_member(event, "member_cleared", NOTICE_INFO, out);
-        break;
     case SWIM_DEAD:
-        notice_member(event, "member_dead", NOTICE_WARN, out);
-        tell_sync_gone(n, event->name, out);
-        remember_soon(n);
-        break;
     case SWIM_LEFT:
-        notice_member(event, "member_left", NOTICE_INFO, out);
         tell_sync_gone(n, event->name, out);
         remember_soon(n);
-        break;
-    case SWIM_REAPED:
         break;
     case SWIM_JOIN_DONE:
         join_done(n, event, out);
         break;
     case SWIM_REFUTED:
-        if (event->by.len)
-            notice_member(&(struct swim_event){.name = bytes_str(n->name),
-                                               .by = event->by,
-                                               .incarnation = event->incarnation},
-                          "refuted", NOTICE_WARN, out);
         remember_incarnation(n, event->incarnation, out);
         break;
+    case SWIM_SUSPECTED:
+    case SWIM_CLEARED:
+    case SWIM_REAPED:
     case SWIM_CONFLICT:
-        /* As a rule the member itself, restarted somewhere else: its hello proves it. */
-        notice_member(event, "name_conflict", NOTICE_WARN, out);
-        break;
     case SWIM_REFUSED:
-        notice_refused(event, out);
+    case SWIM_PATH:
         break;
     case SWIM_USER:
         keys_message(n, event, out);
@@ -443,6 +400,9 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     case NODE_DATAGRAM:
         if (!is_silent(n))
             swim_datagram(n->swim, n->now_ms, &event->from, event->bytes, out);
+        break;
+    case NODE_UNREACHABLE:
+        swim_unreachable(n->swim, n->now_ms, &event->from, out);
         break;
     case NODE_STREAM_ACCEPTED:
     case NODE_STREAM_OPENED:

@@ -19,6 +19,7 @@
 enum node_event_kind {
     NODE_TICK,            /* the deadline has come */
     NODE_DATAGRAM,        /* from, bytes */
+    NODE_UNREACHABLE,     /* from: where a datagram could not be sent to */
     NODE_STREAM_ACCEPTED, /* stream, stream_kind, from */
     NODE_STREAM_OPENED,   /* stream */
     NODE_STREAM_DATA,     /* stream, bytes: a piece of any size above 0 */

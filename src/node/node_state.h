@@ -12,12 +12,15 @@ enum {
     JOIN_REQUEST_MS = 10000,   /* POST /cluster/join answers within it */
     JOIN_RETRY_MIN_MS = 1000,  /* of -j and Peering.Join; doubles up to the maximum */
     JOIN_RETRY_MAX_MS = 30000, /* also how often a node that is alone tries again */
+    JOIN_ADDRESS_MS = 2000,    /* for one of a name's addresses, while there are others */
+    JOIN_HEAD_START_MS = 500,  /* of the remembered members before the configured names */
     SHUTDOWN_MS = 2000,        /* for the goodbye to spread */
     LEAVE_MS = 3000,
     REMEMBER_EVERY_MS = 1000, /* the first change is noted at once, a burst of further ones together */
     REMEMBERED_MAX = 256,
     TARGETS_MAX = 1024,   /* addresses to join, of the configuration, of requests and remembered */
     TARGET_ADDRS_MAX = 8, /* of a name's addresses, tried in order */
+    JOIN_WHY_MAX = 400,
 };
 
 #define NOTE_INCARNATION "node/incarnation"
@@ -33,8 +36,9 @@ struct target {
     size_t addr_count, addr_at;
     uint64_t ticket;  /* of the resolve or join under way; 0: idle */
     uint64_t request; /* ticket of the request that waits for it; 0: none */
-    uint64_t at_ms;   /* tried next */
+    uint64_t at_ms;   /* tried next; with a ticket: the next of its addresses is */
     unsigned failures;
+    char why[JOIN_WHY_MAX]; /* what its addresses so far have failed by */
 };
 
 enum request_kind { REQUEST_JOIN, REQUEST_LEAVE, REQUEST_SHUTDOWN };
@@ -84,10 +88,15 @@ void join_due(struct node *n, struct effects *out);
 void join_all_again(struct node *n);
 uint64_t join_deadline(const struct node *n);
 
+/* tell.c: a change of membership, for the log */
+void tell_change(struct node *n, const struct swim_event *event, struct effects *out);
+
 /* remember.c */
 enum err remember_read(struct node *n, uint32_t *ret_incarnation) MUST_USE;
 void remember_incarnation(struct node *n, uint32_t incarnation, struct effects *out);
 void remember_members(struct node *n, struct effects *out);
+struct addr remember_addr(struct cursor *in);
+void remember_seek(struct node *n); /* all that were remembered are looked for */
 void remember_name(struct node *n, struct effects *out);
 void remember_note(struct node *n, const char *name, struct bytes value, struct effects *out);
 /* Returns the ticket of the work. */

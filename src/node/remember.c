@@ -57,27 +57,58 @@ void remember_incarnation(struct node *n, uint32_t incarnation, struct effects *
     buf_done(&value);
 }
 
-/* u8 length, address bytes, u16 port, for each other member that has not left. */
+static void put_addr(struct buf *b, const struct addr *addr)
+{
+    buf_put_u8(b, addr->len);
+    buf_put(b, addr->ip, addr->len);
+    buf_put_u16(b, addr->port);
+}
+
+struct addr remember_addr(struct cursor *in)
+{
+    struct addr addr = {.len = cursor_u8(in)};
+    struct bytes ip = cursor_bytes(in, addr.len <= sizeof addr.ip ? addr.len : SIZE_MAX);
+    addr.port = cursor_u16(in);
+    if (in->err == OK && ip.len)
+        memcpy(addr.ip, ip.data, ip.len);
+    return addr;
+}
+
+/* Two lists, each with a varint of its length before it:
+ *
+ *   u8 length, address bytes, u16 port       each other member that has not left: to join
+ *   the same, then the name as a blob        the same ones, and those that were lost: to look for */
 void remember_members(struct node *n, struct effects *out)
 {
-    struct buf list, value;
+    struct buf list, names, value;
     uint64_t count = 0;
+    size_t lost = swim_sought_count(n->swim);
     buf_init(&list, REMEMBERED_MAX * 32);
-    buf_init(&value, REMEMBERED_MAX * 32 + 16);
+    buf_init(&names, (REMEMBERED_MAX + lost) * (SWIM_NAME_MAX + 32));
+    buf_init(&value, SIZE_MAX); /* of the two */
     for (size_t i = 0; i < swim_count(n->swim) && count < REMEMBERED_MAX; i++) {
         struct swim_member member = swim_at(n->swim, i);
         if (member.self || member.state == MEMBER_LEFT || member.addr.len == 0)
             continue;
-        buf_put_u8(&list, member.addr.len);
-        buf_put(&list, member.addr.ip, member.addr.len);
-        buf_put_u16(&list, member.addr.port);
+        put_addr(&list, &member.addr);
+        put_addr(&names, &member.addr);
+        buf_put_blob(&names, member.name);
         count++;
+    }
+    for (size_t i = 0; i < lost; i++) {
+        struct addr addr;
+        struct bytes name = swim_sought_at(n->swim, i, &addr);
+        put_addr(&names, &addr);
+        buf_put_blob(&names, name);
     }
     buf_put_varint(&value, count);
     buf_put_bytes(&value, buf_bytes(&list));
+    buf_put_varint(&value, count + lost);
+    buf_put_bytes(&value, buf_bytes(&names));
     if (count > 0) /* alone: the last company is better than none */
         put_note(n, NOTE_MEMBERS, buf_bytes(&value), out);
     buf_done(&list);
+    buf_done(&names);
     buf_done(&value);
     n->remember_at_ms = UINT64_MAX;
     n->remember_after_ms = n->now_ms + REMEMBER_EVERY_MS;
@@ -86,6 +117,27 @@ void remember_members(struct node *n, struct effects *out)
 void remember_note(struct node *n, const char *name, struct bytes value, struct effects *out)
 {
     put_note(n, name, value, out);
+}
+
+void remember_seek(struct node *n)
+{
+    struct snapshot *snapshot;
+    struct bytes note;
+    if (snapshot_open(n->store, &snapshot) != OK)
+        return;
+    if (snapshot_note(snapshot, NOTE_MEMBERS, &note) == OK) {
+        struct cursor in = cursor_of(note);
+        for (uint64_t i = cursor_varint_max(&in, REMEMBERED_MAX); i > 0 && in.err == OK; i--)
+            remember_addr(&in); /* those to join */
+        for (uint64_t i = cursor_left(&in) ? cursor_varint_max(&in, SIZE_MAX) : 0; i > 0; i--) {
+            struct addr addr = remember_addr(&in);
+            struct bytes name = cursor_blob(&in);
+            if (in.err != OK)
+                break; /* a cut note: what was read serves */
+            swim_seek(n->swim, n->now_ms, name, &addr);
+        }
+    }
+    snapshot_close(snapshot);
 }
 
 void remember_name(struct node *n, struct effects *out)

@@ -64,7 +64,7 @@ static void reply_join(struct node *n, struct request *request, struct effects *
             buf_put_u8(&request->failed, ',');
         json_object(&json);
         json_field_text(&json, "Peer", target->text);
-        json_field_text(&json, "Error", "no answer in time");
+        json_field_text(&json, "Error", target->why[0] ? target->why : "no answer in time");
         json_object_end(&json);
     }
     buf_init(&data, 2 << 20);

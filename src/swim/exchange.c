@@ -10,6 +10,10 @@
  * held takes the place of what came; an answer is sealed by the key that the
  * question was sealed by, so that who is behind in a rotation understands it.
  *
+ * A join whose answer lists our own name alive at another address asks there, by a
+ * ping, before it is done: who answers is another node of our name, and the join has
+ * failed; silence is an entry of our own former life.
+ *
  * What comes is buffered until the message is whole, within bounds for one stream
  * and for all; every stream has a deadline. */
 #include "swim_state.h"
@@ -19,6 +23,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { WHY_MAX = 512 }; /* of a reason with a name in it */
 
 struct stream {
     uint64_t id;
@@ -32,7 +38,8 @@ struct stream {
     bool unpacked;   /* `in` is what a compress message held; no more is to come */
     bool discards;   /* all that still comes */
     uint32_t seq;    /* PING */
-    uint64_t ticket; /* JOIN */
+    uint64_t ticket; /* JOIN, NAMESAKE */
+    size_t others;   /* NAMESAKE: what the join would be answered with */
     struct buf user; /* USER: the message */
     struct push_pull_reader reader;
     struct stream *next, *previous;
@@ -88,12 +95,25 @@ void swim_streams_done(struct swim *s)
         drop(s, s->streams);
 }
 
-/* Ends a stream; a join learns how it went. */
+/* Whoever waits for the stream learns how it went. */
+static void tell_end(struct swim *s, const struct stream *stream, enum err err, struct bytes text,
+                     size_t others)
+{
+    char why[WHY_MAX];
+    if (stream->role == ROLE_JOIN) {
+        swim_tell_join(s, stream->ticket, err, text, others);
+    } else if (stream->role == ROLE_SYNC && (err == ERR_REFUSED || err == ERR_VERSION)) {
+        snprintf(why, sizeof why, "%.*s", (int)text.len, (const char *)text.data);
+        swim_tell_refused(s, &stream->peer, why);
+    }
+    if (stream->role == ROLE_NAMESAKE) /* nobody of our name is there */
+        swim_tell_join(s, stream->ticket, OK, bytes_of(NULL, 0), stream->others);
+}
+
 static void finish(struct swim *s, struct stream *stream, enum err err, struct bytes text, size_t others)
 {
     effects_stream_close(s->out, stream->id);
-    if (stream->role == ROLE_JOIN)
-        swim_tell_join(s, stream->ticket, err, text, others);
+    tell_end(s, stream, err, text, others);
     drop(s, stream);
 }
 
@@ -151,6 +171,9 @@ void swim_push_pull_tick(struct swim *s)
 {
     struct member *target;
     timers_set(&s->timers, &s->push_pull_timer, s->now + push_pull_interval_ms(s->profile, s->members.count));
+    for (const struct stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->role == ROLE_SYNC)
+            return; /* one at a time */
     if (!s->leaving && members_pick(&s->members, false, is_push_pull_target, NULL, 1, &target) == 1)
         swim_stream_open(s, ROLE_SYNC, &target->addr, 0, NULL);
 }
@@ -195,12 +218,34 @@ static void send_message(struct swim *s, struct stream *stream, const struct wir
     send_whole(s, stream, &b);
 }
 
-static bool send_state(struct swim *s, struct stream *stream, bool join)
+/* Of a large cluster that asks all at once, some must come again: what is handed out
+ * waits in memory until it is taken. */
+static bool is_within_window(struct swim *s, size_t bytes)
+{
+    if (s->now - s->tables_since >= SWIM_TABLES_WINDOW_MS) {
+        s->tables_since = s->now;
+        s->tables_bytes = 0;
+    }
+    if (s->tables_bytes + bytes > SWIM_TABLES_BYTES_MAX)
+        return false;
+    s->tables_bytes += bytes;
+    return true;
+}
+
+static enum err send_state(struct swim *s, struct stream *stream, bool join)
 {
     struct buf b;
     buf_init(&b, SIZE_MAX); /* bounded by SWIM_MEMBERS_MAX */
     push_pull_put(s, &b, join);
-    return send_whole(s, stream, &b);
+    enum err err = b.err;
+    if (err == OK && !is_within_window(s, b.len)) {
+        swim_count_one(s, COUNT_STREAMS_REFUSED);
+        err = ERR_BUSY;
+    }
+    if (err == OK && !send_whole(s, stream, &b))
+        err = ERR_NOMEM;
+    buf_done(&b);
+    return err;
 }
 
 static void send_user(struct swim *s, struct stream *stream)
@@ -241,13 +286,18 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
         return;
     if (stream->role == ROLE_USER) {
         send_user(s, stream);
+    } else if (stream->role == ROLE_NAMESAKE) {
+        struct wire_message ping = swim_ping_of(s, s->members.self->name, stream->seq);
+        send_message(s, stream, &ping);
     } else if (stream->role == ROLE_PING) {
         if (!s->probe.target)
             return;
         struct wire_message ping = swim_ping_of(s, s->probe.target->name, stream->seq);
         send_message(s, stream, &ping);
-    } else if (!send_state(s, stream, stream->role == ROLE_JOIN)) {
-        fail(s, stream, ERR_NOMEM);
+    } else {
+        enum err err = send_state(s, stream, stream->role == ROLE_JOIN);
+        if (err != OK)
+            fail(s, stream, err);
     }
 }
 
@@ -264,6 +314,19 @@ static void tell_old_key(struct swim *s, const struct stream *stream, struct byt
         swim_tell_old_key(s, first.name, &addr, stream->key);
 }
 
+/* False when it cannot be asked. */
+static bool ask_namesake(struct swim *s, const struct stream *join, const struct addr *at, size_t others)
+{
+    uint64_t id, ticket = join->ticket;
+    if (!swim_stream_open(s, ROLE_NAMESAKE, at, ticket, &id))
+        return false;
+    struct stream *stream = find(s, id);
+    stream->seq = swim_new_seq(s);
+    stream->others = others;
+    timers_set(&s->timers, &stream->timer, s->now + s->profile->probe_interval_ms);
+    return true;
+}
+
 static void on_push_pull(struct swim *s, struct stream *stream)
 {
     struct bytes message = buf_bytes(&stream->in);
@@ -275,18 +338,48 @@ static void on_push_pull(struct swim *s, struct stream *stream)
             fail(s, stream, ERR_REFUSED);
             return;
         }
-        send_state(s, stream, stream->reader.header.join);
+        if (send_state(s, stream, stream->reader.header.join) != OK) {
+            send_error(s, stream, "too many exchanges at once: later will do");
+            fail(s, stream, ERR_BUSY);
+            return;
+        }
     }
-    enum err err = s->leaving ? OK : push_pull_merge(s, message, &others);
+    struct buf why;
+    buf_init(&why, WHY_MAX);
+    struct addr namesake = stream->role == ROLE_JOIN ? push_pull_namesake(s, message) : (struct addr){0};
+    enum err err = s->leaving ? OK : push_pull_merge(s, message, &others, &why);
     if (err == OK && !s->leaving)
         tell_old_key(s, stream, message);
-    struct bytes text = bytes_str(err == ERR_VERSION ? "its members and ours speak incompatible versions"
-                                                     : "");
-    finish(s, stream, err, text, others);
+    if (err != OK && stream->role == ROLE_ACCEPTED) {
+        struct bytes line = buf_bytes(&why);
+        buf_put_u8(&why, '\0');
+        swim_tell_refused(s, &stream->peer, why.err == OK ? (const char *)line.data : err_text(err));
+        why.len = line.len;
+    }
+    if (err == OK && namesake.len > 0 && ask_namesake(s, stream, &namesake, others))
+        stream->role = ROLE_SYNC; /* the join is told of later */
+    finish(s, stream, err, buf_bytes(&why), others);
+    buf_done(&why);
+}
+
+/* At a former address of ours that still leads here, we meet ourselves. */
+static bool is_own_question(const struct swim *s, const struct wire_ping *ping)
+{
+    for (const struct stream *stream = s->streams; stream; stream = stream->next)
+        if (stream->role == ROLE_NAMESAKE && stream->seq == ping->seq)
+            return true;
+    return false;
 }
 
 static void on_stream_ping(struct swim *s, struct stream *stream, const struct wire_ping *ping)
 {
+    bool of_our_name = bytes_equal(ping->source_node, s->members.self->name);
+    if (of_our_name && is_own_question(s, ping)) {
+        finish(s, stream, OK, bytes_of(NULL, 0), 0);
+        return;
+    }
+    if (of_our_name) /* it asks who has its name */
+        swim_tell_conflict(s, s->members.self, &stream->peer, 0);
     if (ping->node.len > 0 && !bytes_equal(ping->node, s->members.self->name))
         swim_count_one(s, COUNT_WRONG_PING);
     else if (swim_is_blocked(s, ping->source_node, bytes_of(NULL, 0)))
@@ -298,6 +391,15 @@ static void on_stream_ping(struct swim *s, struct stream *stream, const struct w
 
 static void on_stream_ack(struct swim *s, struct stream *stream, const struct wire_ack *ack)
 {
+    if (ack->seq == stream->seq && stream->role == ROLE_NAMESAKE) {
+        char where[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 64];
+        snprintf(text, sizeof text, "another node has our name and lives at %s",
+                 addr_text(&stream->peer, where));
+        swim_tell_conflict(s, s->members.self, &stream->peer, 0);
+        stream->role = ROLE_JOIN;
+        finish(s, stream, ERR_REFUSED, bytes_str(text), 0);
+        return;
+    }
     if (ack->seq == stream->seq)
         swim_probe_stream_answer(s, stream->id);
     finish(s, stream, OK, bytes_of(NULL, 0), 0);
@@ -403,7 +505,7 @@ static enum err read_small(struct swim *s, struct stream *stream)
     bool accepted = stream->role == ROLE_ACCEPTED;
     if (message.type == WIRE_PING && accepted) {
         on_stream_ping(s, stream, &message.ping);
-    } else if (message.type == WIRE_ACK && stream->role == ROLE_PING) {
+    } else if (message.type == WIRE_ACK && (stream->role == ROLE_PING || stream->role == ROLE_NAMESAKE)) {
         on_stream_ack(s, stream, &message.ack);
     } else if (message.type == WIRE_ERR && !accepted) {
         finish(s, stream, ERR_REFUSED, message.error.text, 0);
@@ -423,7 +525,8 @@ static enum err read_message(struct swim *s, struct stream *stream)
             return err;
         return stream->in.len > 0 ? read_message(s, stream) : ERR_MALFORMED;
     }
-    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING && stream->role != ROLE_USER)
+    if (type == WIRE_PUSH_PULL && stream->role != ROLE_PING && stream->role != ROLE_USER &&
+        stream->role != ROLE_NAMESAKE)
         return read_push_pull(s, stream);
     if (type == WIRE_USER && stream->role == ROLE_ACCEPTED)
         return read_user(s, stream);
@@ -561,8 +664,7 @@ void swim_stream_closed(struct swim *s, uint64_t now_ms, uint64_t id, const char
     struct stream *stream = find(s, id);
     if (!stream)
         return;
-    if (stream->role == ROLE_JOIN)
-        swim_tell_join(s, stream->ticket, ERR_CLOSED, bytes_str(why), 0);
+    tell_end(s, stream, ERR_CLOSED, bytes_str(why), 0);
     drop(s, stream);
 }
 

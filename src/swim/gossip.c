@@ -170,7 +170,7 @@ static void on_message(void *ctx, struct bytes bytes)
         swim_on_indirect_ping(s, r->from, &message.indirect_ping);
         break;
     case WIRE_ACK:
-        swim_on_ack(s, &message.ack);
+        swim_on_ack(s, r->from, &message.ack);
         break;
     case WIRE_NACK:
         swim_on_nack(s, &message.nack);

@@ -1,7 +1,8 @@
 /* Splits heal by themselves. memberlist forgets a dead member, and two halves of a
  * cluster never meet again unless someone joins them by hand. Here a member that
- * was declared dead stays in a bounded list, and one of the list is pinged, by
- * name, every few probe intervals. If it answers, both sides exchange all they know.
+ * was declared dead stays in a bounded list (the node remembers it over restarts and
+ * hands it back through swim_seek), and one of the list is pinged, by name, every few
+ * probe intervals. If it answers, both sides exchange all they know.
  *
  * One exchange is enough: those whom the other side has forgotten are new to it;
  * those whom it holds for dead hear so, contradict, and gossip that to the dead. */
@@ -33,16 +34,34 @@ static void try_later(struct swim *s)
     timers_set(&s->timers, &s->heal_timer, s->now + SWIM_HEAL_PROBES * s->profile->probe_interval_ms);
 }
 
-void swim_lost_add(struct swim *s, const struct member *member)
+void swim_lost_add(struct swim *s, struct bytes name, const struct addr *addr)
 {
-    swim_lost_remove(s, member->name);
+    swim_lost_remove(s, name);
     if (s->lost_count == SWIM_LOST_MAX)
         forget(s, 0);
-    s->lost[s->lost_count++] = (struct lost){
-        .name = bytes_of(mem_copy(member->name.data, member->name.len), member->name.len),
-        .addr = member->addr};
+    s->lost[s->lost_count++] = (struct lost){.name = bytes_of(mem_copy(name.data, name.len), name.len),
+                                             .addr = *addr};
     if (!timer_is_set(&s->heal_timer))
         try_later(s);
+}
+
+void swim_seek(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr)
+{
+    s->now = now_ms;
+    bool usable = name.len > 0 && name.len <= SWIM_NAME_MAX && (addr->len == 4 || addr->len == 16);
+    if (usable && !members_find(&s->members, name))
+        swim_lost_add(s, name, addr);
+}
+
+size_t swim_sought_count(const struct swim *s)
+{
+    return s->lost_count;
+}
+
+struct bytes swim_sought_at(const struct swim *s, size_t at, struct addr *ret_addr)
+{
+    *ret_addr = s->lost[at].addr;
+    return s->lost[at].name;
 }
 
 void swim_lost_done(struct swim *s)

@@ -14,6 +14,15 @@
 #include "suspicion.h"
 #include "swim.h"
 
+/* What is known of the way datagrams take between us and a member: path.c. */
+struct path {
+    bool to_blocked, from_blocked;
+    unsigned missed;       /* probes in a row that only a helper or a stream saved */
+    uint64_t missed_since; /* when the first of them that count began */
+    uint64_t missed_again; /* .. and the first of the newer half */
+    uint64_t heard_at;     /* its own last ping, as a datagram */
+};
+
 struct member {
     struct bytes name, meta; /* owned; the meta may be NULL: nil, as it came */
     struct addr addr;        /* as it came: others compare it byte by byte */
@@ -22,7 +31,10 @@ struct member {
     uint32_t incarnation;
     uint64_t since; /* of the state */
     bool rtt_known;
-    uint32_t rtt_ms;
+    uint32_t rtt_us;
+    struct path path;
+    const char *error; /* a constant; NULL: none yet */
+    uint64_t error_at;
     struct suspicion suspicion;
     struct broadcast broadcast;
     size_t place; /* in its list */

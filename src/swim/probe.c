@@ -88,6 +88,8 @@ static void probe_failed(struct swim *s)
     unsigned wanted = s->probe.nacks_wanted, got = s->probe.nacks_got;
     uint32_t incarnation = s->probe.incarnation;
     swim_count_one(s, COUNT_PROBES_FAILED);
+    target->error = "did not answer a ping, neither by UDP, nor through others, nor by TCP";
+    target->error_at = s->now;
     swim_health_add(s, wanted == 0 ? 1 : got < wanted ? (int)(wanted - got) : 0);
     finish_probe(s);
     swim_news_suspect(s, &(struct wire_accusation){.from = s->members.self->name,
@@ -101,10 +103,24 @@ void swim_probe_timeout(struct swim *s)
         ask_others(s);
     } else if (s->probe.answered_on_stream) { /* UDP is lost on the way, but it lives */
         swim_count_one(s, COUNT_TCP_SAVED);
+        swim_path_missed(s, s->probe.target, s->probe.start);
         probe_succeeded(s);
     } else {
         probe_failed(s);
     }
+}
+
+void swim_unreachable(struct swim *s, uint64_t now_ms, const struct addr *to, struct effects *out)
+{
+    struct member *target = s->probe.target;
+    s->now = now_ms;
+    s->out = out;
+    swim_count_one(s, COUNT_UNREACHABLE);
+    if (!target || s->probe.indirect || s->now >= s->probe.end || !addr_equal(&target->addr, to))
+        return;
+    target->error = "a datagram to it could not be sent";
+    target->error_at = s->now;
+    ask_others(s);
 }
 
 void swim_probe_forget(struct swim *s, const struct member *member)
@@ -249,18 +265,39 @@ void swim_on_ping(struct swim *s, const struct addr *from, const struct wire_pin
         swim_count_one(s, COUNT_BLOCKED);
         return;
     }
+    struct member *pinger = members_find(&s->members, ping->source_node);
+    if (pinger && pinger != s->members.self)
+        swim_path_heard(s, pinger);
     struct addr to = answer_to(from, ping->source_addr, ping->source_port);
     swim_send(s, &to, &(struct wire_message){.type = WIRE_ACK, .ack.seq = ping->seq});
 }
 
-void swim_on_ack(struct swim *s, const struct wire_ack *ack)
+/* As TCP does (RFC 6298), each counts for an eighth. */
+static void take_round_trip(struct member *member, uint64_t ms)
+{
+    int64_t us = (int64_t)ms * 1000;
+    member->rtt_us = member->rtt_known ? (uint32_t)(member->rtt_us + (us - member->rtt_us) / 8)
+                                       : (uint32_t)us;
+    member->rtt_known = true;
+}
+
+static void probe_answered(struct swim *s, const struct addr *from)
+{
+    struct member *target = s->probe.target;
+    bool direct = !s->probe.indirect || addr_equal(from, &target->addr); /* or else a helper's */
+    if (direct) {
+        take_round_trip(target, s->now - s->probe.start);
+        swim_path_works(s, target);
+    } else {
+        swim_path_missed(s, target, s->probe.start);
+    }
+    probe_succeeded(s);
+}
+
+void swim_on_ack(struct swim *s, const struct addr *from, const struct wire_ack *ack)
 {
     if (s->probe.target && s->probe.seq == ack->seq) {
-        if (!s->probe.indirect) {
-            s->probe.target->rtt_known = true;
-            s->probe.target->rtt_ms = (uint32_t)(s->now - s->probe.start);
-        }
-        probe_succeeded(s);
+        probe_answered(s, from);
         return;
     }
     struct relay *relay = s->relays[ack->seq % SWIM_RELAYS_MAX];

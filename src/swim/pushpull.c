@@ -95,8 +95,19 @@ static bool speaks_within(const uint8_t *vsn, struct range protocol, struct rang
            vsn[5] <= delegate.max;
 }
 
+static void say_incompatible(struct buf *why, struct bytes name, const uint8_t *vsn, struct range protocol,
+                             struct range delegate)
+{
+    bool by_protocol = vsn[2] < protocol.min || vsn[2] > protocol.max;
+    struct range range = by_protocol ? protocol : delegate;
+    buf_put_format(
+        why, "incompatible versions: %.*s speaks %s version %u, what all members understand is %u to %u",
+        (int)(name.len < SWIM_NAME_MAX ? name.len : SWIM_NAME_MAX), (const char *)name.data,
+        by_protocol ? "protocol" : "delegate", by_protocol ? vsn[2] : vsn[5], range.min, range.max);
+}
+
 /* What all alive members understand is what every member must speak, dead ones too. */
-static bool is_compatible(const struct swim *s, struct bytes message)
+static bool is_compatible(const struct swim *s, struct bytes message, struct buf *why)
 {
     static const uint8_t none[WIRE_VSN_LEN];
     struct range protocol = {0, UINT8_MAX}, delegate = {0, UINT8_MAX};
@@ -114,12 +125,20 @@ static bool is_compatible(const struct swim *s, struct bytes message)
         narrow(&protocol, member->vsn[0], member->vsn[1]);
         narrow(&delegate, member->vsn[3], member->vsn[4]);
     }
-    for (struct walk w = walk_of(message); next_node(&w, &node);)
-        if (!speaks_within(node.vsn.len >= WIRE_VSN_LEN ? node.vsn.data : none, protocol, delegate))
-            return false;
-    for (size_t i = 0; i < s->members.count; i++)
-        if (!speaks_within(members_at(&s->members, i)->vsn, protocol, delegate))
-            return false;
+    for (struct walk w = walk_of(message); next_node(&w, &node);) {
+        const uint8_t *vsn = node.vsn.len >= WIRE_VSN_LEN ? node.vsn.data : none;
+        if (speaks_within(vsn, protocol, delegate))
+            continue;
+        say_incompatible(why, node.name, vsn, protocol, delegate);
+        return false;
+    }
+    for (size_t i = 0; i < s->members.count; i++) {
+        const struct member *member = members_at(&s->members, i);
+        if (speaks_within(member->vsn, protocol, delegate))
+            continue;
+        say_incompatible(why, member->name, member->vsn, protocol, delegate);
+        return false;
+    }
     return true;
 }
 
@@ -151,9 +170,9 @@ static void merge_node(struct swim *s, const struct wire_node *node)
     }
 }
 
-enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others)
+enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others, struct buf *why)
 {
-    if (!is_compatible(s, message)) {
+    if (!is_compatible(s, message, why)) {
         swim_count_one(s, COUNT_INCOMPATIBLE);
         return ERR_VERSION;
     }
@@ -171,6 +190,19 @@ bool push_pull_first(struct bytes message, struct wire_node *ret_node)
 {
     struct walk w = walk_of(message);
     return next_node(&w, ret_node);
+}
+
+struct addr push_pull_namesake(const struct swim *s, struct bytes message)
+{
+    const struct member *self = s->members.self;
+    struct wire_node node;
+    for (struct walk w = walk_of(message); next_node(&w, &node);) {
+        struct addr addr;
+        if (node.state <= MEMBER_SUSPECT && bytes_equal(node.name, self->name) &&
+            wire_addr(node.addr, node.port, &addr) == OK && !addr_equal(&addr, &self->addr))
+            return addr;
+    }
+    return (struct addr){0};
 }
 
 /* The sender is not named. It is among the living at the address that the stream

@@ -42,13 +42,16 @@ static struct bytes vsn_of(const struct member *member)
     return bytes_of(member->vsn, sizeof member->vsn);
 }
 
+/* Versions that were never told are not told on: all zero, they would be refused. */
 static struct wire_alive alive_of(const struct member *member)
 {
+    static const uint8_t none[WIRE_VSN_LEN];
+    bool told = memcmp(member->vsn, none, sizeof none) != 0;
     return (struct wire_alive){.addr = wire_ip(&member->addr),
                                .port = member->addr.port,
                                .meta = member->meta,
                                .node = member->name,
-                               .vsn = vsn_of(member),
+                               .vsn = told ? vsn_of(member) : bytes_of(NULL, 0),
                                .incarnation = member->incarnation};
 }
 
@@ -118,10 +121,11 @@ static bool may_move(const struct member *member, uint32_t incarnation)
            (member->state == MEMBER_DEAD && incarnation > member->incarnation);
 }
 
-static void take_over(struct swim *s, struct member *member, const struct wire_alive *news,
+static void take_over(struct swim *s, struct member *member, bool is_new, const struct wire_alive *news,
                       const struct addr *addr)
 {
     enum member_state was = member->state;
+    uint64_t suspected_ms = was == MEMBER_SUSPECT ? s->now - member->since : 0;
     bool changed = !bytes_equal(member->meta, news->meta);
     member->addr = *addr;
     member->incarnation = news->incarnation;
@@ -133,11 +137,11 @@ static void take_over(struct swim *s, struct member *member, const struct wire_a
     swim_announce(s, member);
     swim_lost_remove(s, member->name);
     if (was == MEMBER_DEAD || was == MEMBER_LEFT) {
-        swim_tell(s, SWIM_JOINED, member, bytes_of(NULL, 0));
+        swim_tell_change(s, SWIM_JOINED, member, bytes_of(NULL, 0), is_new ? MEMBER_ALIVE : was, 0);
         return;
     }
     if (was == MEMBER_SUSPECT)
-        swim_tell(s, SWIM_CLEARED, member, bytes_of(NULL, 0));
+        swim_tell_change(s, SWIM_CLEARED, member, bytes_of(NULL, 0), was, suspected_ms);
     if (changed)
         swim_tell(s, SWIM_UPDATED, member, bytes_of(NULL, 0));
 }
@@ -150,8 +154,12 @@ void swim_news_alive(struct swim *s, const struct wire_alive *news)
     struct member *member = members_find(&s->members, news->node);
     if (member == s->members.self && s->leaving)
         return;
-    bool is_new = !member;
+    bool is_new = !member, moves = false;
     if (is_new) {
+        if (news->incarnation == 0) { /* an unknown member is held for dead at 0, and this is no newer */
+            swim_count_one(s, COUNT_BAD_INCARNATION);
+            return;
+        }
         if (s->members.count >= SWIM_MEMBERS_MAX) {
             swim_count_one(s, COUNT_TABLE_FULL);
             return;
@@ -160,19 +168,19 @@ void swim_news_alive(struct swim *s, const struct wire_alive *news)
     } else if (!addr_equal(&member->addr, &addr)) {
         if (!may_move(member, news->incarnation)) {
             swim_count_one(s, COUNT_CONFLICTS);
-            swim_tell_conflict(s, news, &addr);
+            swim_tell_conflict(s, member, &addr, news->incarnation);
             return;
         }
-        is_new = true;
+        moves = true; /* whatever its incarnation */
     }
     if (member == s->members.self) {
         alive_about_us(s, news);
         return;
     }
-    if (!is_new && news->incarnation <= member->incarnation)
+    if (!is_new && !moves && news->incarnation <= member->incarnation)
         return;
     drop_suspicion(s, member);
-    take_over(s, member, news, &addr);
+    take_over(s, member, is_new, news, &addr);
 }
 
 /* --- suspect and dead --- */
@@ -227,7 +235,8 @@ void swim_news_suspect(struct swim *s, const struct wire_accusation *news)
     suspicion->timer.kind = TIMER_SUSPICION;
     suspicion_start(suspicion, s->profile, swim_live_count(s), s->now, accuser);
     timers_set(&s->timers, &suspicion->timer, suspicion_deadline(suspicion));
-    swim_tell(s, SWIM_SUSPECTED, member, news->from);
+    swim_tell_change(s, SWIM_SUSPECTED, member, news->from, MEMBER_ALIVE,
+                     suspicion_deadline(suspicion) - s->now);
 }
 
 void swim_news_dead(struct swim *s, const struct wire_accusation *news)
@@ -245,11 +254,14 @@ void swim_news_dead(struct swim *s, const struct wire_accusation *news)
     swim_broadcast(s, member, &(struct wire_message){.type = WIRE_DEAD, .accusation = *news});
     member->incarnation = news->incarnation;
     bool left = bytes_equal(news->from, news->node);
+    enum member_state was = member->state;
+    uint64_t suspected_ms = was == MEMBER_SUSPECT ? s->now - member->since : 0;
     members_set_state(&s->members, member, left ? MEMBER_LEFT : MEMBER_DEAD, s->now);
+    swim_path_reset(member);
     if (!left)
-        swim_lost_add(s, member);
+        swim_lost_add(s, member->name, &member->addr);
     if (member != s->members.self)
-        swim_tell(s, left ? SWIM_LEFT : SWIM_DEAD, member, news->from);
+        swim_tell_change(s, left ? SWIM_LEFT : SWIM_DEAD, member, news->from, was, suspected_ms);
 }
 
 void swim_suspicion_expired(struct swim *s, struct member *member)

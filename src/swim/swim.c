@@ -264,15 +264,22 @@ void swim_readdress(struct swim *s, uint64_t now_ms, struct bytes name, const st
     s->now = now_ms;
     s->out = out;
     struct member *member = members_find(&s->members, name);
-    if (!member || member == s->members.self || addr_equal(&member->addr, addr) || s->leaving)
+    if (!member || member == s->members.self || s->leaving)
         return;
-    bool was_gone = member->state == MEMBER_DEAD || member->state == MEMBER_LEFT;
+    enum member_state was = member->state;
+    bool was_gone = was == MEMBER_DEAD || was == MEMBER_LEFT;
+    if (addr_equal(&member->addr, addr)) {
+        if (was == MEMBER_DEAD) /* it shall hear of that, and contradict */
+            swim_stream_open(s, ROLE_SYNC, addr, 0, NULL);
+        return;
+    }
     timers_cancel(&s->timers, &member->suspicion.timer);
+    swim_path_reset(member);
     member->addr = *addr;
     members_set_state(&s->members, member, MEMBER_ALIVE, s->now);
     swim_announce(s, member);
     swim_lost_remove(s, name);
-    swim_tell(s, was_gone ? SWIM_JOINED : SWIM_UPDATED, member, bytes_of(NULL, 0));
+    swim_tell_change(s, was_gone ? SWIM_JOINED : SWIM_UPDATED, member, bytes_of(NULL, 0), was, 0);
     swim_stream_open(s, ROLE_SYNC, addr, 0, NULL); /* for its incarnation, and all else it knows */
 }
 
@@ -304,7 +311,8 @@ static void queue_event(struct swim *s, struct swim_event event, struct bytes te
     s->events[s->events_first + s->events_count++] = event;
 }
 
-void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by)
+void swim_tell_change(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by,
+                      enum member_state was, uint64_t lasts_ms)
 {
     queue_event(s,
                 (struct swim_event){.kind = kind,
@@ -312,18 +320,69 @@ void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *m
                                     .meta = member->meta,
                                     .by = by,
                                     .addr = member->addr,
+                                    .was = was,
+                                    .lasts_ms = lasts_ms,
+                                    .error = member->error_at == s->now ? member->error : NULL,
                                     .incarnation = member->incarnation},
                 bytes_of(NULL, 0));
 }
 
-void swim_tell_conflict(struct swim *s, const struct wire_alive *claim, const struct addr *addr)
+void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by)
+{
+    swim_tell_change(s, kind, member, by, member->state, 0);
+}
+
+/* False if the same was said a moment ago, or too much altogether: who is there decides
+ * how often it comes, and perhaps from which address. */
+static bool is_worth_saying(struct swim *s, const struct addr *addr, struct bytes about)
+{
+    struct addr whose = addr_unmapped(*addr);
+    uint64_t hash = members_hash(&s->members, bytes_of(whose.ip, whose.len)) * 31 +
+                    members_hash(&s->members, about);
+    struct said *old = NULL;
+    for (size_t i = 0; i < SWIM_SAID_MAX; i++) {
+        struct said *said = &s->said[i];
+        if (said->hash == 0 || s->now - said->at >= SWIM_SAID_AGAIN_MS)
+            old = said;
+        else if (said->hash == hash)
+            return false;
+    }
+    if (old)
+        *old = (struct said){.hash = hash, .at = s->now};
+    return old != NULL;
+}
+
+void swim_tell_conflict(struct swim *s, const struct member *member, const struct addr *addr,
+                        uint32_t incarnation)
+{
+    if (is_worth_saying(s, addr, member->name))
+        queue_event(s,
+                    (struct swim_event){.kind = SWIM_CONFLICT,
+                                        .name = member->name,
+                                        .meta = member->meta,
+                                        .addr = *addr,
+                                        .known = member->addr,
+                                        .incarnation = incarnation},
+                    bytes_of(NULL, 0));
+}
+
+void swim_tell_refused(struct swim *s, const struct addr *addr, const char *why)
+{
+    struct addr whose = *addr;
+    whose.port = 0; /* each connection has its own */
+    if (is_worth_saying(s, &whose, bytes_of(NULL, 0)))
+        queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *addr}, bytes_str(why));
+}
+
+void swim_tell_path(struct swim *s, const struct member *member)
 {
     queue_event(s,
-                (struct swim_event){.kind = SWIM_CONFLICT,
-                                    .name = claim->node,
-                                    .meta = claim->meta,
-                                    .addr = *addr,
-                                    .incarnation = claim->incarnation},
+                (struct swim_event){.kind = SWIM_PATH,
+                                    .name = member->name,
+                                    .addr = member->addr,
+                                    .incarnation = member->incarnation,
+                                    .to_blocked = member->path.to_blocked,
+                                    .from_blocked = member->path.from_blocked},
                 bytes_of(NULL, 0));
 }
 
@@ -343,26 +402,6 @@ void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *add
 {
     queue_event(s, (struct swim_event){.kind = SWIM_OLD_KEY, .name = name, .addr = *addr, .key = key},
                 bytes_of(NULL, 0));
-}
-
-void swim_tell_refused(struct swim *s, const struct addr *from, const char *why)
-{
-    enum { AT_MOST_EVERY_MS = 10000 };
-    struct addr whose = *from;
-    struct refusal *free_one = NULL;
-    whose.port = 0; /* each connection has its own */
-    for (size_t i = 0; i < SWIM_REFUSALS_MAX; i++) {
-        struct refusal *refusal = &s->refusals[i];
-        bool old = refusal->from.len == 0 || s->now - refusal->at >= AT_MOST_EVERY_MS;
-        if (!old && addr_equal(&refusal->from, &whose))
-            return;
-        if (old)
-            free_one = refusal;
-    }
-    if (!free_one)
-        return;
-    *free_one = (struct refusal){whose, s->now};
-    queue_event(s, (struct swim_event){.kind = SWIM_REFUSED, .addr = *from}, bytes_str(why));
 }
 
 bool swim_next_event(struct swim *s, struct swim_event *ret_event)
@@ -398,7 +437,11 @@ static struct swim_member view_of(const struct swim *s, const struct member *mem
                                .since_ms = member->since,
                                .self = member == s->members.self,
                                .rtt_known = member->rtt_known,
-                               .rtt_ms = member->rtt_ms};
+                               .rtt_us = member->rtt_us,
+                               .to_blocked = member->path.to_blocked,
+                               .from_blocked = member->path.from_blocked,
+                               .error = member->error,
+                               .error_ms = member->error_at};
     memcpy(view.vsn, member->vsn, sizeof view.vsn);
     return view;
 }
@@ -458,6 +501,8 @@ void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *nam
         [COUNT_BLOCKED] = "swim_blocked",
         [COUNT_TABLE_FULL] = "swim_members_refused",
         [COUNT_CONFLICTS] = "swim_conflicts",
+        [COUNT_UNREACHABLE] = "swim_datagrams_unreachable",
+        [COUNT_PATHS_BLOCKED] = "swim_paths_blocked",
         [COUNT_REFUTATIONS] = "swim_refutations",
         [COUNT_WRONG_PING] = "swim_pings_for_others",
         [COUNT_RELAYS_REFUSED] = "swim_relays_refused",

@@ -66,6 +66,9 @@ uint64_t swim_deadline(const struct swim *s);
 void swim_tick(struct swim *s, uint64_t now_ms, struct effects *out);
 void swim_datagram(struct swim *s, uint64_t now_ms, const struct addr *from, struct bytes packet,
                    struct effects *out);
+/* A datagram to this address could not even be sent (no route, refused): whoever is
+ * being probed there need not be waited for. */
+void swim_unreachable(struct swim *s, uint64_t now_ms, const struct addr *to, struct effects *out);
 
 /* Streams: those accepted at the gossip port, and those opened by us, which are
  * known by their names. Events about other streams are ignored. */
@@ -103,6 +106,10 @@ void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, stru
 /* New meta for this node, up to SWIM_META_MAX bytes: raises the incarnation. */
 void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct effects *out);
 
+/* A member of former times, whose fate is not known: it is looked for at a low rate,
+ * as one that was lost (heal.c), until it is heard of. */
+void swim_seek(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr);
+
 /* A member has proven to be at this address (replication's hello): it is alive
  * there, whatever gossip said. An unknown name is ignored: the address can be joined. */
 void swim_readdress(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr,
@@ -119,10 +126,12 @@ enum swim_event_kind {
     SWIM_JOIN_DONE, /* ticket, err, text when it failed, count: other members in the answer */
     SWIM_REFUTED,   /* incarnation: our own rose, and must be remembered over restarts; by: whom we
                        contradict, empty when the rise was our own wish */
-    SWIM_CONFLICT,  /* name, meta, addr, incarnation: someone claims a living member's name there */
+    SWIM_CONFLICT,  /* name, meta, addr, incarnation: someone claims a living member's name there;
+                       known: where that member is. May be about ourselves */
     SWIM_USER,      /* payload, sealed, key: a message of another YzmaDB, see swim_send_user */
     SWIM_OLD_KEY,   /* name, addr, key: an exchange came sealed by a key that is not our first */
-    SWIM_REFUSED,   /* addr, text: an exchange from there was refused */
+    SWIM_REFUSED,   /* addr, text: an exchange with whoever is there was refused, by it or by us */
+    SWIM_PATH,      /* name, addr, to_blocked, from_blocked: whether datagrams pass has changed */
 };
 
 /* Owns what its pointers point to. */
@@ -132,8 +141,12 @@ struct swim_event {
     struct bytes payload;
     bool sealed;
     uint32_t key; /* the name of the key in the ring */
-    struct addr addr;
+    struct addr addr, known;
+    enum member_state was; /* before a JOINED (alive: it was unknown), CLEARED, DEAD or LEFT */
     uint32_t incarnation;
+    uint64_t lasts_ms; /* SUSPECTED: until it is dead at the latest; CLEARED, DEAD: since it was suspected */
+    const char *error; /* SUSPECTED: what we found ourselves, just now; NULL: hearsay. A constant */
+    bool to_blocked, from_blocked;
     uint64_t ticket;
     enum err err;
     const char *text; /* "" when there is none */
@@ -154,13 +167,19 @@ struct swim_member {
     uint64_t since_ms; /* of the state */
     uint8_t vsn[6];
     bool self, rtt_known;
-    uint32_t rtt_ms; /* of the last direct probe that was answered */
+    uint32_t rtt_us; /* of the direct probes that were answered, smoothed; exact to a millisecond each */
+    bool to_blocked, from_blocked; /* datagrams do not pass, but streams do (path.c) */
+    const char *error;             /* the last thing that went wrong with it; NULL: nothing did */
+    uint64_t error_ms;             /* when */
 };
 
 /* The members in no order, this node first; at from 0 to swim_count - 1. */
 size_t swim_count(const struct swim *s);
 struct swim_member swim_at(const struct swim *s, size_t at);
 bool swim_find(const struct swim *s, struct bytes name, struct swim_member *ret_member);
+/* Those that are looked for, at from 0 to swim_sought_count - 1; the name is borrowed. */
+size_t swim_sought_count(const struct swim *s);
+struct bytes swim_sought_at(const struct swim *s, size_t at, struct addr *ret_addr);
 
 uint32_t swim_incarnation(const struct swim *s);
 unsigned swim_health(const struct swim *s); /* Lifeguard's score: 0 is healthy */

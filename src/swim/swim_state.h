@@ -16,9 +16,14 @@ enum {
      * message, which is memberlist's limit, and what members need beside it. */
     SWIM_STREAM_MAX = 24 * 1024 * 1024,
     SWIM_USER_BYTES_MAX = 20 * 1024 * 1024,
-    SWIM_REFUSALS_MAX = 8, /* addresses whose refusal is told, in ten seconds */
-    SWIM_CHECKS_MAX = 8,   /* of profile.indirect_checks and gossip_nodes */
-    SWIM_HEAL_PROBES = 5,  /* a lost member is tried every so many probe intervals */
+    SWIM_TABLES_BYTES_MAX = 32 * 1024 * 1024, /* whole tables handed out in one .. */
+    SWIM_TABLES_WINDOW_MS = 10000, /* .. such time, which is how long the world tries to send them */
+    SWIM_CHECKS_MAX = 8,           /* of profile.indirect_checks and gossip_nodes */
+    SWIM_HEAL_PROBES = 5,          /* a lost member is tried every so many probe intervals */
+    SWIM_PATH_MISSES =
+        6, /* in a row: then the way is blocked and not just bad. At a loss of 20 % each way 0.2 % */
+    SWIM_SAID_MAX = 16,         /* refusals and conflicts that are remembered, not to be .. */
+    SWIM_SAID_AGAIN_MS = 60000, /* .. told again so soon */
 };
 
 enum swim_timer {
@@ -55,6 +60,8 @@ enum swim_count {
     COUNT_BLOCKED,
     COUNT_TABLE_FULL,
     COUNT_CONFLICTS,
+    COUNT_UNREACHABLE,
+    COUNT_PATHS_BLOCKED,
     COUNT_REFUTATIONS,
     COUNT_WRONG_PING,
     COUNT_RELAYS_REFUSED,
@@ -88,6 +95,10 @@ struct probe {
     struct timer timer;
 };
 
+struct said {
+    uint64_t hash, at;
+};
+
 /* A ping of ours that is no probe: for another member, or to a lost one. */
 struct relay {
     uint32_t seq;
@@ -102,11 +113,6 @@ struct lost {
     struct addr addr;
 };
 
-struct refusal {
-    struct addr from; /* len 0: none */
-    uint64_t at;
-};
-
 struct stream;
 
 struct swim {
@@ -117,7 +123,6 @@ struct swim {
     uint8_t label[LABEL_MAX];      /* the envelope's */
     const struct addr *heard_from; /* of the datagram under way, and the place of its key; else NULL */
     size_t heard_key;
-    struct refusal refusals[SWIM_REFUSALS_MAX];
     void *ctx;
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
     uint64_t (*new_stream)(void *ctx);
@@ -137,8 +142,11 @@ struct swim {
     struct relay *relays[SWIM_RELAYS_MAX]; /* at seq % SWIM_RELAYS_MAX */
     struct lost lost[SWIM_LOST_MAX];
     size_t lost_count;
+    struct said said[SWIM_SAID_MAX];
     struct stream *streams; /* a list */
     size_t stream_count, stream_bytes;
+    uint64_t tables_since; /* the window that is counted, and what left in it */
+    size_t tables_bytes;
 
     struct swim_event *events; /* events_first and on */
     size_t events_first, events_count, events_room;
@@ -149,13 +157,19 @@ struct swim {
 void swim_count_one(struct swim *s, enum swim_count counter);
 /* Queues an event about a member; by may be empty. */
 void swim_tell(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by);
-void swim_tell_conflict(struct swim *s, const struct wire_alive *claim, const struct addr *addr);
+/* The same of one whose state was another before. */
+void swim_tell_change(struct swim *s, enum swim_event_kind kind, const struct member *member, struct bytes by,
+                      enum member_state was, uint64_t lasts_ms);
+/* Someone at addr claims the name of a member that is elsewhere. Not again so soon. */
+void swim_tell_conflict(struct swim *s, const struct member *member, const struct addr *addr,
+                        uint32_t incarnation);
+/* An exchange with whoever is at that address, or a packet, was refused, here or there,
+ * for this reason. Not again so soon of that address: may be called for every packet. */
+void swim_tell_refused(struct swim *s, const struct addr *addr, const char *why);
+void swim_tell_path(struct swim *s, const struct member *member);
 void swim_tell_join(struct swim *s, uint64_t ticket, enum err err, struct bytes text, size_t count);
 void swim_tell_user(struct swim *s, struct bytes payload, bool sealed, uint32_t key);
 void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *addr, uint32_t key);
-/* At most once in ten seconds for an address, and for so many addresses: who is there
- * decides how often it comes. */
-void swim_tell_refused(struct swim *s, const struct addr *from, const char *why);
 void swim_health_add(struct swim *s, int delta);
 bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta);
 uint32_t swim_new_seq(struct swim *s);
@@ -185,7 +199,7 @@ void swim_probe_forget(struct swim *s, const struct member *member); /* before i
 void swim_probe_stream_answer(struct swim *s, uint64_t stream);
 void swim_on_ping(struct swim *s, const struct addr *from, const struct wire_ping *ping);
 void swim_on_indirect_ping(struct swim *s, const struct addr *from, const struct wire_indirect_ping *ping);
-void swim_on_ack(struct swim *s, const struct wire_ack *ack);
+void swim_on_ack(struct swim *s, const struct addr *from, const struct wire_ack *ack);
 void swim_on_nack(struct swim *s, const struct wire_nack *nack);
 void swim_relay_timeout(struct swim *s, struct relay *relay);
 struct wire_message swim_ping_of(const struct swim *s, struct bytes node, uint32_t seq);
@@ -193,15 +207,22 @@ void swim_relays_done(struct swim *s);
 
 bool swim_ping_lost(struct swim *s, const struct lost *lost); /* false: too many pings are under way */
 
+/* path.c: whether datagrams pass */
+void swim_path_works(struct swim *s, struct member *member); /* it answered a datagram with one */
+void swim_path_heard(struct swim *s, struct member *member); /* it sent a ping */
+/* It lives, but did not answer the datagram that left then. */
+void swim_path_missed(struct swim *s, struct member *member, uint64_t sent_at);
+void swim_path_reset(struct member *member);
+
 /* heal.c: dead members are tried again */
-void swim_lost_add(struct swim *s, const struct member *member);
+void swim_lost_add(struct swim *s, struct bytes name, const struct addr *addr);
 void swim_lost_remove(struct swim *s, struct bytes name);
 void swim_heal_tick(struct swim *s);
 void swim_heal_answered(struct swim *s, const struct addr *at);
 void swim_lost_done(struct swim *s);
 
 /* exchange.c: streams */
-enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING, ROLE_USER };
+enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING, ROLE_USER, ROLE_NAMESAKE };
 bool swim_stream_open(struct swim *s, enum stream_role role, const struct addr *to, uint64_t ticket,
                       uint64_t *ret_stream);
 void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq, uint64_t lifetime_ms);
@@ -221,10 +242,13 @@ struct push_pull_reader {
  * while more must come. */
 enum err push_pull_scan(struct push_pull_reader *r, struct bytes message) MUST_USE;
 void push_pull_put(const struct swim *s, struct buf *b, bool join);
-/* Versions that do not go together are ERR_VERSION, and nothing is merged then. */
-enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others) MUST_USE;
+/* Versions that do not go together are ERR_VERSION with a line in why, and nothing is
+ * merged then. */
+enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others, struct buf *why) MUST_USE;
 /* The first node of a whole message: of a YzmaDB the sender itself. */
 bool push_pull_first(struct bytes message, struct wire_node *ret_node);
+/* Where else the message says that a living member has our own name; len 0: nowhere. */
+struct addr push_pull_namesake(const struct swim *s, struct bytes message);
 /* True if this request comes from a member that we block. */
 bool push_pull_is_blocked(const struct swim *s, struct bytes message, const struct addr *from);
 

@@ -63,6 +63,18 @@ static void put_peer(const struct sync *s, struct sync_time time, const struct p
     json_object_end(out);
 }
 
+bool sync_view_peer(const struct sync *s, const struct replica_id *id, struct sync_peer_view *ret)
+{
+    const struct peer *peer = peers_find(&s->peers, id);
+    if (!peer)
+        return false;
+    *ret = (struct sync_peer_view){.state = state_of(s, peer),
+                                   .lag_here = progress_lag(&peer->clock, &s->clock),
+                                   .lag_there = progress_lag(&s->clock, &peer->clock),
+                                   .error = peer->error};
+    return true;
+}
+
 void sync_report(const struct sync *s, struct sync_time time, struct json_out *out)
 {
     char uuid[REPLICA_ID_TEXT];

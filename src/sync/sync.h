@@ -120,6 +120,14 @@ void sync_counters(const struct sync *sync, void (*each)(void *ctx, const char *
 void sync_each_expected(const struct sync *sync, struct sync_time time,
                         void (*each)(void *ctx, const char *name), void *ctx);
 
+/* Replication with one peer, for the list of members. False: it is not known here. */
+struct sync_peer_view {
+    const char *state;            /* "up", "held", "dialing", "down", "left", "blocked" */
+    uint64_t lag_here, lag_there; /* operations that it has and we lack, and the other way round */
+    const char *error;            /* why the last connection failed or ended; borrowed until the next step */
+};
+bool sync_view_peer(const struct sync *sync, const struct replica_id *id, struct sync_peer_view *ret);
+
 struct json_out;
 /* Writes "Replica", "Clock", "Floor", "Walk" and "Links" as members of an open object. */
 void sync_report(const struct sync *sync, struct sync_time time, struct json_out *out);

@@ -210,7 +210,7 @@ class Memberlist(SystemTest):
             until(lambda: peer.said("joined", since), 15, "it has tried")
             self.assertIn("crypt", peer.said("joined", since)[0]["error"])
         self.assertEqual(len(ours.members()), 1)
-        self.assertIn("event=gossip_refused", ours.log())
+        self.assertIn("event=peer_refused", ours.log())
 
     def test_key_change(self):
         """Theirs is moved by hand, ours by call; both understand each other at each step."""

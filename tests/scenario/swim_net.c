@@ -21,36 +21,54 @@ static uint64_t on_deadline(void *ctx)
     return swim_deadline(((struct swim_node *)ctx)->swim);
 }
 
+/* What it sends, as an operator would count it: payload. */
+static void count(struct swim_node *node, const struct effects *out)
+{
+    for (size_t i = 0; i < out->count; i++) {
+        const struct effect *effect = &out->list[i];
+        node->datagrams += effect->kind == EFFECT_DATAGRAM;
+        node->datagram_bytes += effect->kind == EFFECT_DATAGRAM ? effect->bytes.len : 0;
+        node->streams += effect->kind == EFFECT_STREAM_OPEN;
+        node->stream_bytes += effect->kind == EFFECT_STREAM_SEND ? effect->bytes.len : 0;
+    }
+}
+
 static void on_tick(void *ctx, uint64_t now, struct effects *out)
 {
     swim_tick(((struct swim_node *)ctx)->swim, now, out);
+    count(ctx, out);
 }
 
 static void on_datagram(void *ctx, uint64_t now, const struct addr *from, struct bytes packet,
                         struct effects *out)
 {
     swim_datagram(((struct swim_node *)ctx)->swim, now, from, packet, out);
+    count(ctx, out);
 }
 
 static void on_accepted(void *ctx, uint64_t now, uint64_t stream, enum stream_kind kind,
                         const struct addr *from, struct effects *out)
 {
     swim_stream_accepted(((struct swim_node *)ctx)->swim, now, stream, from, out);
+    count(ctx, out);
 }
 
 static void on_opened(void *ctx, uint64_t now, uint64_t stream, struct effects *out)
 {
     swim_stream_opened(((struct swim_node *)ctx)->swim, now, stream, out);
+    count(ctx, out);
 }
 
 static void on_data(void *ctx, uint64_t now, uint64_t stream, struct bytes bytes, struct effects *out)
 {
     swim_stream_data(((struct swim_node *)ctx)->swim, now, stream, bytes, out);
+    count(ctx, out);
 }
 
 static void on_closed(void *ctx, uint64_t now, uint64_t stream, struct effects *out)
 {
     swim_stream_closed(((struct swim_node *)ctx)->swim, now, stream, "closed", out);
+    count(ctx, out);
 }
 
 static void on_after(void *ctx, uint64_t now)
@@ -63,6 +81,8 @@ static void on_after(void *ctx, uint64_t now)
                  (const char *)event.name.data);
         if (event.kind == SWIM_REFUTED)
             node->remembered = event.incarnation;
+        if (event.kind == SWIM_REFUSED)
+            snprintf(node->refused, sizeof node->refused, "%s", event.text);
         if (event.kind == SWIM_JOIN_DONE) {
             node->join = event;
             node->join.memory = NULL;
@@ -100,6 +120,8 @@ struct swim_node *swim_net_start_at(struct swim_net *net, int i, int last, uint3
     struct swim_node *node = &net->nodes[i];
     *node = (struct swim_node){.net = net, .addr = {{10, 0, 0, (uint8_t)last}, 4, 7946}};
     snprintf(node->name, sizeof node->name, "n%d", i);
+    if (net->name)
+        snprintf(node->name, sizeof node->name, "%s", net->name);
     struct swim_config config = {.name = bytes_str(node->name),
                                  .self = node->addr,
                                  .profile = net->profile,
@@ -108,6 +130,8 @@ struct swim_node *swim_net_start_at(struct swim_net *net, int i, int last, uint3
                                  .ctx = node,
                                  .blocked = is_blocked,
                                  .new_stream = new_stream};
+    if (net->vsn)
+        memcpy(config.vsn, net->vsn, sizeof config.vsn);
     node->swim = swim_new(&config, vnet_now(net->vnet));
     node->remembered = swim_incarnation(node->swim);
     node->host = vnet_add(net->vnet, node->addr, (struct addr){0}, &ops, node);

@@ -5,7 +5,7 @@
 #include "swim.h"
 #include "vnet.h"
 
-enum { SWIM_NET_MAX = 40, SWIM_KINDS = SWIM_CONFLICT + 1 };
+enum { SWIM_NET_MAX = 40, SWIM_KINDS = SWIM_PATH + 1 };
 
 struct swim_node {
     struct swim_net *net;
@@ -17,6 +17,9 @@ struct swim_node {
     uint64_t told[SWIM_KINDS];                 /* how often */
     uint64_t told_at[SWIM_KINDS];              /* the last time */
     char about[SWIM_KINDS][SWIM_NAME_MAX + 1]; /* the last name */
+    char refused[256];                         /* the last refusal's reason */
+    uint64_t datagrams, datagram_bytes;        /* sent */
+    uint64_t streams, stream_bytes;            /* opened, sent */
     struct swim_event join;                    /* of the last JOIN_DONE: ticket, err, count */
     char join_text[128];
     uint32_t remembered; /* the incarnation, as the node's store would keep it */
@@ -26,6 +29,8 @@ struct swim_net {
     struct vnet *vnet;
     const struct swim_profile *profile;
     uint64_t seed;
+    const char *name;   /* of the next node that starts; NULL: "n<i>" */
+    const uint8_t *vsn; /* its versions; NULL: memberlist's */
     struct swim_node nodes[SWIM_NET_MAX];
 };
 

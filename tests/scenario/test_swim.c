@@ -7,6 +7,8 @@
 
 #include "swim_net.h"
 
+#include <stdio.h>
+
 enum { SEEDS = 20 };
 static const uint64_t NEVER = UINT64_MAX;
 
@@ -199,6 +201,177 @@ static void a_tcp_ping_saves_where_datagrams_are_lost(void **state)
 {
     with_seeds(udp_lost, &swim_profile_lan);
 }
+
+/* --- datagrams blocked, streams not --- */
+
+static void block(struct swim_net *net, int from, int to, bool blocked)
+{
+    swim_net_link(net, from, to)->loss_permille = blocked ? 1000 : 0;
+}
+
+static struct swim_member view(struct swim_net *net, int i, int of)
+{
+    char name[16];
+    struct swim_member member = {0};
+    snprintf(name, sizeof name, "n%d", of);
+    ASSERT(net, swim_find(net->nodes[i].swim, bytes_str(name), &member));
+    return member;
+}
+
+static void block_host(struct swim_net *net, bool out, bool in, bool blocked)
+{
+    for (int i = 0; i < 3; i++) {
+        if (out)
+            block(net, 3, i, blocked);
+        if (in)
+            block(net, i, 3, blocked);
+    }
+}
+
+/* Node 3 of four sits behind a firewall that lets no datagram out, in, or either. */
+static void firewalled(struct swim_net *net, bool out, bool in)
+{
+    swim_net_form(net, 4);
+    block_host(net, out, in, true);
+    swim_net_run(net, 60000);
+    for (int i = 0; i < 3; i++) {
+        struct swim_member of_3 = view(net, i, 3), of_i = view(net, 3, i);
+        ASSERT(net, of_3.from_blocked == out && of_3.to_blocked == !out);
+        ASSERT(net, of_i.from_blocked == in && of_i.to_blocked == !in);
+        ASSERT(net, of_3.error != NULL && of_3.error_ms > 0);
+        ASSERT(net, net->nodes[i].told[SWIM_PATH] == 1);
+        ASSERT(net, !view(net, i, (i + 1) % 3).to_blocked);
+    }
+    ASSERT(net, swim_net_agree(net, 15, 15, MEMBER_ALIVE));
+    for (int i = 0; i < 4; i++) {
+        ASSERT(net, net->nodes[i].told[SWIM_SUSPECTED] == 0);
+        ASSERT(net, swim_health(net->nodes[i].swim) == 0);
+    }
+
+    /* It hears of a new member all the same, by push/pull, and is heard of. */
+    swim_net_start(net, 4);
+    swim_net_join(net, 4, 0);
+    ASSERT(net, swim_net_until(net, 010, 020, MEMBER_ALIVE, 61000) != NEVER);
+
+    block_host(net, out, in, false);
+    swim_net_run(net, 20000);
+    for (int i = 0; i < 3; i++) {
+        struct swim_member of_3 = view(net, i, 3), of_i = view(net, 3, i);
+        ASSERT(net, !of_3.from_blocked && !of_3.to_blocked && !of_i.from_blocked && !of_i.to_blocked);
+    }
+}
+
+static void no_way_out(struct swim_net *net)
+{
+    firewalled(net, true, false);
+}
+
+static void no_way_in(struct swim_net *net)
+{
+    firewalled(net, false, true);
+}
+
+static void no_way_at_all(struct swim_net *net)
+{
+    firewalled(net, true, true);
+}
+
+/* It stays a member by its streams, both sides say which way is blocked, and say so no
+ * more when it is open again. */
+static void a_member_whose_datagrams_do_not_get_out_stays(void **state)
+{
+    with_seeds(no_way_out, &swim_profile_lan);
+}
+
+static void a_member_that_gets_no_datagrams_stays(void **state)
+{
+    with_seeds(no_way_in, &swim_profile_lan);
+}
+
+static void a_member_without_datagrams_stays(void **state)
+{
+    with_seeds(no_way_at_all, &swim_profile_lan);
+}
+
+/* One pair, one direction: helpers answer for them, and both ends say what is wrong. */
+static void one_path(struct swim_net *net)
+{
+    swim_net_form(net, 4);
+    block(net, 0, 1, true);
+    swim_net_run(net, 60000);
+    ASSERT(net, view(net, 0, 1).to_blocked && !view(net, 0, 1).from_blocked);
+    ASSERT(net, view(net, 1, 0).from_blocked && !view(net, 1, 0).to_blocked);
+    ASSERT(net, net->nodes[2].told[SWIM_PATH] == 0);
+    block(net, 0, 1, false);
+    swim_net_run(net, 20000);
+    ASSERT(net, !view(net, 0, 1).to_blocked && !view(net, 1, 0).from_blocked);
+}
+
+static void a_blocked_path_is_named_at_both_ends(void **state)
+{
+    with_seeds(one_path, &swim_profile_lan);
+}
+
+/* --- refusals --- */
+
+/* Two nodes of one name: the join of the second fails, and all three say why. */
+static void a_name_is_given_once(void **state)
+{
+    struct swim_net net;
+    swim_net_init(&net, &swim_profile_lan, 1);
+    swim_net_form(&net, 2);
+    net.name = "n1";
+    swim_net_start(&net, 2);
+    swim_net_join(&net, 2, 0);
+    swim_net_run(&net, 1500);
+    assert_int_equal(net.nodes[2].join.err, ERR_REFUSED);
+    assert_string_equal(net.nodes[2].join_text, "another node has our name and lives at 10.0.0.2:7946");
+    for (int i = 0; i < 3; i++) {
+        assert_true(net.nodes[i].told[SWIM_CONFLICT] > 0);
+        assert_string_equal(net.nodes[i].about[SWIM_CONFLICT], "n1");
+    }
+    swim_net_run(&net, 40000); /* and say it again only after a while */
+    assert_true(net.nodes[0].told[SWIM_CONFLICT] <= 2);
+    swim_net_done(&net);
+}
+
+/* The entry of a former life of ours, at another address, is no other node. */
+static void a_former_life_is_no_namesake(void **state)
+{
+    struct swim_net net;
+    swim_net_init(&net, &swim_profile_lan, 1);
+    swim_net_form(&net, 3);
+    swim_net_kill(&net, 2);
+    swim_net_start_at(&net, 2, 99, 50);
+    swim_net_join(&net, 2, 0);
+    swim_net_run(&net, 50);
+    assert_int_equal(net.nodes[2].told[SWIM_JOIN_DONE], 1);
+    assert_int_equal(net.nodes[2].join.err, OK);
+    swim_net_done(&net);
+}
+
+/* No version in common: both ends name the member and the range. */
+static void versions_that_do_not_go_together_are_refused(void **state)
+{
+    static const uint8_t later[6] = {6, 8, 7};
+    const char *why =
+        "incompatible versions: n1 speaks protocol version 7, what all members understand is 6 to 5";
+    struct swim_net net;
+    swim_net_init(&net, &swim_profile_lan, 1);
+    swim_net_start(&net, 0);
+    net.vsn = later;
+    swim_net_start(&net, 1);
+    swim_net_join(&net, 1, 0);
+    swim_net_run(&net, 100);
+    assert_int_equal(net.nodes[1].join.err, ERR_VERSION);
+    assert_int_equal(net.nodes[0].told[SWIM_REFUSED], 1);
+    assert_string_equal(net.nodes[0].refused, why);
+    assert_non_null(strstr(net.nodes[1].join_text, "incompatible versions: n"));
+    assert_int_equal(swim_net_state(&net, 0, 1), -1);
+    swim_net_done(&net);
+}
+
+/* --- bad networks --- */
 
 /* A fifth of all datagrams lost, up to 100 ms of delay: nobody is declared dead. */
 static void bad_network(struct swim_net *net)
@@ -448,6 +621,13 @@ int main(void)
         cmocka_unit_test(a_suspect_contradicts),
         cmocka_unit_test(indirect_pings_save_a_node_behind_a_cut),
         cmocka_unit_test(a_tcp_ping_saves_where_datagrams_are_lost),
+        cmocka_unit_test(a_member_whose_datagrams_do_not_get_out_stays),
+        cmocka_unit_test(a_member_that_gets_no_datagrams_stays),
+        cmocka_unit_test(a_member_without_datagrams_stays),
+        cmocka_unit_test(a_blocked_path_is_named_at_both_ends),
+        cmocka_unit_test(a_name_is_given_once),
+        cmocka_unit_test(a_former_life_is_no_namesake),
+        cmocka_unit_test(versions_that_do_not_go_together_are_refused),
         cmocka_unit_test(loss_kills_nobody),
         cmocka_unit_test(leaving_alarms_nobody),
         cmocka_unit_test(a_restart_is_news_at_once),

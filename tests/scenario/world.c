@@ -46,7 +46,9 @@ struct happening {
     struct store_work *work; /* COMMIT, STORED */
     struct pipe *pipe;       /* of stream events */
     int from_end;            /* DATA: which end sent it */
-    struct addr addr;        /* RESOLVED */
+    struct addr addr;        /* CONNECT */
+    struct addr addrs[4];    /* RESOLVED */
+    size_t addr_count;
     char text[96];
 };
 
@@ -61,6 +63,8 @@ struct host {
     uint16_t protocol;
     uint64_t file; /* what the disk's file is: another after a restore */
     int address;
+    int called; /* the number in its name */
+    struct world_traffic traffic;
     int64_t clock_offset_ms;
     bool full, was_started;
     uint64_t next_accepted, next_request;
@@ -233,6 +237,10 @@ static void send_stream(struct world *w, int node, uint64_t stream, struct buf *
     sender->free_at_ms = at_ms;
     sender->in_flight += bytes->len;
     if (pipe->kind == STREAM_SYNC)
+        w->hosts[node].traffic.sync_bytes += bytes->len;
+    else
+        w->hosts[node].traffic.gossip_bytes += bytes->len;
+    if (pipe->kind == STREAM_SYNC)
         w->bytes[node][pipe->ends[!end].node] += bytes->len;
     struct happening *data = plan_event(w, at_ms, pipe->ends[!end].node, NODE_STREAM_DATA);
     data->event.stream = pipe->ends[!end].stream;
@@ -299,6 +307,8 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     mix(w, &node, sizeof node);
     switch (effect->kind) {
     case EFFECT_DATAGRAM:
+        host->traffic.datagrams++;
+        host->traffic.datagram_bytes += effect->bytes.len;
         to = host_at(w, &effect->to);
         if (to < 0 || w->cut[node][to] || rng_permille(&w->rng, w->options.loss_permille))
             break;
@@ -340,7 +350,13 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     case EFFECT_RESOLVE:
         h = plan_event(w, w->now_ms, node, NODE_RESOLVED);
         h->event.ticket = effect->ticket;
-        if (!parse_target(effect->target, &h->addr))
+        for (const char *at = effect->target, *comma; h->addr_count < 4; at = comma + 1) {
+            h->addr_count += parse_target(at, &h->addrs[h->addr_count]);
+            comma = strchr(at, ',');
+            if (!comma)
+                break;
+        }
+        if (h->addr_count == 0)
             snprintf(h->text, sizeof h->text, "the name is not known");
         break;
     case EFFECT_REPLY:
@@ -474,8 +490,8 @@ static void happen(struct world *w, struct happening *h)
         }
         break;
     case NODE_RESOLVED:
-        h->event.addrs = &h->addr;
-        h->event.addr_count = h->addr.len ? 1 : 0;
+        h->event.addrs = h->addrs;
+        h->event.addr_count = h->addr_count;
         break;
     case NODE_DATAGRAM: {
         int from = host_at(w, &h->event.from);
@@ -575,7 +591,7 @@ struct world *world_new(const struct world_options *options)
     rng_init(&w->rng, options->seed);
     buf_init(&w->transcript, 64 << 20);
     for (int i = 0; i < WORLD_NODES_MAX; i++)
-        w->hosts[i].address = i;
+        w->hosts[i].address = w->hosts[i].called = i;
     return w;
 }
 
@@ -602,7 +618,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
     CHECK(store_open(host->engine, &store_options, &host->store, &reidentified, &why) == OK);
     buf_done(&why);
     snprintf(ingress, sizeof ingress, "10.0.0.%d:%d", host->address + 1, SYNC_PORT);
-    snprintf(name, sizeof name, "n%d", i);
+    snprintf(name, sizeof name, "n%d", host->called);
     for (int k = 0; k < join_count; k++) {
         snprintf(joins[k], sizeof joins[k], "10.0.0.%d:%d", w->hosts[join[k]].address + 1, GOSSIP_PORT);
         join_list[k] = joins[k];
@@ -683,6 +699,14 @@ void world_restore(struct world *w, int i, bool same_file)
         host->disk->ops->close(host->disk);
     host->disk = engine_mem_clone(host->saved);
     host->file += !same_file;
+}
+
+void world_copy(struct world *w, int from, int to)
+{
+    CHECK(!w->hosts[to].node && !w->hosts[to].disk && w->hosts[from].saved);
+    w->hosts[to].disk = engine_mem_clone(w->hosts[from].saved);
+    w->hosts[to].file = w->hosts[from].file;
+    w->hosts[to].called = w->hosts[from].called;
 }
 
 void world_move(struct world *w, int i, int address)
@@ -964,9 +988,16 @@ uint64_t world_bytes_sent(struct world *w, int from, int to)
     return w->bytes[from][to];
 }
 
+struct world_traffic world_traffic(const struct world *w, int i)
+{
+    return w->hosts[i].traffic;
+}
+
 void world_forget_bytes(struct world *w)
 {
     memset(w->bytes, 0, sizeof w->bytes);
+    for (int i = 0; i < WORLD_NODES_MAX; i++)
+        w->hosts[i].traffic = (struct world_traffic){0};
 }
 
 bool world_noticed(const struct world *w, const char *text)

@@ -35,6 +35,8 @@ void world_save(struct world *w, int i); /* a copy of its disk, taken now */
 /* ..and put in place; the node must be down. Over the same file (as a snapshot of the
  * whole disk would be): only the peers can tell; else the store sees another file. */
 void world_restore(struct world *w, int i, bool same_file);
+/* A machine cloned with name and disk, as it was at the save; the second has never run. */
+void world_copy(struct world *w, int from, int to);
 void world_move(struct world *w, int i, int address);    /* next start: 10.0.0.(address+1) */
 void world_cut(struct world *w, int a, int b, bool cut); /* no bytes either way; connections hang */
 /* Next start: replication speaks no newer protocol than this. */
@@ -64,7 +66,8 @@ const char *world_get(struct world *w, int i, const char *key);
 size_t world_versions(struct world *w, int i, const char *key);
 void world_read_token(struct world *w, int i, const char *key, struct token *ret);
 
-/* Requests, answered as the API would; the answer's Data as text. */
+/* Requests, answered as the API would; the answer's Data as text. A name to join may be
+ * several addresses with commas between them, as if a resolver had given them. */
 const char *world_request(struct world *w, int i, enum node_request request, const char *name,
                           enum err *ret_err, uint64_t within_ms);
 
@@ -81,6 +84,12 @@ uint64_t world_backlog_ms(const struct world *w, int i);
 
 uint64_t world_counter(struct world *w, int i, const char *name);
 uint64_t world_bytes_sent(struct world *w, int from, int to); /* on replication streams, since the start */
+/* What node i has sent since the start, or since the last world_forget_bytes. */
+struct world_traffic {
+    uint64_t datagrams, datagram_bytes;
+    uint64_t gossip_bytes, sync_bytes; /* on streams */
+};
+struct world_traffic world_traffic(const struct world *w, int i);
 void world_forget_bytes(struct world *w);
 bool world_noticed(const struct world *w, const char *text); /* some node has said it */
 uint64_t world_hash(const struct world *w);                  /* of everything that happened: for replays */

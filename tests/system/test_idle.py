@@ -1,4 +1,5 @@
 """A node with nothing to do takes little memory and next to no CPU."""
+import sys
 import time
 import unittest
 
@@ -6,6 +7,9 @@ from harness import SANITIZED, SystemTest
 
 RSS_MAX_KIB = 20 * 1024
 LOOK_FOR = 2  # seconds
+TRAFFIC_FOR = 60  # of these, two exchanges of each node
+TRAFFIC_NODES = 16
+TRAFFIC_MAX = 5000  # bits per second and node, mean
 TICKS_MAX = 10  # of 1/100 s: 5 % of one core
 
 
@@ -36,6 +40,24 @@ class Idle(SystemTest):
         time.sleep(LOOK_FOR)
         used = [node.cpu_ticks() - ticks for node, ticks in zip(nodes, before)]
         self.assertLess(max(used), TICKS_MAX, used)
+
+    @unittest.skipIf(SANITIZED, "sixteen of them would be too slow to form a cluster in peace")
+    def test_traffic(self):
+        """What sixteen nodes send: payload of UDP and TCP, exchanges and replication
+        included, with the profile that is the default."""
+        names = [f"node{i}" for i in range(TRAFFIC_NODES)]
+        cluster = self.cluster(*names, settings={"Peering.Profile": "lan"})
+
+        def sent():
+            counters = [node.counters() for node in cluster]
+            return sum(c["net_datagram_bytes_sent"] + c["net_stream_bytes_sent"] for c in counters)
+
+        before = sent()
+        start = time.monotonic()
+        time.sleep(TRAFFIC_FOR)
+        bits = (sent() - before) * 8 / (time.monotonic() - start) / TRAFFIC_NODES
+        print(f"{bits:.0f} bit/s and node", file=sys.stderr)
+        self.assertLess(bits, TRAFFIC_MAX)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ void rig_free(struct rig *r)
 struct keeping {
     struct rig *r;
     const struct addr *to;
+    size_t packet_len, first;
 };
 
 static void keep(void *ctx, struct bytes message)
@@ -78,7 +79,14 @@ static void keep(void *ctx, struct bytes message)
     struct keeping *k = ctx;
     CHECK(k->r->sent_count < RIG_SENT_MAX);
     struct rig_sent *sent = &k->r->sent[k->r->sent_count++];
-    *sent = (struct rig_sent){.at = k->r->now, .to = *k->to, .memory = mem_copy(message.data, message.len)};
+    *sent = (struct rig_sent){.at = k->r->now,
+                              .to = *k->to,
+                              .packet = k->r->packet_count,
+                              .packet_len = k->packet_len,
+                              .compound = k->r->sent_count - 1 > k->first,
+                              .memory = mem_copy(message.data, message.len)};
+    if (sent->compound)
+        k->r->sent[k->first].compound = true;
     CHECK(wire_decode(bytes_of(sent->memory, message.len), &sent->m) == OK);
 }
 
@@ -135,9 +143,9 @@ static void take(struct rig *r, struct effects *out)
 {
     for (size_t i = 0; i < out->count; i++) {
         const struct effect *effect = &out->list[i];
-        struct keeping keeping = {r, &effect->to};
+        struct keeping keeping = {r, &effect->to, effect->bytes.len, r->sent_count};
         if (effect->kind == EFFECT_DATAGRAM)
-            keep_packet(&keeping, buf_bytes(&effect->bytes));
+            keep_packet(&keeping, buf_bytes(&effect->bytes)), r->packet_count++;
         else if (effect->kind == EFFECT_STREAM_OPEN)
             stream_of(r, effect->stream)->opened_by_us = true;
         else if (effect->kind == EFFECT_STREAM_SEND)
@@ -237,6 +245,33 @@ void rig_stream_opened(struct rig *r, struct rig_stream *stream)
     struct effects out = {0};
     swim_stream_opened(r->s, r->now, stream->id, &out);
     take(r, &out);
+}
+
+void rig_stream_closed(struct rig *r, struct rig_stream *stream)
+{
+    struct effects out = {0};
+    swim_stream_closed(r->s, r->now, stream->id, "closed", &out);
+    take(r, &out);
+}
+
+const struct rig_sent *rig_next(struct rig *r, enum wire_type type)
+{
+    rig_forget(r);
+    for (uint64_t end = r->now + 30000; !rig_find(r, type) && r->now < end;)
+        rig_run(r, swim_deadline(r->s));
+    CHECK(rig_find(r, type) != NULL);
+    return rig_find(r, type);
+}
+
+void rig_ack(struct rig *r, int from, uint32_t seq)
+{
+    rig_feed(r, from, &(struct wire_message){.type = WIRE_ACK, .ack.seq = seq});
+}
+
+void rig_members(struct rig *r, int count)
+{
+    for (int i = 0; i < count; i++)
+        rig_alive(r, (char[]){(char)('a' + i), 0}, i + 2, 1);
 }
 
 /* --- looking --- */

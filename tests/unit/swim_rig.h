@@ -12,6 +12,8 @@ enum { RIG_SENT_MAX = 4096, RIG_STREAMS_MAX = 300 };
 struct rig_sent {
     uint64_t at;
     struct addr to;
+    size_t packet, packet_len; /* which datagram it came in, counted from 0, and its bytes */
+    bool compound;             /* that one held more than one message */
     struct wire_message m;
     void *memory;
 };
@@ -29,7 +31,7 @@ struct rig {
     const char *blocked;
     struct envelope envelope; /* of what it sends */
     struct rig_sent sent[RIG_SENT_MAX];
-    size_t sent_count;
+    size_t sent_count, packet_count;
     struct rig_stream streams[RIG_STREAMS_MAX];
     size_t stream_count;
     size_t largest_packet;
@@ -61,6 +63,11 @@ uint64_t rig_counter(const struct rig *r, const char *name);
 /* The first message of this type sent since the last rig_forget; NULL: none. */
 const struct rig_sent *rig_find(const struct rig *r, enum wire_type type);
 size_t rig_count(const struct rig *r, enum wire_type type);
+/* Runs until something of this type is sent, forgetting what came before; within 30 s. */
+const struct rig_sent *rig_next(struct rig *r, enum wire_type type);
+void rig_ack(struct rig *r, int from, uint32_t seq);
+/* Members named "a", "b", .. at 10.0.0.2, .3, ..: as many as given, of incarnation 1. */
+void rig_members(struct rig *r, int count);
 /* Takes all events that wait; how many were of this kind. */
 size_t rig_events(struct rig *r, enum swim_event_kind kind);
 
@@ -68,5 +75,6 @@ size_t rig_events(struct rig *r, enum swim_event_kind kind);
 struct rig_stream *rig_accept(struct rig *r, int from);
 void rig_stream_data(struct rig *r, struct rig_stream *stream, struct bytes bytes);
 void rig_stream_opened(struct rig *r, struct rig_stream *stream);
+void rig_stream_closed(struct rig *r, struct rig_stream *stream);
 
 #endif

@@ -24,12 +24,15 @@ static void options_are_read(void **state)
 {
     struct cli cli;
     struct buf why;
-    const char *const args[] = {"-c", "a.json", "-j", "127.0.0.1:37001", "--join=[::1]:2", NULL};
+    const char *const args[] = {"-c", "a.json", "-j", "127.0.0.1:37001", "--join=[::1]:2",
+                                "-j", "kronk",  "-j", "[::1]",           NULL};
     assert_int_equal(parse(&cli, &why, args), OK);
     assert_string_equal(cli.config_path, "a.json");
-    assert_int_equal(cli.join.count, 2);
+    assert_int_equal(cli.join.count, 4);
     assert_string_equal(cli.join.texts[0], "127.0.0.1:37001");
     assert_string_equal(cli.join.texts[1], "[::1]:2");
+    assert_string_equal(cli.join.texts[2], "kronk"); /* at the default port */
+    assert_string_equal(cli.join.texts[3], "[::1]");
     assert_false(cli.help || cli.version);
     cli_done(&cli);
     buf_done(&why);
@@ -63,8 +66,8 @@ static void mistakes_are_told(void **state)
         const char *args[3];
         const char *expected;
     } bad[] = {
-        {{"-j", "localhost", NULL}, "-j localhost: must be host:port"},
-        {{"-j", ":1", NULL}, "-j :1: must be host:port"},
+        {{"-j", "local host", NULL}, "-j local host: must be host:port or host"},
+        {{"-j", ":1", NULL}, "-j :1: must be host:port or host"},
         {{"-c", NULL}, "-c needs a value (see --help)"},
         {{"--nonsense", NULL}, "--nonsense: no such option (see --help)"},
         {{"serve", NULL}, "serve: no such command (see --help)"},

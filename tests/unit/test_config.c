@@ -251,7 +251,7 @@ static void impossible_values_are_refused(void **state)
         {"Peering", "BindPort", "65536"},
         {"Peering", "BindPort", "18446744073709551617"},
         {"Peering", "ReplicationPort", "-1"},
-        {"Peering", "Join", "[\"a\"]"},
+        {"Peering", "Join", "[\"a b\"]"},
         {"Peering", "Join", "[\":1\"]"},
         {"Peering", "Join", "[\"a:0\"]"},
         {"Peering", "Block", "[\"\"]"},

@@ -388,7 +388,7 @@ static void refusals_leave_the_connection_usable(void **state)
         {"POST", "/cluster/join", "", "{}", 400, "Peers"},
         {"POST", "/cluster/join", "", "{\"Peers\":[]}", 400, "Peers"},
         {"POST", "/cluster/join", "", "{\"Peers\":[1]}", 400, "host:port"},
-        {"POST", "/cluster/join", "", "{\"Peers\":[\"nohost\"]}", 400, "host:port"},
+        {"POST", "/cluster/join", "", "{\"Peers\":[\"nohost:\"]}", 400, "host:port"},
         {"POST", "/cluster/join", "", "{\"Peers\":[\"a:0\"]}", 400, "host:port"},
         {"POST", "/cluster/join", "", "{\"Peers\":[\"a:70000\"]}", 400, "host:port"},
         {"POST", "/cluster/join", "", "{\"Peers\":[\"a:1\"],\"X\":1}", 400, "nothing else"},

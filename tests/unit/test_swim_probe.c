@@ -53,7 +53,7 @@ static void an_answered_probe_asks_nobody_else(void **state)
     struct swim_member member;
     assert_true(swim_find(r->s, ping.node, &member));
     assert_true(member.rtt_known);
-    assert_int_equal(member.rtt_ms, 7);
+    assert_int_equal(member.rtt_us, 7000);
 }
 
 /* Unanswered: others are asked at 500 ms, it is suspected at 1 s. Neither earlier. */

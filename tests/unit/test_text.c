@@ -133,6 +133,17 @@ static void expect(char *line, const char *expected)
     free(line);
 }
 
+static void instants_are_dates(void **state)
+{
+    char text[UNITS_TEXT_MAX];
+    assert_string_equal(instant_text(0, text), "1970-01-01T00:00:00Z");
+    assert_string_equal(instant_text(951782399999, text), "2000-02-28T23:59:59Z");
+    assert_string_equal(instant_text(951782400000, text), "2000-02-29T00:00:00Z");
+    assert_string_equal(instant_text(1709251199000, text), "2024-02-29T23:59:59Z");
+    assert_string_equal(instant_text(4107542400000, text), "2100-03-01T00:00:00Z");
+    assert_string_equal(instant_text(1798736096000, text), "2026-12-31T16:54:56Z");
+}
+
 /* Plain values stay bare, and numbers are what printf would write. */
 static void notices_are_formatted(void **state)
 {
@@ -187,6 +198,7 @@ int main(void)
         cmocka_unit_test(overflow_is_too_large),
         cmocka_unit_test(units_print_as_they_are_read),
         cmocka_unit_test(positions_are_those_of_an_editor),
+        cmocka_unit_test(instants_are_dates),
         cmocka_unit_test(notices_are_formatted),
         cmocka_unit_test(values_cannot_forge_a_line),
         cmocka_unit_test(long_values_are_cut),

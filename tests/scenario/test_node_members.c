@@ -1,0 +1,274 @@
+/* Whole nodes in virtual time: how they find each other, and what an operator sees. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "world.h"
+
+static struct world *cluster(uint64_t seed, int n)
+{
+    struct world *w = world_new(&(struct world_options){.seed = seed});
+    world_start_alone(w, 0);
+    for (int i = 1; i < n; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 5000);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(world_members(w, i, "alive"), n);
+    return w;
+}
+
+static const char *join(struct world *w, int i, const char *peer, enum err *ret_err)
+{
+    return world_request(w, i, NODE_REQUEST_JOIN, peer, ret_err, 11000);
+}
+
+static const char *members(struct world *w, int i)
+{
+    enum err err;
+    const char *text = world_request(w, i, NODE_REQUEST_MEMBERS, NULL, &err, 1000);
+    assert_int_equal(err, OK);
+    return text;
+}
+
+static void assert_in(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("%s is not in %s", part, text);
+}
+
+/* --- joining --- */
+
+/* Of a name's addresses one after another: one that refuses costs nothing, one that
+ * is silent two seconds. */
+static void all_addresses_of_a_name_are_tried(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 1});
+    enum err err;
+    for (int i = 0; i < 3; i++)
+        world_start_alone(w, i);
+    world_cut(w, 1, 2, true);
+    uint64_t start = world_now(w);
+    assert_string_equal(join(w, 1, "10.0.0.99:7946,10.0.0.1:7946", &err), "{\"Joined\":1,\"Failed\":[]}");
+    assert_in_range(world_now(w) - start, 0, 100);
+    world_start_alone(w, 3);
+    world_cut(w, 3, 2, true);
+    start = world_now(w);
+    assert_string_equal(join(w, 3, "10.0.0.3:7946,10.0.0.1:7946", &err), "{\"Joined\":1,\"Failed\":[]}");
+    assert_in_range(world_now(w) - start, 2000, 2100);
+    world_free(w);
+}
+
+/* When all fail, each is named with its reason, in the answer and in the log. */
+static void a_failed_join_says_why_for_each_address(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 2});
+    enum err err;
+    world_start_alone(w, 0);
+    const char *data = join(w, 0, "10.0.0.98:7946,10.0.0.99:1", &err);
+    assert_int_equal(err, ERR_REFUSED);
+    assert_in(data, "\"Error\":\"10.0.0.98:7946: connection refused; 10.0.0.99:1: connection refused\"");
+    assert_true(world_noticed(w, "event=join_failed peer=10.0.0.98:7946,10.0.0.99:1 reason="));
+    assert_in(join(w, 0, "10.0.0.1:7946", &err), "that is this node itself");
+    assert_in(join(w, 0, "nobody", &err), "the name is not known");
+    world_free(w);
+}
+
+/* A configured peer that is not there yet is tried for ever. */
+static void a_configured_peer_is_tried_until_it_comes(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 3});
+    world_start(w, 0, (int[]){1}, 1);
+    world_run(w, 3600 * 1000);
+    assert_int_equal(world_members(w, 0, "alive"), 1);
+    world_start_alone(w, 1);
+    world_run(w, 40000);
+    assert_int_equal(world_members(w, 0, "alive"), 2);
+    assert_int_equal(world_members(w, 1, "alive"), 2);
+    world_free(w);
+}
+
+/* Also by one that has other company meanwhile. */
+static void a_configured_peer_is_not_forgotten_in_company(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 4});
+    world_start(w, 0, (int[]){2}, 1);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 600 * 1000);
+    assert_int_equal(world_members(w, 0, "alive"), 2);
+    world_start_alone(w, 2);
+    world_run(w, 45000);
+    assert_int_equal(world_members(w, 1, "alive"), 3);
+    world_free(w);
+}
+
+/* A restart asks those it remembers at once, and only then the configured name. */
+static void a_restart_tries_the_remembered_first(void **state)
+{
+    struct world *w = cluster(5, 3);
+    world_kill(w, 2);
+    world_run(w, 1000);
+    uint64_t start = world_now(w);
+    world_start(w, 2, (int[]){9}, 1); /* a wrong -j */
+    world_run(w, 300);
+    assert_int_equal(world_members(w, 2, "alive"), 3);
+    assert_false(world_noticed(w, "event=join_failed"));
+    world_run(w, 1000);
+    assert_true(world_noticed(w, "event=join_failed"));
+    assert_in_range(world_now(w) - start, 1300, 1310);
+    world_free(w);
+}
+
+/* Two halves that forgot each other and then restarted, each in its own company,
+ * still look for each other. */
+static void halves_find_together_after_restarts(void **state)
+{
+    struct world *w = cluster(6, 4);
+    for (int a = 0; a < 2; a++)
+        for (int b = 2; b < 4; b++)
+            world_cut(w, a, b, true);
+    world_run(w, 200 * 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world_members(w, i, "alive") + world_members(w, i, "dead"), 2);
+    for (int i = 0; i < 4; i++) { /* one after another: each finds its half again */
+        world_kill(w, i);
+        world_run(w, 60 * 1000);
+        world_start_alone(w, i);
+        world_run(w, 60 * 1000);
+    }
+    for (int a = 0; a < 2; a++)
+        for (int b = 2; b < 4; b++)
+            world_cut(w, a, b, false);
+    world_run(w, 60 * 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world_members(w, i, "alive"), 4);
+    world_free(w);
+}
+
+/* A copy of a store comes up beside the original: one replica id, one name. Both ends
+ * say so, and the copy goes on as another replica. */
+static void a_copy_is_told_from_the_original(void **state)
+{
+    struct world *w = cluster(7, 2);
+    assert_int_equal(world_put(w, 1, "k", "1"), OK);
+    world_save(w, 1);
+    assert_int_equal(world_put(w, 1, "k", "2"), OK);
+    world_run(w, 1000);
+    world_copy(w, 1, 5);
+    world_start(w, 5, (int[]){0}, 1);
+    world_run(w, 30000);
+    assert_true(world_noticed(w, "event=name_conflict"));
+    assert_true(world_noticed(w, "event=reidentified"));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(world_members(w, i, "alive"), 3);
+    assert_int_equal(world_members(w, 5, "alive"), 3);
+    world_free(w);
+}
+
+/* --- what an operator sees --- */
+
+static void members_are_described(void **state)
+{
+    struct world *w = cluster(8, 2);
+    world_run(w, 10000);
+    const char *text = members(w, 0);
+    const char *other = strstr(text, "\"Self\":false");
+    assert_non_null(other);
+    assert_in(text, "{\"Health\":0,\"Members\":[{\"Name\":\"");
+    assert_in(text, "\"Self\":true");
+    assert_in(other, "\"Since\":\"20");
+    assert_in(other, "\"SinceMs\":");
+    assert_in(other, "\"Incarnation\":");
+    assert_in(other, "\"Protocol\":\"1-5/2\",\"DelegateProtocol\":\"0-0/0\"");
+    assert_in(other, "\"RoundTripMs\":2.000"); /* 1 ms each way */
+    assert_in(other, "\"UDPBlocked\":\"\",\"LastError\":\"\",\"LastErrorMs\":null");
+    assert_in(other, "\"Replication\":{\"State\":\"up\",\"LagHere\":0,\"LagThere\":0,\"Error\":\"\"}");
+    world_free(w);
+}
+
+/* What a cut-off member lacks is seen, and what it is suspected for. */
+static void a_lost_member_is_described(void **state)
+{
+    struct world *w = cluster(9, 3);
+    world_cut(w, 0, 2, true);
+    world_cut(w, 1, 2, true);
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    world_run(w, 20000);
+    const char *text = members(w, 0);
+    assert_in(text, "\"Status\":\"dead\"");
+    assert_in(text,
+              "\"LastError\":\"did not answer a ping, neither by UDP, nor through others, nor by TCP\"");
+    assert_in(text, "\"LagHere\":0,\"LagThere\":7,");
+    world_free(w);
+}
+
+/* One line for each change, with its cause and what happens next. */
+static void changes_are_logged_with_cause_and_consequence(void **state)
+{
+    struct world *w = cluster(10, 3);
+    assert_true(world_noticed(w, "event=member_joined node="));
+    assert_true(world_noticed(w, "cause=new next=\"replication connects to it\""));
+    world_kill(w, 2);
+    world_run(w, 90000);
+    assert_true(
+        world_noticed(w, "cause=\"did not answer a ping, neither by UDP, nor through others, nor by TCP\" "
+                         "next=\"dead in 4 s at the latest, unless it contradicts\""));
+    assert_true(world_noticed(w, "cause=\"did not contradict for 4 s\" "
+                                 "next=\"is pinged now and then; its replica is expected back\""));
+    assert_true(world_noticed(w, "event=member_forgotten node="));
+    world_start_alone(w, 2);
+    world_run(w, 5000);
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    world_run(w, 3000);
+    assert_true(world_noticed(w, "event=member_left node="));
+    assert_true(world_noticed(w, "cause=\"said goodbye\" next=\"is sent nothing until it joins again\""));
+    world_free(w);
+}
+
+/* --- what it costs --- */
+
+/* Sixteen nodes with nothing to do, profile lan: what each sends, in five minutes. */
+static void sixteen_idle_nodes_are_quiet(void **state)
+{
+    enum { NODES = 16, SECONDS = 300, BITS_PER_SECOND_MAX = 5000 };
+    struct world *w = cluster(11, NODES);
+    uint64_t sum = 0;
+    world_run(w, 60000);
+    world_forget_bytes(w);
+    world_run(w, SECONDS * 1000);
+    for (int i = 0; i < NODES; i++) {
+        struct world_traffic sent = world_traffic(w, i);
+        uint64_t bytes = sent.datagram_bytes + sent.gossip_bytes + sent.sync_bytes;
+        print_message(
+            "node %2d: %4llu datagrams of %6llu bytes, push/pull %6llu, replication %6llu: %llu bit/s\n", i,
+            (unsigned long long)sent.datagrams, (unsigned long long)sent.datagram_bytes,
+            (unsigned long long)sent.gossip_bytes, (unsigned long long)sent.sync_bytes,
+            (unsigned long long)(bytes * 8 / SECONDS));
+        sum += bytes;
+    }
+    assert_in_range(sum * 8 / SECONDS / NODES, 1, BITS_PER_SECOND_MAX);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_addresses_of_a_name_are_tried),
+        cmocka_unit_test(a_failed_join_says_why_for_each_address),
+        cmocka_unit_test(a_configured_peer_is_tried_until_it_comes),
+        cmocka_unit_test(a_configured_peer_is_not_forgotten_in_company),
+        cmocka_unit_test(a_restart_tries_the_remembered_first),
+        cmocka_unit_test(halves_find_together_after_restarts),
+        cmocka_unit_test(a_copy_is_told_from_the_original),
+        cmocka_unit_test(members_are_described),
+        cmocka_unit_test(a_lost_member_is_described),
+        cmocka_unit_test(changes_are_logged_with_cause_and_consequence),
+        cmocka_unit_test(sixteen_idle_nodes_are_quiet),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
