@@ -48,7 +48,7 @@ ci:
 bench: $(BUILD)/build.ninja
 	@bench/run.sh $(BUILD) $(ARGS) $(NAME)
 
-# Reruns what was published about membership, into docs/SIMULATION.md: a quarter of an hour.
+# Reruns what was published about membership, into docs/SIMULATION.md: 25 minutes.
 simulate: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) src/sim/main/yzma-sim
 	@$(BUILD)/src/sim/main/yzma-sim swim all --write docs/SIMULATION.md
