@@ -196,6 +196,12 @@ static void start_applier(struct daemon *d)
 }
 
 /* From the committer's thread, after each commit. */
+static void on_visible(void *ctx)
+{
+    struct daemon *d = ctx;
+    cluster_store_visible(d->cluster);
+}
+
 static void on_commit(void *ctx)
 {
     struct daemon *d = ctx;
@@ -223,6 +229,7 @@ static void start_committer(struct daemon *d)
     struct committer_options options = {.works_max = COMMIT_WORKS_MAX,
                                         .bytes_max = d->config->api.bodies_bytes_max + COMMIT_PEER_BYTES_MAX,
                                         .wall_ms = wall_ms,
+                                        .on_visible = on_visible,
                                         .on_commit = on_commit,
                                         .on_trouble = on_trouble,
                                         .ctx = d};
@@ -421,6 +428,8 @@ static void quiesce(struct daemon *d)
 static bool stop(struct daemon *d)
 {
     struct http *http = atomic_load(&d->http);
+    if (d->applier)
+        applier_hurry(d->applier);
     if (d->committer)
         committer_stop(d->committer);
     if (d->applier)

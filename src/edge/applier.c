@@ -33,9 +33,10 @@ struct applier {
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;  /* the thread: there is work, or it must stop */
-    pthread_cond_t moved; /* a writer: a chunk has been applied */
-    uint64_t chunks;      /* applied */
+    pthread_cond_t moved; /* a writer: a chunk has been tried */
+    uint64_t chunks;      /* tried; what came of it the engine tells */
     bool work, stopping;
+    bool hurry; /* writers are not kept any more */
     uint64_t stop_at_ms;
 };
 
@@ -62,7 +63,7 @@ static void on_frozen(void *ctx)
     pthread_cond_signal(&a->wake);
 }
 
-/* Until a chunk has been applied, or the writer's patience ends. */
+/* Until a chunk has been tried, or the writer's patience ends. */
 static enum err wait_for_chunk(void *ctx, uint64_t most_ms)
 {
     struct applier *a = ctx;
@@ -72,7 +73,7 @@ static enum err wait_for_chunk(void *ctx, uint64_t most_ms)
     a->work = true;
     pthread_cond_signal(&a->wake);
     int rc = 0;
-    while (a->chunks == chunks && rc == 0 && !a->stopping)
+    while (a->chunks == chunks && rc == 0 && !a->stopping && !a->hurry)
         rc = pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
     enum err err = a->chunks != chunks ? OK : ERR_BUSY;
     pthread_mutex_unlock(&a->lock);
@@ -158,6 +159,7 @@ static bool drain(struct applier *a)
             pause_after(a, now_ms() - start);
         } else if (!worth_a_smaller_try(a, err)) {
             tell(a, err);
+            count_chunk(a);
             return false;
         }
     }
@@ -189,8 +191,9 @@ static void *applier_main(void *arg)
         if (must_stop(a) || (stopping && !went))
             break;
         if (stopping || is_time_to_freeze(a)) {
-            a->frozen_at_ms = now_ms();
             bool frozen = log_engine_freeze(a->engine);
+            if (frozen)
+                a->frozen_at_ms = now_ms();
             if (stopping && !frozen)
                 break; /* all is applied */
             if (frozen)
@@ -220,6 +223,14 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
     CHECK(pthread_create(&a->thread, NULL, applier_main, a) == 0);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return a;
+}
+
+void applier_hurry(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->hurry = true;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_broadcast(&a->moved);
 }
 
 void applier_stop(struct applier *a, uint64_t budget_ms)

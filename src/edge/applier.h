@@ -21,6 +21,9 @@ struct applier_options {
 
 /* The engine is one of log_engine_open, and stays the caller's. */
 struct applier *applier_new(struct engine *engine, const struct applier_options *options);
+/* From now on a writer that meets a full memory table is refused at once (ERR_BUSY):
+ * the process is about to end. */
+void applier_hurry(struct applier *applier);
 /* No one writes any more: applies what there is for at most so long (what remains is
  * in the log), then ends the thread. May be called again. */
 void applier_stop(struct applier *applier, uint64_t budget_ms);

@@ -158,7 +158,8 @@ void cluster_step(struct cluster *c, struct node_event *event)
 {
     if (c->deaf)
         return;
-    cluster_look_at_store(c);
+    if (event->kind != NODE_STORED) /* those are told in order, and what they changed with them */
+        cluster_look_at_store(c);
     step(c, event);
     for (size_t i = 0; i < c->unreachable_count; i++)
         step(c, &(struct node_event){.kind = NODE_UNREACHABLE, .from = c->unreachable[i]});

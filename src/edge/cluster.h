@@ -51,7 +51,10 @@ enum err cluster_request(struct cluster *cluster, enum node_request request, con
 void cluster_configure(struct cluster *cluster, const char *const *blocked, size_t blocked_count);
 /* The keys of the configuration, read again; copied. */
 void cluster_rekey(struct cluster *cluster, const struct bytes *keys, size_t key_count);
-/* Something was committed. Cheap: calls before the node looks are one event. */
+/* Something was committed: from now on whatever the node is asked it answers with it.
+ * Cheap; any thread. */
+void cluster_store_visible(struct cluster *cluster);
+/* .. and it should tell others. */
 void cluster_store_changed(struct cluster *cluster);
 /* Names like net_datagrams_received, for the status page. */
 void cluster_counters(const struct cluster *cluster,

@@ -186,11 +186,25 @@ static void run_alone(struct committer *c, struct store_work *work)
         c->paused_until_us = now_us() + 1000 * c->options.io_pause_ms;
 }
 
+static void fail_group(struct committer *c, struct group group, enum err err)
+{
+    for (struct store_work *work = group.first; work; work = work->next)
+        work->err = err;
+    pthread_mutex_lock(&c->lock);
+    c->counters.works_failed += group.works;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static void run_group(struct committer *c, struct group group)
 {
     if (group.works > 1 && now_us() >= c->paused_until_us) {
-        if (run_and_count(c, group.first, group.works) == OK) {
+        enum err err = run_and_count(c, group.first, group.works);
+        if (err == OK) {
             watch_trouble(c, group.first, OK);
+            goto done;
+        }
+        if (err == ERR_BUSY || err == ERR_CLOSED) { /* the store has waited already, for all of them */
+            fail_group(c, group, err);
             goto done;
         }
         pthread_mutex_lock(&c->lock);
@@ -205,6 +219,8 @@ static void run_group(struct committer *c, struct group group)
         work = next;
     }
 done:
+    if (c->changed && c->options.on_visible)
+        c->options.on_visible(c->options.ctx);
     pthread_mutex_lock(&c->lock);
     c->counters.works += group.works;
     c->counters.queued_works -= group.works;

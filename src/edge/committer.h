@@ -21,8 +21,10 @@ struct committer_options {
     size_t bytes_max;     /* of those, as store_work_cost counts; one work always fits */
     uint64_t io_pause_ms; /* after ERR_IO; 0: a second */
     uint64_t (*wall_ms)(void);
-    /* After each group that may have changed something, from the committer's thread
-     * and after the works' done: wakes who sends news to peers. */
+    /* Of each group that may have changed something, from the committer's thread.
+     * on_visible: before the works' done, so that who is answered finds everybody
+     * knowing; quick, and may be NULL. on_commit: after it, to wake who sends news. */
+    void (*on_visible)(void *ctx);
     void (*on_commit)(void *ctx);
     /* From the committer's thread, when the engine begins to refuse puts, with its
      * error, and with OK when it takes one again. May be NULL. */

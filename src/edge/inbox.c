@@ -128,11 +128,16 @@ void cluster_rekey(struct cluster *c, const struct bytes *keys, size_t key_count
     uv_async_send(&c->wake);
 }
 
+void cluster_store_visible(struct cluster *c)
+{
+    atomic_store(&c->inbox.changed, true);
+}
+
 /* With nobody connected there is nobody to tell at once: the node learns of it with
  * the next event, whatever that is, and each commit is spared a wake-up. */
 void cluster_store_changed(struct cluster *c)
 {
-    if (!atomic_exchange(&c->inbox.changed, true) && atomic_load(&c->streams) > 0)
+    if (atomic_load(&c->inbox.changed) && atomic_load(&c->streams) > 0)
         uv_async_send(&c->wake);
 }
 

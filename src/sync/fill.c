@@ -385,7 +385,7 @@ static void finished(struct sync *s, struct sync_time time, const struct store_w
 void fill_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                  const struct store_work *work, struct effects *out)
 {
-    bool was_walking = sync_walking(s);
+    bool was_walking = s->walk_open;
     if (!pending->taken) {
         CHECK(s->walk_works > 0);
         s->walk_works--;
@@ -395,6 +395,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct pending *pe
             s->progress_ms = time.now_ms;
         if (was_walking && !sync_walking(s))
             finished(s, time, work, out);
+        s->walk_open = sync_walking(s);
         fill_think(s, time, out);
         return;
     }
@@ -406,6 +407,7 @@ void fill_stored(struct sync *s, struct sync_time time, const struct pending *pe
     s->walk_refusals = 0;
     if (sync_look(s) != OK)
         return;
+    s->walk_open = sync_walking(s);
     if (sync_walking(s))
         s->progress.keys = s->walk.keys_done;
     if (!was_walking && sync_walking(s)) /* peers need not send what would be refused */

@@ -98,6 +98,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
     drop_own_ids(s);
     s->notes_at_ms = now_ms + PEER_NOTE_MS;
     s->ahead_at_ms = now_ms + AHEAD_MS;
+    s->walk_open = sync_walking(s);
     *ret = s;
     return OK;
 }

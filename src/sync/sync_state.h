@@ -146,6 +146,7 @@ struct sync {
     unsigned walk_works;     /* of the walk at the committer */
     uint64_t walk_retry_ms;  /* after the store refused: no question before */
     unsigned walk_refusals;  /* in a row */
+    bool walk_open;          /* has begun and its end has not been told (the store may be looked at before) */
     uint64_t walk_keys_total;
     struct progress progress;
     uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */

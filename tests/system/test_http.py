@@ -55,7 +55,7 @@ class Http(SystemTest):
             (405, "POST", "/cluster/members", b""),
             (400, "POST", "/cluster/join", b"[]"),
             (400, "POST", "/cluster/join", b'{"Peers":[]}'),
-            (400, "POST", "/cluster/join", b'{"Peers":["nowhere"]}'),
+            (400, "POST", "/cluster/join", b'{"Peers":["nowhere:"]}'),
             (400, "POST", "/cluster/join", b"{"),
         )
         for status, method, path, body in cases:

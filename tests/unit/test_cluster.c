@@ -26,6 +26,13 @@ enum { PATIENCE_S = 20, WHY_MAX = 1000 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
+static void tell_visible(void *ctx)
+{
+    struct cluster **cluster = ctx;
+    if (cluster)
+        cluster_store_visible(*cluster);
+}
+
 static void tell_changed(void *ctx)
 {
     struct cluster **cluster = ctx;
@@ -105,6 +112,7 @@ static void site_start(struct site *site, const char *name, const struct cluster
     struct committer_options committing = {.works_max = 1000,
                                            .bytes_max = 64 << 20,
                                            .wall_ms = wall_ms,
+                                           .on_visible = tell_visible,
                                            .on_commit = tell_changed,
                                            .ctx = &site->cluster};
     site->committer = committer_new(site->store, &committing);

@@ -31,6 +31,7 @@ struct log_mark {
     bool present; /* false: a tree that never had a log */
     uint8_t id[LOG_ID_SIZE];
     uint64_t sequence;
+    uint64_t applying; /* above sequence: some of what lies between has been taken over, too */
 };
 
 struct log_options {

@@ -36,9 +36,9 @@ enum err log_mark_load(struct engine *inner, struct log_mark *ret)
     if (err == OK) {
         struct cursor in = cursor_of(value);
         struct bytes id = cursor_bytes(&in, LOG_ID_SIZE);
-        uint64_t sequence = cursor_u64(&in);
+        uint64_t sequence = cursor_u64(&in), applying = cursor_u64(&in);
         if (cursor_finish(&in) == OK) {
-            *ret = (struct log_mark){.present = true, .sequence = sequence};
+            *ret = (struct log_mark){.present = true, .sequence = sequence, .applying = applying};
             memcpy(ret->id, id.data, LOG_ID_SIZE);
         } else {
             err = ERR_DAMAGED;
@@ -54,9 +54,10 @@ enum err log_mark_load(struct engine *inner, struct log_mark *ret)
 enum err log_mark_put(struct engine *inner, struct engine_txn *txn, const struct log_mark *mark)
 {
     struct buf value;
-    buf_init(&value, LOG_ID_SIZE + 8);
+    buf_init(&value, LOG_ID_SIZE + 16);
     buf_put(&value, mark->id, LOG_ID_SIZE);
     buf_put_u64(&value, mark->sequence);
+    buf_put_u64(&value, mark->applying);
     enum err err = value.err;
     if (err == OK)
         err = inner->ops->put(txn, TABLE_FRONT, bytes_str(mark_key), buf_bytes(&value));
@@ -150,6 +151,7 @@ static void drop_frozen(struct logged *logged)
     pthread_mutex_unlock(&logged->lock);
     generation_free(done);
     logged->place = (struct place){0};
+    logged->marked = last;
     if (logged->log)
         log_trim(logged->log, last);
     pthread_mutex_lock(&logged->lock);
@@ -201,6 +203,7 @@ static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const 
                            struct place *place, size_t *ret_entries, bool *ret_end)
 {
     struct engine *inner = logged->inner;
+    bool first = place->step == 0 && place->after_len == 0;
     const struct mem_node *node = node_at(frozen->table, place);
     size_t entries = 0, bytes = 0;
     enum err err = OK;
@@ -218,9 +221,11 @@ static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const 
     }
     *ret_entries = entries;
     *ret_end = !node;
-    if (err != OK || node)
+    if (err != OK || (node && !first))
         return err;
     struct log_mark mark = {.present = true, .sequence = frozen->last};
+    if (node) /* clocks are among the first entries, and speak for what is still to come */
+        mark.sequence = logged->marked, mark.applying = frozen->last;
     memcpy(mark.id, logged->log_id, LOG_ID_SIZE);
     return log_mark_put(inner, txn, &mark);
 }

@@ -128,10 +128,17 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
     enum err err = log_mark_load(inner, &mark);
     if (err == OK) {
         memcpy(logged->log_id, mark.id, LOG_ID_SIZE);
-        logged->sequence = mark.sequence;
+        logged->sequence = logged->marked = mark.sequence;
         err = log_open(&log, &mark, logged_replay, logged, &logged->log, &found, why);
     } else {
         options->disk->ops->free(options->disk);
+    }
+    if (err == OK && found.lost && mark.applying > mark.sequence) {
+        buf_put_format(why,
+                       "%s: the log is missing or older than its store, which was taking it over when it "
+                       "stopped: put both back, or remove both and let peers fill this node again",
+                       options->where);
+        err = ERR_DAMAGED;
     }
     if (err == OK) {
         log_id(logged->log, logged->log_id);

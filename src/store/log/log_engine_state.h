@@ -91,6 +91,7 @@ struct logged {
     uint64_t released; /* of what was promised, used up by generations since the start */
     enum err stuck;    /* why the last chunk could not be applied */
     struct logged_txn *pool;
+    uint64_t marked;        /* sequence of the mark; the applier's alone */
     size_t chunk;           /* entries that are applied at a time */
     size_t applied_entries; /* of the frozen generation */
     uint64_t replayed;      /* operations, by the opening */

@@ -365,13 +365,13 @@ static enum err hand_over(struct opening *o)
 }
 
 /* The last frame that the tree has taken over always stays in the log. A log without
- * a frame has been used for nothing yet, if it is there at all. */
+ * a frame has been used for nothing yet: a store flushes its first commits into the tree. */
 static bool is_lost(const struct opening *o)
 {
     if (!o->mark->present)
         return false;
     bool has_frame = where_to_begin(o) < o->count;
-    return o->log->sequence < o->mark->sequence || (!has_frame && (o->mark->sequence > 0 || o->count == 0));
+    return o->log->sequence < o->mark->sequence || (!has_frame && o->mark->sequence > 0);
 }
 
 static struct log *log_new(const struct log_options *options)

@@ -13,6 +13,8 @@ enum {
     OVERLAY_MAX = LOG_BODY_MAX / 2,
     PROMISE_STEP = 4 << 20, /* room that is asked for ahead: asking takes a system call */
     PACE_MS = 20,           /* a commit is slowed by at most so much */
+    ROOM_WAIT_MS = 200,
+    ROOM_TRIES = 25, /* so many waits without a chunk tried: five seconds */
     LOG_ROOM_WAIT_MS = 100,
     LOG_ROOM_TRIES = 50, /* so many waits without a chunk applied */
     PAGE = 4096,
@@ -56,6 +58,7 @@ static enum err wait_for_room(struct logged *logged)
 {
     enum err stuck, err = OK;
     bool frozen, waited = false;
+    unsigned vain = 0;
     while (err == OK && is_full(logged, &frozen, &stuck) && stuck != ERR_FULL) {
         if (!waited)
             count(logged, &logged->count.waits);
@@ -63,9 +66,12 @@ static enum err wait_for_room(struct logged *logged)
         if (stuck != OK)
             err = stuck;
         else if (logged->wait)
-            err = logged->wait(logged->listener, UINT64_MAX);
+            err = logged->wait(logged->listener, ROOM_WAIT_MS);
         else
             err = logged_apply_what_fits(logged);
+        vain = err == ERR_BUSY ? vain + 1 : 0;
+        if (vain && vain < ROOM_TRIES) /* in slices: what was looked at before the wait may be old */
+            err = OK;
     }
     if (err == OK && frozen && logged->on_frozen)
         logged->on_frozen(logged->listener);
