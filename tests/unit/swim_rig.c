@@ -331,3 +331,21 @@ size_t rig_events(struct rig *r, enum swim_event_kind kind)
         count += event.kind == kind;
     return count;
 }
+
+int rig_set_up(void **state)
+{
+    *state = rig_new(&swim_profile_lan);
+    return 0;
+}
+
+int rig_tear_down(void **state)
+{
+    rig_free(*state);
+    return 0;
+}
+
+void rig_quiet_down(struct rig *r)
+{
+    rig_run(r, r->now + 950);
+    rig_forget(r);
+}

@@ -77,4 +77,10 @@ void rig_stream_data(struct rig *r, struct rig_stream *stream, struct bytes byte
 void rig_stream_opened(struct rig *r, struct rig_stream *stream);
 void rig_stream_closed(struct rig *r, struct rig_stream *stream);
 
+/* For cmocka: a rig of a lone node with the profile of a LAN, and its end. */
+int rig_set_up(void **state);
+int rig_tear_down(void **state);
+/* Until all news is sent, and before the first probe, which begins after a second. */
+void rig_quiet_down(struct rig *r);
+
 #endif

@@ -7,18 +7,6 @@
 
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
 /* Runs until the next ping, and returns it. */
 static struct wire_ping next_ping(struct rig *r)
 {
@@ -279,7 +267,7 @@ static void help_is_bounded(void **state)
     assert_int_equal(rig_counter(r, "swim_relays_refused"), 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -9,25 +9,6 @@
 
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
-/* Until all news is sent; no probe has failed yet, as the first begins after a second. */
-static void quiet_down(struct rig *r)
-{
-    rig_run(r, r->now + 950);
-    rig_forget(r);
-}
-
 /* --- alive --- */
 
 /* A new member joins, and the news is passed on to it and others. */
@@ -46,7 +27,7 @@ static void stale_alive_is_ignored(void **state)
 {
     struct rig *r = *state;
     rig_alive(r, "pacha", 2, 4);
-    quiet_down(r);
+    rig_quiet_down(r);
     rig_events(r, SWIM_JOINED);
 
     rig_alive_meta(r, "pacha", 2, 4, "other");
@@ -157,7 +138,7 @@ static void we_contradict(void **state)
 {
     struct rig *r = *state;
     rig_alive(r, "pacha", 2, 1);
-    quiet_down(r);
+    rig_quiet_down(r);
 
     rig_suspect(r, "self", 7, "pacha");
     assert_int_equal(swim_incarnation(r->s), 8);
@@ -181,7 +162,7 @@ static void old_accusations_are_answered_with_the_present(void **state)
     struct rig *r = *state;
     rig_alive(r, "pacha", 2, 1);
     rig_suspect(r, "self", 7, "pacha");
-    quiet_down(r);
+    rig_quiet_down(r);
 
     rig_dead(r, "self", 7, "pacha");
 
@@ -267,7 +248,7 @@ static void only_new_accusers_are_passed_on(void **state)
     for (int i = 2; i <= 4; i++)
         rig_alive(r, (const char *[]){"pacha", "kronk", "chicha"}[i - 2], i, 1);
     rig_suspect(r, "pacha", 1, "kronk");
-    quiet_down(r);
+    rig_quiet_down(r);
 
     rig_suspect(r, "pacha", 1, "kronk");
     rig_run(r, r->now + 200);
@@ -327,7 +308,7 @@ static void a_blocked_member_is_air(void **state)
     assert_int_equal(rig_counter(r, "swim_blocked"), 2);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

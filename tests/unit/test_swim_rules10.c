@@ -7,18 +7,6 @@
 
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
 /* The state of the member that this ping, or indirect ping, was for. */
 static int state_of(const struct rig *r, char name)
 {
@@ -406,7 +394,7 @@ static void rule_10_12_how_long_an_ack_is_waited_for(void **state)
     assert_int_equal(rig_state(r, "a"), MEMBER_ALIVE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -10,18 +10,6 @@
 #include "suspicion.h"
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
 static struct suspicion begun(const struct swim_profile *profile, size_t n)
 {
     struct suspicion s = {0};
@@ -173,7 +161,7 @@ static void rule_11_7_the_dead_do_not_count(void **state)
     assert_int_equal(rig_state(r, "a"), MEMBER_DEAD);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -10,18 +10,6 @@
 #include "packet.h"
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
 static void quiet_down(struct rig *r)
 {
     rig_run(r, r->now + 950);
@@ -248,7 +236,7 @@ static void rule_12_9_the_random_choice(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -7,25 +7,6 @@
 
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
-/* Until all news is sent; the first probe begins after a second. */
-static void quiet_down(struct rig *r)
-{
-    rig_run(r, r->now + 950);
-    rig_forget(r);
-}
-
 static void leave(struct rig *r)
 {
     struct effects out = {0};
@@ -204,7 +185,7 @@ static void rule_9_6_news_of_others_is_taken_over_and_passed_on(void **state)
     struct swim_member member;
     static const uint8_t vsn[6] = {1, 4, 3, 2, 9, 5};
     rig_alive(r, "pacha", 2, 1);
-    quiet_down(r);
+    rig_quiet_down(r);
     rig_feed(r, 2,
              &(struct wire_message){.type = WIRE_ALIVE,
                                     .alive = {.addr = bytes_of("\x0a\0\0\2", 4),
@@ -236,7 +217,7 @@ static void rule_9_6_versions_that_do_not_come(void **state)
     rig_feed(r, 2, &m);
     assert_true(swim_find(r->s, bytes_str("pacha"), &member));
     assert_memory_equal(member.vsn, known, 6);
-    quiet_down(r);
+    rig_quiet_down(r);
 
     m.alive.node = bytes_str("kronk");
     rig_feed(r, 3, &m);
@@ -273,7 +254,7 @@ static void rule_9_8_only_a_new_accuser_is_passed_on(void **state)
     struct rig *r = *state;
     rig_members(r, 3);
     rig_suspect(r, "a", 1, "b");
-    quiet_down(r);
+    rig_quiet_down(r);
     rig_suspect(r, "a", 1, "b");
     rig_run(r, r->now + 200);
     assert_int_equal(told_of(r, WIRE_SUSPECT, "a"), 0);
@@ -308,7 +289,7 @@ static void rule_9_10_a_suspicion_is_passed_on_and_timed(void **state)
     struct rig *r = *state;
     struct swim_member member;
     rig_alive(r, "pacha", 2, 1);
-    quiet_down(r);
+    rig_quiet_down(r);
     uint64_t start = r->now;
     rig_suspect(r, "pacha", 3, "kronk");
     assert_true(swim_find(r->s, bytes_str("pacha"), &member));
@@ -366,7 +347,7 @@ static void rule_9_13_a_death_is_passed_on_and_ends_the_suspicion(void **state)
     struct rig *r = *state;
     rig_alive(r, "pacha", 2, 1);
     rig_suspect(r, "pacha", 1, "kronk");
-    quiet_down(r);
+    rig_quiet_down(r);
     rig_dead(r, "pacha", 1, "kronk");
     assert_int_equal(rig_events(r, SWIM_DEAD), 1);
     rig_run(r, r->now + 200);
@@ -381,7 +362,7 @@ static void rule_9_14_a_refutation_stands_above_the_accusation(void **state)
 {
     struct rig *r = *state;
     rig_alive(r, "pacha", 2, 1);
-    quiet_down(r);
+    rig_quiet_down(r);
     rig_suspect(r, "self", 7, "pacha");
     assert_int_equal(swim_incarnation(r->s), 8);
     assert_int_equal(swim_health(r->s), 1);
@@ -421,7 +402,7 @@ static void rule_9_17_a_leave_is_told_until_it_is_told_enough(void **state)
 {
     struct rig *r = *state;
     rig_members(r, 2);
-    quiet_down(r);
+    rig_quiet_down(r);
     leave(r);
     assert_int_equal(rig_state(r, "self"), MEMBER_LEFT);
     assert_false(swim_left_done(r->s));
@@ -479,7 +460,7 @@ static void rule_9_18_the_gone_are_forgotten_after_their_time(void **state)
     assert_int_equal(rig_events(r, SWIM_REAPED), 2);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {

@@ -11,18 +11,6 @@
 #include "mem.h"
 #include "swim_rig.h"
 
-static int set_up(void **state)
-{
-    *state = rig_new(&swim_profile_lan);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    rig_free(*state);
-    return 0;
-}
-
 static const uint8_t vsn[WIRE_VSN_LEN] = {1, 5, 2, 0, 0, 0};
 
 static struct wire_node node(const char *name, int host, enum member_state state)
@@ -257,7 +245,7 @@ static void a_refused_join_tells_why(void **state)
     swim_event_done(&event);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 
 int main(void)
 {
