@@ -118,14 +118,18 @@ static yajl_val read_peers(yajl_val root, const char **ret_problem)
     return peers;
 }
 
+/* NULL when it is no JSON; what is wrong with it the caller says. */
+static yajl_val parse_body(struct exchange *x)
+{
+    char problem[128];
+    buf_put_u8(&x->body, '\0');
+    return x->body.err == OK ? yajl_tree_parse((const char *)x->body.data, problem, sizeof problem) : NULL;
+}
+
 static void start_join(struct exchange *x)
 {
-    char problem_text[128];
-    buf_put_u8(&x->body, '\0');
-    yajl_val root = x->body.err == OK
-                        ? yajl_tree_parse((const char *)x->body.data, problem_text, sizeof problem_text)
-                        : NULL;
     const char *problem;
+    yajl_val root = parse_body(x);
     yajl_val peers = read_peers(root, &problem);
     if (peers) {
         const char *names[JOIN_PEERS_MAX];
@@ -197,16 +201,12 @@ static const char *read_key(yajl_val root, bool *ret_force, const char **ret_pro
 
 static void change_keys(struct exchange *x, enum node_request request)
 {
-    char problem_text[128];
     if (x->asked) {
         answer_reply(x);
         return;
     }
-    buf_put_u8(&x->body, '\0');
-    yajl_val root = x->body.err == OK
-                        ? yajl_tree_parse((const char *)x->body.data, problem_text, sizeof problem_text)
-                        : NULL;
     const char *problem;
+    yajl_val root = parse_body(x);
     bool force;
     const char *names[] = {read_key(root, &force, &problem), "force"};
     if (names[0])
