@@ -333,7 +333,6 @@ void log_close(struct log *log)
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->making);
     free(log->segments);
-    free(log->where);
     free(log);
 }
 

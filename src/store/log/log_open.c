@@ -378,7 +378,6 @@ static struct log *log_new(const struct log_options *options)
 {
     struct log *log = mem_new(sizeof *log);
     log->disk = options->disk;
-    log->where = mem_text(options->where);
     log->random = options->random;
     log->segment_bytes = options->segment_bytes ? options->segment_bytes : LOG_SEGMENT_BYTES;
     log->next_number = 1;

@@ -16,7 +16,6 @@ struct segment {
 
 struct log {
     struct disk *disk;
-    char *where; /* owned */
     uint8_t id[LOG_ID_SIZE];
     uint64_t random; /* state of the salts' generator */
     uint64_t segment_bytes;
