@@ -26,6 +26,15 @@ def total(patterns, text):
     return sum(int(n) for pattern in patterns for n in pattern.findall(text))
 
 
+def tell(build, test, text):
+    """Appends a failure's last lines to the file that YZMA_FAILURES names, if it does."""
+    path = os.environ.get("YZMA_FAILURES")
+    if path:
+        with open(path, "a", encoding="utf-8") as out:
+            out.write(f"-- {build}: {test['name']}: {test['result']} after {test['duration']:.0f} s\n")
+            out.writelines(f"   {line[:300]}\n" for line in text.splitlines()[-40:])
+
+
 def main():
     build, suites = sys.argv[1], sys.argv[2:]
     log = os.path.join(build, "meson-logs", "testlog.json")
@@ -51,6 +60,7 @@ def main():
                     bad = min(total(FAILED_CASES, text) or 1, cases)
                     failed += bad
                     passed += cases - bad
+                    tell(build, test, text)
     if status != 0 and failed == 0:
         failed = 1  # the build broke, or the tests could not be run
     if passed == 0 and failed == 0:
