@@ -25,11 +25,13 @@ enum {
     COMMIT_WORKS_MAX = 1 << 16,
     COMMIT_PEER_BYTES_MAX = 256 << 20,
     ACCEPTED_MAX = 1024,
-    /* Of the five seconds that a stop may take: requests in flight, and the goodbye
-     * beside them; what follows is short. */
+    /* A stop may take five seconds from the signal on: requests in flight, and the goodbye
+     * beside them; then, until these times, what was submitted, which is refused after,
+     * and what is applied, which is replayed at the next start. The rest is short. */
     HTTP_STOP_MS = 2500,
     GOODBYE_MS = 2500,
-    APPLY_STOP_MS = 1500,   /* what is not applied by then is replayed at the next start */
+    COMMIT_STOP_AT_MS = 3500,
+    APPLY_STOP_AT_MS = 4000,
     SPARE_DESCRIPTORS = 64, /* store, log, listeners, event loops: fewer, in truth */
 };
 
@@ -39,6 +41,13 @@ static uint64_t wall_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
@@ -424,16 +433,17 @@ static void quiesce(struct daemon *d)
         wait_goodbye(&d->goodbye, &until);
 }
 
-/* Of what has been started, whatever it is. True when all of it ended. */
-static bool stop(struct daemon *d)
+/* Of what has been started, whatever it is; since then it is stopping. True when all of
+ * it ended. */
+static bool stop(struct daemon *d, uint64_t since_ms)
 {
     struct http *http = atomic_load(&d->http);
     if (d->applier)
         applier_hurry(d->applier);
     if (d->committer)
-        committer_stop(d->committer);
+        committer_stop(d->committer, since_ms + COMMIT_STOP_AT_MS);
     if (d->applier)
-        applier_stop(d->applier, APPLY_STOP_MS);
+        applier_stop(d->applier, since_ms + APPLY_STOP_AT_MS);
     bool ended = !d->cluster || cluster_stop(d->cluster);
     http_free(http); /* all that it asked for has come back now */
     cluster_free(d->cluster);
@@ -496,13 +506,15 @@ enum err daemon_run(const struct cli *cli, const struct config *config, struct b
     prepare_process(config);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     enum err err = start(&d, cli->join.count > 0, why);
+    uint64_t since_ms = monotonic_ms();
     if (err == OK) {
         log_ready(&d);
         int number = serve(&d, cli, &signals);
+        since_ms = monotonic_ms();
         log_info("event=stopping signal=%s", number == SIGINT ? "INT" : "TERM");
         quiesce(&d);
     }
-    bool ended = stop(&d);
+    bool ended = stop(&d, since_ms);
     if (err == OK)
         log_info("event=stopped");
     if (err == OK && !ended)

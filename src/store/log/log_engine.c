@@ -78,7 +78,7 @@ static struct logged *logged_new(struct engine *inner, const struct log_engine_o
     logged->memory_max = options->memory_max;
     logged->active = generation_new(logged->memory_max / 2);
     logged->writer.overlay = memtable_new(0);
-    logged->chunk = 1; /* grows with success */
+    logged_init_chunks(logged);
     buf_init(&logged->writer.frame, SIZE_MAX);
     CHECK(pthread_mutex_init(&logged->lock, NULL) == 0);
     return logged;
@@ -161,7 +161,7 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
 }
 
 void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
-                       enum err (*wait)(void *ctx, uint64_t most_ms), void *ctx)
+                       enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx)
 {
     struct logged *logged = logged_of(engine);
     logged->on_frozen = frozen;
