@@ -141,6 +141,26 @@ static enum err open_log(struct daemon *d, struct engine *lmdb, bool *ret_lost, 
     return err;
 }
 
+static void cannot_open(const struct daemon *d, const struct buf *problem, struct buf *why)
+{
+    buf_put_format(why, "cannot open the store %s: %.*s", d->config->server.db_path, (int)problem->len,
+                   (const char *)problem->data);
+}
+
+/* Before anything is written to the store or its log. */
+static enum err check_format(const struct daemon *d, struct engine *lmdb, struct buf *why)
+{
+    struct buf problem;
+    buf_init(&problem, 4096);
+    enum err err = store_check_format(lmdb, &problem);
+    if (err != OK) {
+        cannot_open(d, &problem, why);
+        lmdb->ops->close(lmdb);
+    }
+    buf_done(&problem);
+    return err;
+}
+
 static enum err open_store_on(struct daemon *d, struct store_options *options, struct buf *why)
 {
     uint8_t id[REPLICA_ID_SIZE];
@@ -152,8 +172,7 @@ static enum err open_store_on(struct daemon *d, struct store_options *options, s
     buf_init(&problem, 4096);
     enum err err = store_open(d->log_engine, options, &d->store, &reidentified, &problem);
     if (err != OK)
-        buf_put_format(why, "cannot open the store %s: %.*s", d->config->server.db_path, (int)problem.len,
-                       (const char *)problem.data);
+        cannot_open(d, &problem, why);
     else if (reidentified)
         log_warn(
             "event=store_reidentified store=%s next=\"goes on as a new replica with the old one's data\"",
@@ -171,6 +190,8 @@ static enum err open_store(struct daemon *d, struct buf *why)
     bool lost = false;
     buf_init(&identity, 256);
     enum err err = lmdb_engine_open(config->server.db_path, &lmdb_options, &lmdb, &identity, why);
+    if (err == OK)
+        err = check_format(d, lmdb, why);
     if (err == OK)
         err = open_log(d, lmdb, &lost, why);
     if (err == OK) {

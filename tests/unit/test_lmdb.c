@@ -241,6 +241,68 @@ static void a_file_without_its_spare_end_is_whole(void **state)
     engine->ops->close(engine);
 }
 
+static uint8_t *read_file(const char *path, size_t *ret_n)
+{
+    struct stat st;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fstat(fileno(file), &st), 0);
+    uint8_t *data = malloc((size_t)st.st_size);
+    assert_non_null(data);
+    *ret_n = fread(data, 1, (size_t)st.st_size, file);
+    assert_int_equal(*ret_n, st.st_size);
+    fclose(file);
+    return data;
+}
+
+/* Renames the front table: the store is then one that was made before there was any. */
+static void take_front_away(const char *path)
+{
+    size_t n;
+    uint8_t *data = read_file(path, &n);
+    for (size_t i = 0; i + 5 <= n; i++)
+        if (memcmp(data + i, "front", 5) == 0)
+            data[i + 2] = 'x';
+    write_file(path, data, n);
+    free(data);
+}
+
+/* Whoever only looks (and may then refuse it) leaves every byte as it was, and no file
+ * more; the front table is made when something is written. */
+static void looking_at_a_store_leaves_no_trace(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    engine->ops->close(engine);
+    take_front_away(place->path);
+    assert_int_equal(unlink(place->lock_path), 0);
+    size_t n, m;
+    uint8_t *before = read_file(place->path, &n);
+
+    engine = must_open(place->path);
+    struct engine_txn *txn;
+    struct bytes value;
+    assert_true(holds(engine, bytes_str("a"), bytes_str("1")));
+    assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->get(txn, TABLE_FRONT, bytes_str("log"), &value), ERR_NOT_FOUND);
+    engine->ops->end(txn);
+    engine->ops->close(engine);
+
+    uint8_t *after = read_file(place->path, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(before, after, n);
+    assert_int_equal(access(place->lock_path, F_OK), -1);
+    free(before);
+    free(after);
+
+    engine = must_open(place->path);
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_FRONT, bytes_str("log"), bytes_str("x")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    engine->ops->close(engine);
+}
+
 /* A folder that is not there, or not ours to write, gives one line. */
 static void an_unusable_folder_is_one_line(void **state)
 {
@@ -621,6 +683,7 @@ int main(void)
         AT_A_PLACE(a_later_lmdb_is_refused),
         AT_A_PLACE(a_cut_file_is_refused_untouched),
         AT_A_PLACE(a_file_without_its_spare_end_is_whole),
+        AT_A_PLACE(looking_at_a_store_leaves_no_trace),
         AT_A_PLACE(an_unusable_folder_is_one_line),
         AT_A_PLACE(the_same_process_is_refused),
         AT_A_PLACE(another_process_is_refused),

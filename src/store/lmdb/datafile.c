@@ -102,9 +102,11 @@ static enum err look_at_header(struct datafile *file, struct buf *why)
 
 static char *lock_file_path(const char *path)
 {
-    size_t room = strlen(path) + sizeof "-lock";
-    char *text = mem_new(room);
-    snprintf(text, room, "%s-lock", path);
+    static const char end[] = "-lock";
+    size_t len = strlen(path);
+    char *text = mem_new(len + sizeof end);
+    memcpy(text, path, len);
+    memcpy(text + len, end, sizeof end);
     return text;
 }
 

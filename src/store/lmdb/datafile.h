@@ -28,7 +28,8 @@ struct datafile {
  * (not a file of ours), ERR_VERSION (of another LMDB), ERR_IO. why gets one line. */
 enum err datafile_open(const char *path, struct datafile *ret, struct buf *why) MUST_USE;
 void datafile_close(struct datafile *file);
-/* After a refusal: removes what opening has left in the folder, then closes. */
+/* After a refusal, or where nothing was written: removes what opening has left in the
+ * folder, then closes. */
 void datafile_discard(struct datafile *file);
 
 /* 20 bytes: inode, then birth seconds and nanoseconds (0 where the file system

@@ -12,8 +12,8 @@
 enum { LMDB_KEY_MAX = 511, ROW_OVERHEAD = 64 };
 
 /* The map is address space, not memory, and sparse: as much as a process has to
- * spare. Where that is limited (ulimit -v, valgrind) it is halved until it fits;
- * below the least a store is not worth opening. */
+ * spare. Where that is limited (ulimit -v gives ENOMEM, valgrind EINVAL) it is halved
+ * until it fits; below the least a store is not worth opening. */
 static const uint64_t MAP_BYTES_FIRST = 1ull << 40;
 static const uint64_t MAP_BYTES_LEAST = 64ull << 20;
 
@@ -47,6 +47,8 @@ struct lmdb {
     MDB_dbi tables[TABLES_ALL];
     struct datafile file; /* its `allocated` under room_lock */
     uint64_t page_bytes, limit_bytes;
+    bool has_front; /* the table; set before other threads come */
+    bool touched;   /* something was written, perhaps */
     struct engine_txn writer;
     pthread_mutex_t pool_lock;
     struct engine_txn *pool;
@@ -166,13 +168,37 @@ static uint64_t allocated_bytes(struct lmdb *lmdb)
     return bytes;
 }
 
+/* Opens the tables; makes them where there is nothing at all yet, and the front table
+ * when something is written to a store that was made before there was one. */
+static int open_tables_in(struct lmdb *lmdb, bool empty, bool with_front, bool write)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(lmdb->env, NULL, write ? 0 : MDB_RDONLY, &txn);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    for (size_t i = 0; i < TABLES && rc == MDB_SUCCESS; i++)
+        rc = mdb_dbi_open(txn, table_names[i], empty ? MDB_CREATE : 0, &lmdb->tables[i]);
+    if (rc == MDB_SUCCESS && with_front)
+        rc = mdb_dbi_open(txn, table_names[TABLE_FRONT], write ? MDB_CREATE : 0, &lmdb->tables[TABLE_FRONT]);
+    if (rc == MDB_SUCCESS) {
+        rc = mdb_txn_commit(txn); /* of a read too: it makes the handles lasting */
+        lmdb->has_front = rc == MDB_SUCCESS && with_front;
+        return rc;
+    }
+    mdb_txn_abort(txn);
+    return rc;
+}
+
 static enum err write_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
     struct engine_txn *txn = &lmdb->writer;
     CHECK(!txn->mdb);
     MDB_txn *mdb;
-    int rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
+    lmdb->touched = true;
+    int rc = lmdb->has_front ? MDB_SUCCESS : open_tables_in(lmdb, false, true, true);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
     if (rc != MDB_SUCCESS)
         return err_of(rc);
     uint64_t used = used_bytes(lmdb), kept_back = used + LMDB_RESERVE, allocated = allocated_bytes(lmdb);
@@ -286,6 +312,8 @@ static void use_reserve(struct engine_txn *txn, bool on)
 static enum err get(struct engine_txn *txn, enum table table, struct bytes key, struct bytes *ret)
 {
     MDB_val k = val_of(key), v;
+    if (table == TABLE_FRONT && !txn->lmdb->has_front)
+        return ERR_NOT_FOUND;
     int rc = mdb_get(txn->mdb, txn->lmdb->tables[table], &k, &v);
     if (rc == MDB_SUCCESS)
         *ret = bytes_of_val(v);
@@ -463,7 +491,11 @@ static void close_engine(struct engine *engine)
     struct lmdb *lmdb = lmdb_of(engine);
     CHECK(!lmdb->writer.mdb);
     env_close(lmdb);
-    datafile_close(&lmdb->file); /* last: the lock covers LMDB's whole time */
+    /* Last: the lock covers LMDB's whole time. */
+    if (lmdb->touched)
+        datafile_close(&lmdb->file);
+    else
+        datafile_discard(&lmdb->file);
     lmdb_free(lmdb);
 }
 
@@ -509,7 +541,8 @@ static int env_open_with_map(struct lmdb *lmdb, uint64_t map_bytes)
 static int env_open(struct lmdb *lmdb)
 {
     int rc = ENOMEM;
-    for (uint64_t bytes = MAP_BYTES_FIRST; rc == ENOMEM && bytes >= MAP_BYTES_LEAST; bytes /= 2)
+    for (uint64_t bytes = MAP_BYTES_FIRST; (rc == ENOMEM || rc == EINVAL) && bytes >= MAP_BYTES_LEAST;
+         bytes /= 2)
         rc = env_open_with_map(lmdb, bytes);
     return rc;
 }
@@ -561,33 +594,16 @@ static enum err look_for_cut(struct lmdb *lmdb, struct buf *why)
     return ERR_DAMAGED;
 }
 
-/* Opens the tables; makes them where there is nothing at all yet, and the front
- * table in a store that was made before there was one. A file of LMDB that holds
- * something else is not ours. */
-static int open_tables_in(struct lmdb *lmdb, bool empty, bool with_front, bool write)
-{
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(lmdb->env, NULL, write ? 0 : MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    for (size_t i = 0; i < TABLES && rc == MDB_SUCCESS; i++)
-        rc = mdb_dbi_open(txn, table_names[i], empty ? MDB_CREATE : 0, &lmdb->tables[i]);
-    if (rc == MDB_SUCCESS && with_front)
-        rc = mdb_dbi_open(txn, table_names[TABLE_FRONT], write ? MDB_CREATE : 0, &lmdb->tables[TABLE_FRONT]);
-    if (rc == MDB_SUCCESS)
-        return mdb_txn_commit(txn); /* of a read too: it makes the handles lasting */
-    mdb_txn_abort(txn);
-    return rc;
-}
-
+/* A file of LMDB that holds something else is not ours. */
 static int open_tables(struct lmdb *lmdb)
 {
     MDB_stat st;
     mdb_env_stat(lmdb->env, &st);
     bool empty = st.ms_entries == 0;
+    lmdb->touched = empty;
     int rc = open_tables_in(lmdb, empty, true, empty);
-    if (rc == MDB_NOTFOUND && (rc = open_tables_in(lmdb, false, false, false)) == MDB_SUCCESS)
-        rc = open_tables_in(lmdb, false, true, true);
+    if (rc == MDB_NOTFOUND)
+        rc = open_tables_in(lmdb, false, false, false);
     return rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE ? MDB_INVALID : rc;
 }
 
