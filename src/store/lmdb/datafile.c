@@ -210,6 +210,15 @@ enum err datafile_resize(const struct datafile *file, uint64_t size)
     return ftruncate(file->fd, (off_t)size) == 0 ? OK : ERR_IO;
 }
 
+enum err datafile_rewrite(const struct datafile *file, size_t bytes)
+{
+    uint8_t *copy = mem_new(bytes);
+    bool done = pread(file->fd, copy, bytes, 0) == (ssize_t)bytes &&
+                pwrite(file->fd, copy, bytes, 0) == (ssize_t)bytes && fdatasync(file->fd) == 0;
+    free(copy);
+    return done ? OK : ERR_IO;
+}
+
 enum err datafile_grow(struct datafile *file, uint64_t end)
 {
     if (end <= file->allocated)

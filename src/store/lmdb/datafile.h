@@ -41,6 +41,10 @@ enum err datafile_sync_folder(const struct datafile *file) MUST_USE;
 enum err datafile_size(const struct datafile *file, uint64_t *ret) MUST_USE;
 enum err datafile_resize(const struct datafile *file, uint64_t size) MUST_USE;
 
+/* Writes the first `bytes` of the file as they are read, and syncs: what is seen there
+ * is then on the disk, though an earlier write or sync of it failed. ERR_IO. */
+enum err datafile_rewrite(const struct datafile *file, size_t bytes) MUST_USE;
+
 /* Sees to it that the bytes up to `end` have blocks on the disk: what is written
  * there later cannot meet a full disk. ERR_FULL, ERR_IO. Where the file system
  * has no such call it says OK, and a full disk shows when a commit writes. */

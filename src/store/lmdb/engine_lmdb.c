@@ -8,8 +8,17 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
-enum { LMDB_KEY_MAX = 511, ROW_OVERHEAD = 64 };
+enum {
+    LMDB_KEY_MAX = 511,
+    ROW_OVERHEAD = 64,
+    /* Opening anew waits so long for the readers to end, and holds up those who come,
+     * before it gives up for now. A reader who meets what must be opened anew waits
+     * longer than that. */
+    READERS_END_MS = 200,
+    REOPENED_MS = 2000,
+};
 
 /* The map is address space, not memory, and sparse: as much as a process has to
  * spare. Where that is limited (ulimit -v gives ENOMEM, valgrind EINVAL) it is halved
@@ -50,8 +59,15 @@ struct lmdb {
     bool has_front; /* the table; set before other threads come */
     bool touched;   /* something was written, perhaps */
     struct engine_txn writer;
-    pthread_mutex_t pool_lock;
+    /* The writer's: LMDB takes no write until the file is opened anew; and the page that
+     * tells the tree, as it is read, may not be on the disk. */
+    bool broken, doubtful;
+    pthread_mutex_t pool_lock; /* guards what follows, and who uses env without a snapshot */
+    pthread_cond_t pool_changed;
     struct engine_txn *pool;
+    size_t reading;            /* snapshots that are open */
+    bool gated;                /* none may be opened now */
+    uint64_t reopenings;       /* since the start */
     pthread_mutex_t room_lock; /* guards the file's promised blocks: see promise */
 };
 
@@ -110,36 +126,105 @@ static void read_free(struct engine_txn *txn)
     free(txn);
 }
 
+static struct timespec from_now(uint64_t ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    t.tv_sec += (time_t)(ms / 1000) + t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Counts a reader, who may have a transaction of the pool. *ret_serial: which opening
+ * this is. */
+static enum err enter(struct lmdb *lmdb, struct engine_txn **ret, uint64_t *ret_serial)
+{
+    pthread_mutex_lock(&lmdb->pool_lock);
+    while (lmdb->gated)
+        pthread_cond_wait(&lmdb->pool_changed, &lmdb->pool_lock);
+    enum err err = lmdb->env ? OK : ERR_IO;
+    *ret_serial = lmdb->reopenings;
+    if (err == OK) {
+        lmdb->reading++;
+        *ret = lmdb->pool;
+        if (lmdb->pool)
+            lmdb->pool = lmdb->pool->next;
+    }
+    pthread_mutex_unlock(&lmdb->pool_lock);
+    return err;
+}
+
+/* Takes the transaction into the pool; or NULL. */
+static void leave(struct lmdb *lmdb, struct engine_txn *txn)
+{
+    pthread_mutex_lock(&lmdb->pool_lock);
+    if (txn) {
+        txn->next = lmdb->pool;
+        lmdb->pool = txn;
+    }
+    lmdb->reading--;
+    bool tell = lmdb->gated && lmdb->reading == 0;
+    pthread_mutex_unlock(&lmdb->pool_lock);
+    if (tell)
+        pthread_cond_broadcast(&lmdb->pool_changed);
+}
+
+static int begin_or_renew(struct lmdb *lmdb, struct engine_txn **txn)
+{
+    MDB_txn *mdb;
+    if (*txn) {
+        int rc = mdb_txn_renew((*txn)->mdb);
+        if (rc != MDB_SUCCESS)
+            read_free(*txn);
+        return rc;
+    }
+    int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &mdb);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    *txn = mem_new(sizeof **txn);
+    **txn = (struct engine_txn){.lmdb = lmdb, .mdb = mdb};
+    return MDB_SUCCESS;
+}
+
+static bool wait_reopened(struct lmdb *lmdb, uint64_t serial, const struct timespec *until)
+{
+    int rc = 0;
+    pthread_mutex_lock(&lmdb->pool_lock);
+    while (lmdb->reopenings == serial && rc == 0)
+        rc = pthread_cond_clockwait(&lmdb->pool_changed, &lmdb->pool_lock, CLOCK_MONOTONIC, until);
+    bool reopened = lmdb->reopenings != serial;
+    pthread_mutex_unlock(&lmdb->pool_lock);
+    return reopened;
+}
+
 static enum err read_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
-    pthread_mutex_lock(&lmdb->pool_lock);
-    struct engine_txn *txn = lmdb->pool;
-    if (txn)
-        lmdb->pool = txn->next;
-    pthread_mutex_unlock(&lmdb->pool_lock);
-
-    if (txn) {
-        int rc = mdb_txn_renew(txn->mdb);
-        if (rc != MDB_SUCCESS) {
-            read_free(txn);
-            return err_of(rc);
+    struct timespec until = {0};
+    for (;;) {
+        struct engine_txn *txn;
+        uint64_t serial;
+        enum err err = enter(lmdb, &txn, &serial);
+        if (err != OK)
+            return err;
+        int rc = begin_or_renew(lmdb, &txn);
+        if (rc == MDB_SUCCESS) {
+            *ret = txn;
+            return OK;
         }
-    } else {
-        MDB_txn *mdb;
-        int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &mdb);
-        if (rc != MDB_SUCCESS)
+        leave(lmdb, NULL);
+        if (rc != MDB_PANIC)
             return err_of(rc);
-        txn = mem_new(sizeof *txn);
-        *txn = (struct engine_txn){.lmdb = lmdb, .mdb = mdb};
+        if (!until.tv_sec)
+            until = from_now(REOPENED_MS);
+        if (!wait_reopened(lmdb, serial, &until))
+            return ERR_IO;
     }
-    *ret = txn;
-    return OK;
 }
 
 static void end(struct engine_txn *txn)
 {
-    struct lmdb *lmdb = txn->lmdb;
     CHECK(txn->open_cursors == 0);
     if (txn->writes) {
         mdb_txn_abort(txn->mdb);
@@ -147,10 +232,7 @@ static void end(struct engine_txn *txn)
         return;
     }
     mdb_txn_reset(txn->mdb);
-    pthread_mutex_lock(&lmdb->pool_lock);
-    txn->next = lmdb->pool;
-    lmdb->pool = txn;
-    pthread_mutex_unlock(&lmdb->pool_lock);
+    leave(txn->lmdb, txn);
 }
 
 static uint64_t used_bytes(struct lmdb *lmdb)
@@ -166,6 +248,44 @@ static uint64_t allocated_bytes(struct lmdb *lmdb)
     uint64_t bytes = lmdb->file.allocated;
     pthread_mutex_unlock(&lmdb->room_lock);
     return bytes;
+}
+
+static void env_close(struct lmdb *lmdb)
+{
+    while (lmdb->pool) {
+        struct engine_txn *txn = lmdb->pool;
+        lmdb->pool = txn->next;
+        read_free(txn);
+    }
+    if (lmdb->env)
+        mdb_env_close(lmdb->env);
+    lmdb->env = NULL;
+}
+
+static int env_open_with_map(struct lmdb *lmdb, uint64_t map_bytes)
+{
+    int rc = mdb_env_create(&lmdb->env);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    if ((rc = mdb_env_set_mapsize(lmdb->env, map_bytes)) == MDB_SUCCESS &&
+        (rc = mdb_env_set_maxdbs(lmdb->env, TABLES_ALL)) == MDB_SUCCESS &&
+        (rc = mdb_env_set_maxreaders(lmdb->env, LMDB_READERS_MAX)) == MDB_SUCCESS)
+        /* NOTLS: a reader slot belongs to a transaction, not to a thread. */
+        rc = mdb_env_open(lmdb->env, lmdb->file.path, MDB_NOSUBDIR | MDB_NOTLS, 0640);
+    if (rc != MDB_SUCCESS) {
+        mdb_env_close(lmdb->env); /* as LMDB wants it after a failed opening */
+        lmdb->env = NULL;
+    }
+    return rc;
+}
+
+static int env_open(struct lmdb *lmdb)
+{
+    int rc = ENOMEM;
+    for (uint64_t bytes = MAP_BYTES_FIRST; (rc == ENOMEM || rc == EINVAL) && bytes >= MAP_BYTES_LEAST;
+         bytes /= 2)
+        rc = env_open_with_map(lmdb, bytes);
+    return rc;
 }
 
 /* Opens the tables; makes them where there is nothing at all yet, and the front table
@@ -189,6 +309,79 @@ static int open_tables_in(struct lmdb *lmdb, bool empty, bool with_front, bool w
     return rc;
 }
 
+/* ---- after a failed meta page --------------------------------------------- */
+
+/* LMDB takes no transaction any more where the meta page of a commit could not be
+ * written. */
+static bool is_broken(struct lmdb *lmdb)
+{
+    MDB_txn *probe;
+    int rc = mdb_txn_begin(lmdb->env, NULL, 0, &probe);
+    if (rc == MDB_SUCCESS)
+        mdb_txn_abort(probe);
+    return rc == MDB_PANIC;
+}
+
+/* No snapshot is open, and none can be until open_gate. */
+static bool close_gate(struct lmdb *lmdb)
+{
+    struct timespec until = from_now(READERS_END_MS);
+    int rc = 0;
+    pthread_mutex_lock(&lmdb->pool_lock);
+    lmdb->gated = true;
+    while (lmdb->reading && rc == 0)
+        rc = pthread_cond_clockwait(&lmdb->pool_changed, &lmdb->pool_lock, CLOCK_MONOTONIC, &until);
+    lmdb->gated = lmdb->reading == 0;
+    bool closed = lmdb->gated;
+    pthread_mutex_unlock(&lmdb->pool_lock);
+    if (!closed)
+        pthread_cond_broadcast(&lmdb->pool_changed);
+    return closed;
+}
+
+static void open_gate(struct lmdb *lmdb)
+{
+    pthread_mutex_lock(&lmdb->pool_lock);
+    lmdb->gated = false;
+    lmdb->reopenings++;
+    pthread_mutex_unlock(&lmdb->pool_lock);
+    pthread_cond_broadcast(&lmdb->pool_changed);
+}
+
+/* By the writer, outside its transactions. The file's lock, which is ours, is held all
+ * the while. Where opening fails there is nothing to read until it succeeds. */
+static enum err reopen(struct lmdb *lmdb)
+{
+    int fd;
+    if (!close_gate(lmdb))
+        return ERR_BUSY; /* somebody reads for long: next time */
+    env_close(lmdb);
+    enum err err = err_of(env_open(lmdb));
+    if (err == OK) {
+        mdb_env_get_fd(lmdb->env, &fd);
+        err = datafile_is(&lmdb->file, fd);
+    }
+    if (err == OK)
+        err = err_of(open_tables_in(lmdb, false, lmdb->has_front, false));
+    if (err != OK)
+        env_close(lmdb);
+    lmdb->broken = err != OK;
+    open_gate(lmdb);
+    return err;
+}
+
+/* What is found is the truth; made durable before anything is built on it. Until that
+ * succeeds there is reading and no writing. */
+static enum err make_sound(struct lmdb *lmdb)
+{
+    enum err err = lmdb->broken ? reopen(lmdb) : OK;
+    if (err == OK && lmdb->doubtful) {
+        err = datafile_rewrite(&lmdb->file, 2 * lmdb->page_bytes); /* LMDB's meta pages */
+        lmdb->doubtful = err != OK;
+    }
+    return err == OK ? OK : ERR_IO;
+}
+
 static enum err write_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
@@ -196,6 +389,9 @@ static enum err write_begin(struct engine *engine, struct engine_txn **ret)
     CHECK(!txn->mdb);
     MDB_txn *mdb;
     lmdb->touched = true;
+    enum err err = make_sound(lmdb);
+    if (err != OK)
+        return err;
     int rc = lmdb->has_front ? MDB_SUCCESS : open_tables_in(lmdb, false, true, true);
     if (rc == MDB_SUCCESS)
         rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
@@ -230,6 +426,10 @@ static enum err commit(struct engine_txn *txn)
     txn->mdb = NULL;
     if (rc == MDB_SUCCESS)
         return OK;
+    if (is_broken(lmdb)) {
+        lmdb->broken = lmdb->doubtful = true;
+        (void)!reopen(lmdb); /* at once, for the readers */
+    }
     return failed_for_room(lmdb, rc) ? ERR_FULL : ERR_IO;
 }
 
@@ -297,8 +497,14 @@ static enum err find_room(struct lmdb *lmdb, uint64_t used, uint64_t bytes, uint
 static enum err promise(struct engine *engine, uint64_t bytes)
 {
     struct lmdb *lmdb = lmdb_of(engine);
+    struct engine_txn *txn; /* while it is open, nobody opens anew */
     uint64_t room;
-    return find_room(lmdb, used_bytes(lmdb), bytes, &room);
+    enum err err = read_begin(engine, &txn);
+    if (err != OK)
+        return err;
+    uint64_t used = used_bytes(lmdb);
+    end(txn);
+    return find_room(lmdb, used, bytes, &room);
 }
 
 static void use_reserve(struct engine_txn *txn, bool on)
@@ -452,7 +658,7 @@ static void usage(struct engine *engine, struct engine_usage *ret)
     struct lmdb *lmdb = lmdb_of(engine);
     *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes};
     if (datafile_size(&lmdb->file, &ret->file_bytes) != OK)
-        ret->file_bytes = used_bytes(lmdb);
+        ret->file_bytes = 0;
     struct engine_txn *txn;
     if (read_begin(engine, &txn) != OK)
         return;
@@ -467,20 +673,9 @@ static void usage(struct engine *engine, struct engine_usage *ret)
     end(txn);
 }
 
-static void env_close(struct lmdb *lmdb)
-{
-    while (lmdb->pool) {
-        struct engine_txn *txn = lmdb->pool;
-        lmdb->pool = txn->next;
-        read_free(txn);
-    }
-    if (lmdb->env)
-        mdb_env_close(lmdb->env);
-    lmdb->env = NULL;
-}
-
 static void lmdb_free(struct lmdb *lmdb)
 {
+    pthread_cond_destroy(&lmdb->pool_changed);
     pthread_mutex_destroy(&lmdb->pool_lock);
     pthread_mutex_destroy(&lmdb->room_lock);
     free(lmdb);
@@ -520,32 +715,6 @@ static const struct engine_ops ops = {
 };
 
 /* ---- opening ------------------------------------------------------------- */
-
-static int env_open_with_map(struct lmdb *lmdb, uint64_t map_bytes)
-{
-    int rc = mdb_env_create(&lmdb->env);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    if ((rc = mdb_env_set_mapsize(lmdb->env, map_bytes)) == MDB_SUCCESS &&
-        (rc = mdb_env_set_maxdbs(lmdb->env, TABLES_ALL)) == MDB_SUCCESS &&
-        (rc = mdb_env_set_maxreaders(lmdb->env, LMDB_READERS_MAX)) == MDB_SUCCESS)
-        /* NOTLS: a reader slot belongs to a transaction, not to a thread. */
-        rc = mdb_env_open(lmdb->env, lmdb->file.path, MDB_NOSUBDIR | MDB_NOTLS, 0640);
-    if (rc != MDB_SUCCESS) {
-        mdb_env_close(lmdb->env); /* as LMDB wants it after a failed opening */
-        lmdb->env = NULL;
-    }
-    return rc;
-}
-
-static int env_open(struct lmdb *lmdb)
-{
-    int rc = ENOMEM;
-    for (uint64_t bytes = MAP_BYTES_FIRST; (rc == ENOMEM || rc == EINVAL) && bytes >= MAP_BYTES_LEAST;
-         bytes /= 2)
-        rc = env_open_with_map(lmdb, bytes);
-    return rc;
-}
 
 /* Counts the free pages at or above first. A page never written may lie behind
  * the end of a sound file only if the tree does not use it. */
@@ -659,6 +828,7 @@ enum err lmdb_engine_open(const char *path, const struct lmdb_options *options, 
     lmdb->engine.ops = &ops;
     lmdb->file = file;
     CHECK(pthread_mutex_init(&lmdb->pool_lock, NULL) == 0);
+    CHECK(pthread_cond_init(&lmdb->pool_changed, NULL) == 0);
     CHECK(pthread_mutex_init(&lmdb->room_lock, NULL) == 0);
     err = lmdb_start(lmdb, options, identity, why);
     if (err != OK) {
