@@ -1,104 +1,12 @@
-#include "engine_lmdb.h"
+#include "lmdb_state.h"
 
 #include "check.h"
-#include "datafile.h"
 #include "mem.h"
 
 #include <errno.h>
-#include <lmdb.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
-enum {
-    LMDB_KEY_MAX = 511,
-    ROW_OVERHEAD = 64,
-    /* Opening anew waits so long for the readers to end, and holds up those who come,
-     * before it gives up for now. A reader who meets what must be opened anew waits
-     * longer than that. */
-    READERS_END_MS = 200,
-    REOPENED_MS = 2000,
-};
-
-/* The map is address space, not memory, and sparse: as much as a process has to
- * spare. Where that is limited (ulimit -v gives ENOMEM, valgrind EINVAL) it is halved
- * until it fits; below the least a store is not worth opening. */
-static const uint64_t MAP_BYTES_FIRST = 1ull << 40;
-static const uint64_t MAP_BYTES_LEAST = 64ull << 20;
-
-static const char *const table_names[TABLES_ALL] = {"meta", "clocks", "records", "rows", "front"};
-
-struct engine_cursor {
-    MDB_cursor *mdb;
-    struct engine_txn *txn;
-    bool open;
-};
-
-/* A read transaction keeps its reader slot and one cursor for each table when it
- * ends, and waits in the pool: a get then neither allocates nor searches. */
-struct engine_txn {
-    struct lmdb *lmdb;
-    MDB_txn *mdb;
-    bool writes;
-    size_t open_cursors;
-    struct engine_cursor kept[TABLES_ALL]; /* of reads */
-    struct engine_txn *next;               /* in the pool */
-    /* of writes: */
-    bool in_reserve;
-    uint64_t used_bytes; /* of the file, when it began */
-    uint64_t spent;      /* estimate of what the puts take */
-    uint64_t room;       /* what they may take without eating into the reserve */
-};
-
-struct lmdb {
-    struct engine engine;
-    MDB_env *env;
-    MDB_dbi tables[TABLES_ALL];
-    struct datafile file; /* its `allocated` under room_lock */
-    uint64_t page_bytes, limit_bytes;
-    bool has_front; /* the table; set before other threads come */
-    bool touched;   /* something was written, perhaps */
-    struct engine_txn writer;
-    /* The writer's: LMDB takes no write until the file is opened anew; and the page that
-     * tells the tree, as it is read, may not be on the disk. */
-    bool broken, doubtful;
-    pthread_mutex_t pool_lock; /* guards what follows, and who uses env without a snapshot */
-    pthread_cond_t pool_changed;
-    struct engine_txn *pool;
-    size_t reading;            /* snapshots that are open */
-    bool gated;                /* none may be opened now */
-    uint64_t reopenings;       /* since the start */
-    pthread_mutex_t room_lock; /* guards the file's promised blocks: see promise */
-};
-
-static enum err err_of(int rc)
-{
-    switch (rc) {
-    case MDB_SUCCESS:
-        return OK;
-    case MDB_NOTFOUND:
-        return ERR_NOT_FOUND;
-    case MDB_MAP_FULL:
-    case MDB_TXN_FULL:
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return ERR_FULL;
-    case ENOMEM:
-        return ERR_NOMEM;
-    case MDB_READERS_FULL:
-        return ERR_BUSY;
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-        return ERR_DAMAGED;
-    case MDB_VERSION_MISMATCH:
-        return ERR_VERSION;
-    case MDB_INVALID:
-        return ERR_REFUSED;
-    default:
-        return ERR_IO;
-    }
-}
+enum { LMDB_KEY_MAX = 511, ROW_OVERHEAD = 64 };
 
 static MDB_val val_of(struct bytes bytes)
 {
@@ -117,66 +25,13 @@ static struct lmdb *lmdb_of(struct engine *engine)
 
 /* ---- transactions -------------------------------------------------------- */
 
-static void read_free(struct engine_txn *txn)
-{
-    for (size_t i = 0; i < TABLES_ALL; i++)
-        if (txn->kept[i].mdb)
-            mdb_cursor_close(txn->kept[i].mdb);
-    mdb_txn_abort(txn->mdb);
-    free(txn);
-}
-
-static struct timespec from_now(uint64_t ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    t.tv_sec += (time_t)(ms / 1000) + t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
-/* Counts a reader, who may have a transaction of the pool. *ret_serial: which opening
- * this is. */
-static enum err enter(struct lmdb *lmdb, struct engine_txn **ret, uint64_t *ret_serial)
-{
-    pthread_mutex_lock(&lmdb->pool_lock);
-    while (lmdb->gated)
-        pthread_cond_wait(&lmdb->pool_changed, &lmdb->pool_lock);
-    enum err err = lmdb->env ? OK : ERR_IO;
-    *ret_serial = lmdb->reopenings;
-    if (err == OK) {
-        lmdb->reading++;
-        *ret = lmdb->pool;
-        if (lmdb->pool)
-            lmdb->pool = lmdb->pool->next;
-    }
-    pthread_mutex_unlock(&lmdb->pool_lock);
-    return err;
-}
-
-/* Takes the transaction into the pool; or NULL. */
-static void leave(struct lmdb *lmdb, struct engine_txn *txn)
-{
-    pthread_mutex_lock(&lmdb->pool_lock);
-    if (txn) {
-        txn->next = lmdb->pool;
-        lmdb->pool = txn;
-    }
-    lmdb->reading--;
-    bool tell = lmdb->gated && lmdb->reading == 0;
-    pthread_mutex_unlock(&lmdb->pool_lock);
-    if (tell)
-        pthread_cond_broadcast(&lmdb->pool_changed);
-}
-
 static int begin_or_renew(struct lmdb *lmdb, struct engine_txn **txn)
 {
     MDB_txn *mdb;
     if (*txn) {
         int rc = mdb_txn_renew((*txn)->mdb);
         if (rc != MDB_SUCCESS)
-            read_free(*txn);
+            lmdb_read_free(*txn);
         return rc;
     }
     int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &mdb);
@@ -187,17 +42,6 @@ static int begin_or_renew(struct lmdb *lmdb, struct engine_txn **txn)
     return MDB_SUCCESS;
 }
 
-static bool wait_reopened(struct lmdb *lmdb, uint64_t serial, const struct timespec *until)
-{
-    int rc = 0;
-    pthread_mutex_lock(&lmdb->pool_lock);
-    while (lmdb->reopenings == serial && rc == 0)
-        rc = pthread_cond_clockwait(&lmdb->pool_changed, &lmdb->pool_lock, CLOCK_MONOTONIC, until);
-    bool reopened = lmdb->reopenings != serial;
-    pthread_mutex_unlock(&lmdb->pool_lock);
-    return reopened;
-}
-
 static enum err read_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
@@ -205,7 +49,7 @@ static enum err read_begin(struct engine *engine, struct engine_txn **ret)
     for (;;) {
         struct engine_txn *txn;
         uint64_t serial;
-        enum err err = enter(lmdb, &txn, &serial);
+        enum err err = lmdb_enter(lmdb, &txn, &serial);
         if (err != OK)
             return err;
         int rc = begin_or_renew(lmdb, &txn);
@@ -213,12 +57,10 @@ static enum err read_begin(struct engine *engine, struct engine_txn **ret)
             *ret = txn;
             return OK;
         }
-        leave(lmdb, NULL);
+        lmdb_leave(lmdb, NULL);
         if (rc != MDB_PANIC)
-            return err_of(rc);
-        if (!until.tv_sec)
-            until = from_now(REOPENED_MS);
-        if (!wait_reopened(lmdb, serial, &until))
+            return lmdb_err(rc);
+        if (!lmdb_wait_reopened(lmdb, serial, &until))
             return ERR_IO;
     }
 }
@@ -232,14 +74,7 @@ static void end(struct engine_txn *txn)
         return;
     }
     mdb_txn_reset(txn->mdb);
-    leave(txn->lmdb, txn);
-}
-
-static uint64_t used_bytes(struct lmdb *lmdb)
-{
-    MDB_envinfo info;
-    mdb_env_info(lmdb->env, &info);
-    return (info.me_last_pgno + 1) * lmdb->page_bytes;
+    lmdb_leave(txn->lmdb, txn);
 }
 
 static uint64_t allocated_bytes(struct lmdb *lmdb)
@@ -250,138 +85,6 @@ static uint64_t allocated_bytes(struct lmdb *lmdb)
     return bytes;
 }
 
-static void env_close(struct lmdb *lmdb)
-{
-    while (lmdb->pool) {
-        struct engine_txn *txn = lmdb->pool;
-        lmdb->pool = txn->next;
-        read_free(txn);
-    }
-    if (lmdb->env)
-        mdb_env_close(lmdb->env);
-    lmdb->env = NULL;
-}
-
-static int env_open_with_map(struct lmdb *lmdb, uint64_t map_bytes)
-{
-    int rc = mdb_env_create(&lmdb->env);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    if ((rc = mdb_env_set_mapsize(lmdb->env, map_bytes)) == MDB_SUCCESS &&
-        (rc = mdb_env_set_maxdbs(lmdb->env, TABLES_ALL)) == MDB_SUCCESS &&
-        (rc = mdb_env_set_maxreaders(lmdb->env, LMDB_READERS_MAX)) == MDB_SUCCESS)
-        /* NOTLS: a reader slot belongs to a transaction, not to a thread. */
-        rc = mdb_env_open(lmdb->env, lmdb->file.path, MDB_NOSUBDIR | MDB_NOTLS, 0640);
-    if (rc != MDB_SUCCESS) {
-        mdb_env_close(lmdb->env); /* as LMDB wants it after a failed opening */
-        lmdb->env = NULL;
-    }
-    return rc;
-}
-
-static int env_open(struct lmdb *lmdb)
-{
-    int rc = ENOMEM;
-    for (uint64_t bytes = MAP_BYTES_FIRST; (rc == ENOMEM || rc == EINVAL) && bytes >= MAP_BYTES_LEAST;
-         bytes /= 2)
-        rc = env_open_with_map(lmdb, bytes);
-    return rc;
-}
-
-/* Opens the tables; makes them where there is nothing at all yet, and the front table
- * when something is written to a store that was made before there was one. */
-static int open_tables_in(struct lmdb *lmdb, bool empty, bool with_front, bool write)
-{
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(lmdb->env, NULL, write ? 0 : MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    for (size_t i = 0; i < TABLES && rc == MDB_SUCCESS; i++)
-        rc = mdb_dbi_open(txn, table_names[i], empty ? MDB_CREATE : 0, &lmdb->tables[i]);
-    if (rc == MDB_SUCCESS && with_front)
-        rc = mdb_dbi_open(txn, table_names[TABLE_FRONT], write ? MDB_CREATE : 0, &lmdb->tables[TABLE_FRONT]);
-    if (rc == MDB_SUCCESS) {
-        rc = mdb_txn_commit(txn); /* of a read too: it makes the handles lasting */
-        lmdb->has_front = rc == MDB_SUCCESS && with_front;
-        return rc;
-    }
-    mdb_txn_abort(txn);
-    return rc;
-}
-
-/* ---- after a failed meta page --------------------------------------------- */
-
-/* LMDB takes no transaction any more where the meta page of a commit could not be
- * written. */
-static bool is_broken(struct lmdb *lmdb)
-{
-    MDB_txn *probe;
-    int rc = mdb_txn_begin(lmdb->env, NULL, 0, &probe);
-    if (rc == MDB_SUCCESS)
-        mdb_txn_abort(probe);
-    return rc == MDB_PANIC;
-}
-
-/* No snapshot is open, and none can be until open_gate. */
-static bool close_gate(struct lmdb *lmdb)
-{
-    struct timespec until = from_now(READERS_END_MS);
-    int rc = 0;
-    pthread_mutex_lock(&lmdb->pool_lock);
-    lmdb->gated = true;
-    while (lmdb->reading && rc == 0)
-        rc = pthread_cond_clockwait(&lmdb->pool_changed, &lmdb->pool_lock, CLOCK_MONOTONIC, &until);
-    lmdb->gated = lmdb->reading == 0;
-    bool closed = lmdb->gated;
-    pthread_mutex_unlock(&lmdb->pool_lock);
-    if (!closed)
-        pthread_cond_broadcast(&lmdb->pool_changed);
-    return closed;
-}
-
-static void open_gate(struct lmdb *lmdb)
-{
-    pthread_mutex_lock(&lmdb->pool_lock);
-    lmdb->gated = false;
-    lmdb->reopenings++;
-    pthread_mutex_unlock(&lmdb->pool_lock);
-    pthread_cond_broadcast(&lmdb->pool_changed);
-}
-
-/* By the writer, outside its transactions. The file's lock, which is ours, is held all
- * the while. Where opening fails there is nothing to read until it succeeds. */
-static enum err reopen(struct lmdb *lmdb)
-{
-    int fd;
-    if (!close_gate(lmdb))
-        return ERR_BUSY; /* somebody reads for long: next time */
-    env_close(lmdb);
-    enum err err = err_of(env_open(lmdb));
-    if (err == OK) {
-        mdb_env_get_fd(lmdb->env, &fd);
-        err = datafile_is(&lmdb->file, fd);
-    }
-    if (err == OK)
-        err = err_of(open_tables_in(lmdb, false, lmdb->has_front, false));
-    if (err != OK)
-        env_close(lmdb);
-    lmdb->broken = err != OK;
-    open_gate(lmdb);
-    return err;
-}
-
-/* What is found is the truth; made durable before anything is built on it. Until that
- * succeeds there is reading and no writing. */
-static enum err make_sound(struct lmdb *lmdb)
-{
-    enum err err = lmdb->broken ? reopen(lmdb) : OK;
-    if (err == OK && lmdb->doubtful) {
-        err = datafile_rewrite(&lmdb->file, 2 * lmdb->page_bytes); /* LMDB's meta pages */
-        lmdb->doubtful = err != OK;
-    }
-    return err == OK ? OK : ERR_IO;
-}
-
 static enum err write_begin(struct engine *engine, struct engine_txn **ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
@@ -389,15 +92,15 @@ static enum err write_begin(struct engine *engine, struct engine_txn **ret)
     CHECK(!txn->mdb);
     MDB_txn *mdb;
     lmdb->touched = true;
-    enum err err = make_sound(lmdb);
+    enum err err = lmdb_make_sound(lmdb);
     if (err != OK)
         return err;
-    int rc = lmdb->has_front ? MDB_SUCCESS : open_tables_in(lmdb, false, true, true);
+    int rc = lmdb->has_front ? MDB_SUCCESS : lmdb_make_front(lmdb);
     if (rc == MDB_SUCCESS)
         rc = mdb_txn_begin(lmdb->env, NULL, 0, &mdb);
     if (rc != MDB_SUCCESS)
-        return err_of(rc);
-    uint64_t used = used_bytes(lmdb), kept_back = used + LMDB_RESERVE, allocated = allocated_bytes(lmdb);
+        return lmdb_err(rc);
+    uint64_t used = lmdb_used_bytes(lmdb), kept_back = used + LMDB_RESERVE, allocated = allocated_bytes(lmdb);
     *txn = (struct engine_txn){
         .lmdb = lmdb,
         .mdb = mdb,
@@ -413,7 +116,7 @@ static enum err write_begin(struct engine *engine, struct engine_txn **ret)
  * EIO (LMDB does so when the disk takes a part of it). */
 static bool failed_for_room(struct lmdb *lmdb, int rc)
 {
-    if (err_of(rc) == ERR_FULL)
+    if (lmdb_err(rc) == ERR_FULL)
         return true;
     return rc == EIO && lmdb->file.cannot_promise && datafile_disk_is_full(&lmdb->file, LMDB_GROW_STEP);
 }
@@ -426,10 +129,7 @@ static enum err commit(struct engine_txn *txn)
     txn->mdb = NULL;
     if (rc == MDB_SUCCESS)
         return OK;
-    if (is_broken(lmdb)) {
-        lmdb->broken = lmdb->doubtful = true;
-        (void)!reopen(lmdb); /* at once, for the readers */
-    }
+    lmdb_look_after(lmdb);
     return failed_for_room(lmdb, rc) ? ERR_FULL : ERR_IO;
 }
 
@@ -464,7 +164,7 @@ static enum err free_bytes(struct lmdb *lmdb, uint64_t *ret)
         }
     }
     end(txn);
-    return err_of(rc);
+    return lmdb_err(rc);
 }
 
 /* Sees to it that `bytes` beyond those in use, and the reserve, have room: blocks
@@ -502,7 +202,7 @@ static enum err promise(struct engine *engine, uint64_t bytes)
     enum err err = read_begin(engine, &txn);
     if (err != OK)
         return err;
-    uint64_t used = used_bytes(lmdb);
+    uint64_t used = lmdb_used_bytes(lmdb);
     end(txn);
     return find_room(lmdb, used, bytes, &room);
 }
@@ -523,7 +223,7 @@ static enum err get(struct engine_txn *txn, enum table table, struct bytes key, 
     int rc = mdb_get(txn->mdb, txn->lmdb->tables[table], &k, &v);
     if (rc == MDB_SUCCESS)
         *ret = bytes_of_val(v);
-    return err_of(rc);
+    return lmdb_err(rc);
 }
 
 /* What a put takes, about: the leaf page that it dirties, and what the value
@@ -553,7 +253,7 @@ static enum err put(struct engine_txn *txn, enum table table, struct bytes key, 
             return err;
     }
     MDB_val k = val_of(key), v = val_of(value);
-    return err_of(mdb_put(txn->mdb, lmdb->tables[table], &k, &v, 0));
+    return lmdb_err(mdb_put(txn->mdb, lmdb->tables[table], &k, &v, 0));
 }
 
 static enum err del(struct engine_txn *txn, enum table table, struct bytes key)
@@ -561,7 +261,7 @@ static enum err del(struct engine_txn *txn, enum table table, struct bytes key)
     CHECK(txn->writes && key.len >= 1 && key.len <= LMDB_KEY_MAX);
     MDB_val k = val_of(key);
     int rc = mdb_del(txn->mdb, txn->lmdb->tables[table], &k, NULL);
-    return rc == MDB_NOTFOUND ? OK : err_of(rc);
+    return rc == MDB_NOTFOUND ? OK : lmdb_err(rc);
 }
 
 static enum err del_below(struct engine_txn *txn, enum table table, struct bytes prefix, struct bytes below)
@@ -570,7 +270,7 @@ static enum err del_below(struct engine_txn *txn, enum table table, struct bytes
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(txn->mdb, txn->lmdb->tables[table], &cursor);
     if (rc != MDB_SUCCESS)
-        return err_of(rc);
+        return lmdb_err(rc);
     MDB_val key = val_of(prefix), value;
     rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
     while (rc == MDB_SUCCESS && bytes_compare(bytes_of_val(key), below) < 0) {
@@ -579,7 +279,7 @@ static enum err del_below(struct engine_txn *txn, enum table table, struct bytes
             rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? OK : err_of(rc);
+    return rc == MDB_NOTFOUND ? OK : lmdb_err(rc);
 }
 
 /* ---- cursors ------------------------------------------------------------- */
@@ -596,7 +296,7 @@ static enum err cursor_open(struct engine_txn *txn, enum table table, struct eng
         rc = mdb_cursor_open(txn->mdb, txn->lmdb->tables[table], &mdb);
     }
     if (rc != MDB_SUCCESS)
-        return err_of(rc);
+        return lmdb_err(rc);
     struct engine_cursor *cursor = txn->writes || kept->open ? mem_new(sizeof *cursor) : kept;
     *cursor = (struct engine_cursor){.mdb = mdb, .txn = txn, .open = true};
     txn->open_cursors++;
@@ -624,7 +324,7 @@ static enum err cursor_get(struct engine_cursor *cursor, MDB_cursor_op op, MDB_v
         *ret_key = bytes_of_val(key);
         *ret_value = bytes_of_val(value);
     }
-    return err_of(rc);
+    return lmdb_err(rc);
 }
 
 static enum err cursor_seek(struct engine_cursor *cursor, struct bytes from, struct bytes *ret_key,
@@ -647,7 +347,7 @@ static enum err cursor_before(struct engine_cursor *cursor, struct bytes below, 
     MDB_val key = val_of(below), value;
     int rc = mdb_cursor_get(cursor->mdb, &key, &value, MDB_SET_RANGE);
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND)
-        return err_of(rc);
+        return lmdb_err(rc);
     return cursor_get(cursor, rc == MDB_SUCCESS ? MDB_PREV : MDB_LAST, (MDB_val){0}, ret_key, ret_value);
 }
 
@@ -659,6 +359,9 @@ static void usage(struct engine *engine, struct engine_usage *ret)
     *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes};
     if (datafile_size(&lmdb->file, &ret->file_bytes) != OK)
         ret->file_bytes = 0;
+    pthread_mutex_lock(&lmdb->pool_lock);
+    ret->reopenings = lmdb->reopenings;
+    pthread_mutex_unlock(&lmdb->pool_lock);
     struct engine_txn *txn;
     if (read_begin(engine, &txn) != OK)
         return;
@@ -685,7 +388,7 @@ static void close_engine(struct engine *engine)
 {
     struct lmdb *lmdb = lmdb_of(engine);
     CHECK(!lmdb->writer.mdb);
-    env_close(lmdb);
+    lmdb_env_close(lmdb);
     /* Last: the lock covers LMDB's whole time. */
     if (lmdb->touched)
         datafile_close(&lmdb->file);
@@ -716,107 +419,6 @@ static const struct engine_ops ops = {
 
 /* ---- opening ------------------------------------------------------------- */
 
-/* Counts the free pages at or above first. A page never written may lie behind
- * the end of a sound file only if the tree does not use it. */
-static int count_free_from(struct lmdb *lmdb, uint64_t first, uint64_t *ret)
-{
-    MDB_txn *txn;
-    MDB_cursor *cursor;
-    int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn);
-    if (rc != MDB_SUCCESS)
-        return rc;
-    if ((rc = mdb_cursor_open(txn, 0, &cursor)) == MDB_SUCCESS) {
-        MDB_val key, list;
-        *ret = 0;
-        while ((rc = mdb_cursor_get(cursor, &key, &list, MDB_NEXT)) == MDB_SUCCESS) {
-            for (size_t at = sizeof(size_t); at + sizeof(size_t) <= list.mv_size; at += sizeof(size_t)) {
-                size_t page;
-                memcpy(&page, (uint8_t *)list.mv_data + at, sizeof page);
-                *ret += page >= first;
-            }
-        }
-        mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
-    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
-}
-
-/* A map that reaches beyond the end of its file kills the process that reads
- * there. So a file that was cut is found here, and refused as it is. */
-static enum err look_for_cut(struct lmdb *lmdb, struct buf *why)
-{
-    uint64_t size, used = used_bytes(lmdb), missing_free = 0;
-    enum err err = datafile_size(&lmdb->file, &size);
-    if (err != OK || size >= used)
-        return err;
-    err = datafile_resize(&lmdb->file, used); /* zeros: never a page of a tree */
-    if (err != OK)
-        return err;
-    uint64_t whole_pages = size / lmdb->page_bytes;
-    int rc = count_free_from(lmdb, whole_pages, &missing_free);
-    if (rc == MDB_SUCCESS && missing_free == used / lmdb->page_bytes - whole_pages)
-        return OK;
-    buf_put_format(why, "%s: cut to %llu of %llu bytes", lmdb->file.path, (unsigned long long)size,
-                   (unsigned long long)used);
-    if (datafile_resize(&lmdb->file, size) != OK)
-        buf_put_text(why, ", and filled up with zeros");
-    return ERR_DAMAGED;
-}
-
-/* A file of LMDB that holds something else is not ours. */
-static int open_tables(struct lmdb *lmdb)
-{
-    MDB_stat st;
-    mdb_env_stat(lmdb->env, &st);
-    bool empty = st.ms_entries == 0;
-    lmdb->touched = empty;
-    int rc = open_tables_in(lmdb, empty, true, empty);
-    if (rc == MDB_NOTFOUND)
-        rc = open_tables_in(lmdb, false, false, false);
-    return rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE ? MDB_INVALID : rc;
-}
-
-static void fill_why(struct buf *why, const char *path, enum err err, int rc)
-{
-    if (err == ERR_REFUSED)
-        buf_put_format(why, "%s: not a store", path);
-    else
-        buf_put_format(why, "%s: %s", path, rc != MDB_SUCCESS ? mdb_strerror(rc) : err_text(err));
-}
-
-static enum err lmdb_start(struct lmdb *lmdb, const struct lmdb_options *options, struct buf *identity,
-                           struct buf *why)
-{
-    int rc = env_open(lmdb);
-    enum err err = err_of(rc);
-    if (err != OK)
-        goto out;
-
-    MDB_stat st;
-    MDB_envinfo info;
-    int fd;
-    mdb_env_stat(lmdb->env, &st);
-    mdb_env_info(lmdb->env, &info);
-    mdb_env_get_fd(lmdb->env, &fd);
-    lmdb->page_bytes = st.ms_psize;
-    lmdb->limit_bytes = info.me_mapsize;
-    if (options->bytes_max && options->bytes_max < lmdb->limit_bytes - LMDB_RESERVE)
-        lmdb->limit_bytes = options->bytes_max + LMDB_RESERVE;
-
-    if ((err = datafile_is(&lmdb->file, fd)) != OK || (err = look_for_cut(lmdb, why)) != OK)
-        goto out;
-    rc = open_tables(lmdb);
-    if ((err = err_of(rc)) != OK)
-        goto out;
-    if (lmdb->file.fresh && (err = datafile_sync_folder(&lmdb->file)) != OK)
-        goto out;
-    err = datafile_identity(&lmdb->file, identity);
-out:
-    if (err != OK && why->len == 0)
-        fill_why(why, lmdb->file.path, err, rc);
-    return err;
-}
-
 enum err lmdb_engine_open(const char *path, const struct lmdb_options *options, struct engine **ret,
                           struct buf *identity, struct buf *why)
 {
@@ -830,9 +432,9 @@ enum err lmdb_engine_open(const char *path, const struct lmdb_options *options, 
     CHECK(pthread_mutex_init(&lmdb->pool_lock, NULL) == 0);
     CHECK(pthread_cond_init(&lmdb->pool_changed, NULL) == 0);
     CHECK(pthread_mutex_init(&lmdb->room_lock, NULL) == 0);
-    err = lmdb_start(lmdb, options, identity, why);
+    err = lmdb_env_start(lmdb, options, identity, why);
     if (err != OK) {
-        env_close(lmdb);
+        lmdb_env_close(lmdb);
         datafile_discard(&lmdb->file);
         lmdb_free(lmdb);
         return err;
