@@ -497,6 +497,20 @@ static void a_writer_waits_for_no_inner_engine_that_fails(void **state)
     done(&rig);
 }
 
+/* A process that is killed soon after each start leaves a segment each time: they do not
+ * pile up, and nothing is lost. */
+static void starts_that_are_killed_early_do_not_fill_the_disk(void **state)
+{
+    struct rig rig = new_rig(16 << 10);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(put(&rig, (char[]){(char)('!' + i % 90), 0}, "v"), OK);
+        reopen(&rig, 16 << 10);
+        assert_true(counters(&rig).log.segments <= LOG_FAILED_MAX + 2);
+    }
+    assert_int_equal(records(&rig), 90);
+    done(&rig);
+}
+
 /* ---- counts, keys ------------------------------------------------------------------- */
 
 static void records_are_counted_while_they_pass(void **state)
@@ -559,6 +573,7 @@ int main(void)
         cmocka_unit_test(slow_chunks_get_shorter_and_quick_ones_grow),
         cmocka_unit_test(slow_chunks_of_long_values_get_shorter),
         cmocka_unit_test(brief_chunks_are_short_at_once),
+        cmocka_unit_test(starts_that_are_killed_early_do_not_fill_the_disk),
         cmocka_unit_test(a_writer_waits_for_the_log_to_have_room_for_so_long),
         cmocka_unit_test(a_writer_goes_on_when_the_log_has_room),
         cmocka_unit_test(a_writer_waits_for_no_inner_engine_that_fails),

@@ -101,6 +101,18 @@ static enum err save_mark(struct logged *logged)
     return err;
 }
 
+/* What the tree has already goes, and where that leaves many segments that are hardly
+ * used (each start that was killed early leaves one) it takes over the others too. It may
+ * fail: then there are some more. */
+static void tidy(struct logged *logged)
+{
+    struct log_counters log;
+    log_trim(logged->log, logged->marked);
+    log_counters(logged->log, &log);
+    if (log.segments > LOG_FAILED_MAX && log.segment_bytes > 2 * logged->memory_max)
+        (void)!logged_flush(&logged->face);
+}
+
 /* From now on the log is there. On a full disk a segment is to be had when the tree
  * has taken over all of it. */
 static enum err prepare_first(struct logged *logged)
@@ -145,8 +157,10 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
         logged->sequence = log_sequence(logged->log);
         if (!mark.present || found.lost)
             err = save_mark(logged);
-        if (err == OK)
+        if (err == OK) {
+            tidy(logged);
             err = prepare_first(logged);
+        }
     }
     if (err != OK) {
         if (!why->len)
