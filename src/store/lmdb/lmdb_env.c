@@ -379,4 +379,3 @@ out:
         fill_why(why, lmdb->file.path, err, rc);
     return err;
 }
-
