@@ -326,6 +326,53 @@ static void a_stop_keeps_no_writer_of_a_full_table(void **state)
     end(&rig);
 }
 
+/* The same while nothing stops yet: the committer may end first. */
+static void a_hurry_alone_keeps_no_writer(void **state)
+{
+    struct rig rig;
+    pthread_t writer;
+    start(&rig);
+    atomic_store(&holds, true);
+    assert_int_equal(pthread_create(&writer, NULL, let_go_when_refused, &rig), 0);
+    while (!counters(&rig).waits)
+        usleep(1000);
+    uint64_t begin = now_ms();
+
+    applier_hurry(rig.applier);
+    assert_int_equal(pthread_join(writer, NULL), 0);
+
+    assert_int_equal(rig.refused, ERR_BUSY);
+    assert_true(now_ms() - begin < 3000); /* a writer's patience is 5 s */
+    end(&rig);
+}
+
+/* While a reader holds up its opening anew, the applier does not wait for itself to open
+ * it, and counts what the tree has when it can. */
+static void records_are_counted_over_an_opening_anew(void **state)
+{
+    struct rig rig;
+    struct engine_txn *txn;
+    struct engine_usage usage;
+    start(&rig);
+    applier_free(rig.applier);
+    rig.applier = NULL;
+    for (unsigned n = 0; n < 100; n++)
+        put(rig.engine, n, 100);
+    assert_true(log_engine_freeze(rig.engine));
+    assert_int_equal(log_engine_apply(rig.engine), OK);
+    assert_int_equal(rig.engine->ops->read_begin(rig.engine, &txn), OK);
+    break_meta_page(rig.db);
+    assert_int_equal(log_engine_apply(rig.engine), ERR_IO);
+    rig.engine->ops->end(txn);
+
+    assert_int_equal(log_engine_apply(rig.engine), OK);
+
+    assert_int_equal(counters(&rig).applied, 0);
+    rig.engine->ops->usage(rig.engine, &usage);
+    assert_int_equal(usage.entries[TABLE_RECORDS], 100);
+    end(&rig);
+}
+
 /* The page that makes a commit LMDB's tree cannot be written, once: the applier goes on
  * by itself, readers and writers notice nothing. */
 static void a_failed_meta_page_holds_nobody_up(void **state)
@@ -354,6 +401,8 @@ int main(void)
         cmocka_unit_test(chunks_follow_what_the_disk_can_do),
         cmocka_unit_test(a_stop_waits_for_no_tree_that_fails),
         cmocka_unit_test(a_stop_keeps_no_writer_of_a_full_table),
+        cmocka_unit_test(a_hurry_alone_keeps_no_writer),
+        cmocka_unit_test(records_are_counted_over_an_opening_anew),
         cmocka_unit_test(a_failed_meta_page_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

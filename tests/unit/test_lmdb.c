@@ -558,6 +558,25 @@ static void opening_anew_waits_for_readers(void **state)
     engine->ops->close(engine);
 }
 
+/* Who has a snapshot open is promised room all the same: waiting for the file to be opened
+ * anew would be waiting for the own snapshot to end. */
+static void room_is_promised_to_a_reader_who_holds_up_opening(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    struct engine_txn *txn;
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+    sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+
+    assert_int_equal(engine->ops->promise(engine, 1 << 20), OK);
+
+    engine->ops->end(txn);
+    assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), OK);
+    engine->ops->close(engine);
+}
+
 /* While the page that was found cannot be made durable nothing is built on it. */
 static void what_is_found_is_made_durable_first(void **state)
 {
@@ -816,6 +835,7 @@ int main(void)
         AT_A_PLACE(a_commit_may_find_the_disk_full),
         AT_A_PLACE(a_failed_meta_page_is_found_out_by_opening_anew),
         AT_A_PLACE(opening_anew_waits_for_readers),
+        AT_A_PLACE(room_is_promised_to_a_reader_who_holds_up_opening),
         AT_A_PLACE(what_is_found_is_made_durable_first),
         AT_A_PLACE(readers_go_on_while_it_is_opened_anew),
         AT_A_PLACE(readers_see_whole_commits),

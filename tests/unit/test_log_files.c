@@ -368,6 +368,31 @@ static void segments_that_cannot_be_removed_are_few(void **state)
     rig_done(&rig);
 }
 
+/* Nor where the last of them is an empty one that a longer one takes the place of, and
+ * that fails too. */
+static void an_empty_segment_too_many_is_kept(void **state)
+{
+    static uint8_t long_value[2 * SMALL];
+    struct log_rig rig = {0};
+    rig_init(&rig, SMALL);
+    rig.keeps_names = true;
+    rig_open_ok(&rig);
+    for (int i = 0; i < LOG_FAILED_MAX - 1; i++)
+        fail_a_sync(&rig);
+    assert_int_equal(log_prepare(rig.log), OK);
+    disk_sim_fail(rig.sim, 1, ERR_FULL); /* the write: the segment is current, and empty */
+    assert_int_equal(rig_append(&rig, bytes_str("x")), ERR_FULL);
+
+    for (int nth = 1; nth < 10; nth++) {
+        disk_sim_fail(rig.sim, (uint64_t)nth, ERR_IO);
+        assert_int_equal(rig_append(&rig, bytes_of(long_value, sizeof long_value)), ERR_IO);
+    }
+
+    disk_sim_fail(rig.sim, UINT64_MAX, ERR_IO);
+    rig_append_ok(&rig, "b");
+    rig_done(&rig);
+}
+
 /* Where a write needs room even in a file that has its blocks: the frame is refused as
  * such, no segment is spent on it, and the next one takes its place. */
 static void a_write_that_finds_no_room_is_told_and_tried_again(void **state)
@@ -482,6 +507,32 @@ static void an_older_log_is_lost_and_gone_for_good(void **state)
         rig_open_ok(&rig); /* none of the old segments, under the old id, is there */
         rig_done(&rig);
     }
+}
+
+/* Nor is an older log taken away from a tree that needs the right one: the start is refused
+ * before anything is touched, and with the right log beside it all is there. */
+static void an_older_log_of_a_half_applied_tree_is_left_alone(void **state)
+{
+    struct log_rig rig = open_rig(), older;
+    for (int i = 0; i < 8; i++)
+        rig_append_long(&rig, "x", 100);
+    rig_close(&rig);
+    rig_clone(&older, &rig);
+    older.mark.sequence = 20;
+    older.mark.applying = 25;
+    uint64_t changes = disk_sim_changes(older.sim);
+
+    assert_int_equal(rig_open(&older), ERR_DAMAGED);
+
+    assert_int_equal(disk_sim_changes(older.sim), changes);
+    assert_non_null(strstr((char *)older.why.data, "log: the log is missing or older than its store"));
+    older.mark = rig.mark;
+    older.mark.sequence = 4;
+    older.mark.applying = 8;
+    rig_open_ok(&older);
+    assert_int_equal(older.count, 4);
+    rig_done(&older);
+    rig_done(&rig);
 }
 
 static void a_newer_format_is_refused_untouched(void **state)
@@ -731,12 +782,14 @@ int main(void)
         cmocka_unit_test(a_disk_that_keeps_failing_is_not_filled),
         cmocka_unit_test(segments_that_failures_ended_are_few),
         cmocka_unit_test(segments_that_cannot_be_removed_are_few),
+        cmocka_unit_test(an_empty_segment_too_many_is_kept),
         cmocka_unit_test(a_write_that_finds_no_room_is_told_and_tried_again),
         cmocka_unit_test(a_sync_that_finds_no_room_is_told),
         cmocka_unit_test(a_name_that_was_not_synced_is_before_it_is_used),
         cmocka_unit_test(a_log_of_another_store_is_refused_untouched),
         cmocka_unit_test(a_log_that_is_missing_is_lost),
         cmocka_unit_test(an_older_log_is_lost_and_gone_for_good),
+        cmocka_unit_test(an_older_log_of_a_half_applied_tree_is_left_alone),
         cmocka_unit_test(a_newer_format_is_refused_untouched),
         cmocka_unit_test(a_missing_segment_in_the_middle_is_damage),
         cmocka_unit_test(a_flipped_bit_is_found_wherever_it_is),

@@ -197,13 +197,15 @@ static enum err find_room(struct lmdb *lmdb, uint64_t used, uint64_t bytes, uint
 static enum err promise(struct engine *engine, uint64_t bytes)
 {
     struct lmdb *lmdb = lmdb_of(engine);
-    struct engine_txn *txn; /* while it is open, nobody opens anew */
-    uint64_t room;
-    enum err err = read_begin(engine, &txn);
+    struct engine_txn *pooled;
+    uint64_t room, serial;
+    /* Counted as a reader, so that nobody opens anew meanwhile, but without a snapshot:
+     * whoever asks may have one, and must not wait with it for what waits for its end. */
+    enum err err = lmdb_enter(lmdb, &pooled, &serial);
     if (err != OK)
         return err;
     uint64_t used = lmdb_used_bytes(lmdb);
-    end(txn);
+    lmdb_leave(lmdb, pooled);
     return find_room(lmdb, used, bytes, &room);
 }
 

@@ -225,7 +225,9 @@ static void leave_current(struct log *log)
 static enum err may_leave_one_more(struct log *log)
 {
     remove_doomed(log);
-    if (log->doomed_count == LOG_FAILED_MAX)
+    /* Two may come to it: the empty one that a longer one follows, and that one. */
+    bool leaves_empty = log->now.file && !log->now.first;
+    if (log->doomed_count + leaves_empty >= LOG_FAILED_MAX)
         return ERR_IO;
     pthread_mutex_lock(&log->lock);
     bool too_many = !log->now.file && log->failed_count >= LOG_FAILED_MAX;

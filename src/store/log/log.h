@@ -60,8 +60,9 @@ struct log;
 
 /* Hands every frame above the mark to `replay`, in order, then makes what it has
  * found durable. An error of replay ends it.
- * ERR_DAMAGED (file and offset in why), ERR_VERSION, ERR_REFUSED (of another store:
- * untouched), ERR_IO, ERR_FULL. */
+ * ERR_DAMAGED (file and offset in why; or the log is lost and the tree has a part of
+ * it: untouched), ERR_VERSION, ERR_REFUSED (of another store: untouched), ERR_IO,
+ * ERR_FULL. */
 enum err log_open(const struct log_options *options, const struct log_mark *mark,
                   enum err (*replay)(void *ctx, const struct log_frame *frame), void *ctx, struct log **ret,
                   struct log_found *ret_found, struct buf *why) MUST_USE;

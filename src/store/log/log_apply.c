@@ -316,9 +316,11 @@ static enum err apply_chunk(struct logged *logged, const struct generation *froz
     struct engine_txn *txn;
     struct place place = logged->place;
     struct chunk_size size = {0};
-    uint64_t records = inner_records(inner);
+    uint64_t records = 0;
+    /* The first call, for it mends what must be before anybody can read. */
     enum err err = inner->ops->write_begin(inner, &txn);
     if (err == OK) {
+        records = inner_records(inner);
         if (inner->ops->use_reserve)
             inner->ops->use_reserve(txn, logged->chunk <= CHUNK_SMALL);
         err = fill_chunk(logged, txn, frozen, &place, &size, ret_end);
@@ -327,7 +329,7 @@ static enum err apply_chunk(struct logged *logged, const struct generation *froz
         else
             inner->ops->end(txn);
     }
-    count_chunk(logged, size, inner_records(inner) - records, err);
+    count_chunk(logged, size, err == OK ? inner_records(inner) - records : 0, err);
     if (err == OK)
         logged->place = place;
     return err;

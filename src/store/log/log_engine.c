@@ -145,13 +145,6 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
     } else {
         options->disk->ops->free(options->disk);
     }
-    if (err == OK && found.lost && mark.applying > mark.sequence) {
-        buf_put_format(why,
-                       "%s: the log is missing or older than its store, which was taking it over when it "
-                       "stopped: put both back, or remove both and let peers fill this node again",
-                       options->where);
-        err = ERR_DAMAGED;
-    }
     if (err == OK) {
         log_id(logged->log, logged->log_id);
         logged->sequence = log_sequence(logged->log);

@@ -374,6 +374,19 @@ static bool is_lost(const struct opening *o)
     return o->log->sequence < o->mark->sequence || (!has_frame && o->mark->sequence > 0);
 }
 
+/* A tree that has a part of what lay above its mark cannot go on without the rest. Said
+ * before anything of the folder is touched: what is there may be of use yet. */
+static enum err refuse_half_taken_over(struct opening *o)
+{
+    if (!o->found.lost || o->mark->applying <= o->mark->sequence)
+        return OK;
+    buf_put_format(o->why,
+                   "%s: the log is missing or older than its store, which was taking it over when it "
+                   "stopped: put both back, or remove both and let peers fill this node again",
+                   o->options->where);
+    return ERR_DAMAGED;
+}
+
 static struct log *log_new(const struct log_options *options)
 {
     struct log *log = mem_new(sizeof *log);
@@ -408,8 +421,10 @@ enum err log_open(const struct log_options *options, const struct log_mark *mark
         if (o.log->sequence < mark->sequence)
             o.log->sequence = mark->sequence;
         memcpy(o.log->id, mark->present && !o.found.lost ? mark->id : options->fresh_id, LOG_ID_SIZE);
-        err = hand_over(&o);
+        err = refuse_half_taken_over(&o);
     }
+    if (err == OK)
+        err = hand_over(&o);
     for (size_t i = 0; i < o.count; i++)
         ops_of(&o)->close(o.segments[i].file);
     free(o.segments);
