@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,6 +175,35 @@ static void a_stop_without_time_leaves_it_in_the_log(void **state)
     end(&rig);
 }
 
+/* ---- what a start makes durable ---------------------------------------------------------- */
+
+static const char *watched; /* a folder; NULL: none */
+static unsigned watched_syncs;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd)
+{
+    struct stat folder, synced;
+    if (watched && stat(watched, &folder) == 0 && fstat(fd, &synced) == 0)
+        watched_syncs += folder.st_ino == synced.st_ino && folder.st_dev == synced.st_dev;
+    return __real_fsync(fd);
+}
+
+/* The names of file and log are durable before anything is acknowledged, also when the
+ * process that made them died before it had synced them. */
+static void each_start_makes_the_names_durable(void **state)
+{
+    struct rig rig;
+    start(&rig);
+    watched_syncs = 0;
+    watched = rig.folder;
+    reopen(&rig);
+    watched = NULL;
+    assert_true(watched_syncs >= 1);
+    end(&rig);
+}
+
 /* ---- a disk that fails, or is slow ----------------------------------------------------- */
 
 /* The inner engine's commits, as this disk lets them be. */
@@ -222,20 +252,25 @@ static void put_between(struct engine *inner)
     atomic_store(&quick_puts, SIZE_MAX);
 }
 
-/* Until the engine takes no more. */
-static enum err fill(struct engine *engine)
+/* Until the engine takes no more; so many at a time. */
+static enum err fill_with(struct engine *engine, size_t len, unsigned at_a_time)
 {
     static uint8_t value[10000];
     struct engine_txn *txn;
     char room[16];
-    for (unsigned n = 0;; n++) {
+    for (unsigned n = 0;;) {
         enum err err = engine->ops->write_begin(engine, &txn);
         if (err != OK)
             return err;
-        assert_int_equal(engine->ops->put(txn, TABLE_RECORDS, key_of(n, room), bytes_of(value, sizeof value)),
-                         OK);
+        for (unsigned i = 0; i < at_a_time; i++, n++)
+            assert_int_equal(engine->ops->put(txn, TABLE_RECORDS, key_of(n, room), bytes_of(value, len)), OK);
         assert_int_equal(engine->ops->commit(txn), OK);
     }
+}
+
+static enum err fill(struct engine *engine)
+{
+    return fill_with(engine, 10000, 1);
 }
 
 /* What the disk is slow with it is given less of. */
@@ -326,6 +361,35 @@ static void a_stop_keeps_no_writer_of_a_full_table(void **state)
     end(&rig);
 }
 
+static void *let_go_of_many_when_refused(void *arg)
+{
+    struct rig *rig = arg;
+    rig->refused = fill_with(rig->engine, 100, 100);
+    atomic_store(&holds, false);
+    return NULL;
+}
+
+/* What is then left to do is done in short chunks, however much it is: a stop whose time is
+ * over need not wait for a long one. */
+static void a_stop_works_in_short_chunks(void **state)
+{
+    struct rig rig;
+    pthread_t writer;
+    start(&rig);
+    atomic_store(&holds, true);
+    assert_int_equal(pthread_create(&writer, NULL, let_go_of_many_when_refused, &rig), 0);
+    while (!counters(&rig).waits)
+        usleep(1000);
+
+    applier_stop(rig.applier, now_ms() + ENOUGH_MS); /* it refuses the writer, who lets it go */
+    assert_int_equal(pthread_join(writer, NULL), 0);
+
+    assert_int_equal(rig.refused, ERR_BUSY);
+    assert_true(counters(&rig).applied_entries > 4096);
+    assert_in_range(atomic_load(&most_puts), 200, 256);
+    end(&rig);
+}
+
 /* The same while nothing stops yet: the committer may end first. */
 static void a_hurry_alone_keeps_no_writer(void **state)
 {
@@ -398,9 +462,11 @@ int main(void)
         cmocka_unit_test(memory_and_log_stay_within_their_bounds),
         cmocka_unit_test(a_stop_applies_everything),
         cmocka_unit_test(a_stop_without_time_leaves_it_in_the_log),
+        cmocka_unit_test(each_start_makes_the_names_durable),
         cmocka_unit_test(chunks_follow_what_the_disk_can_do),
         cmocka_unit_test(a_stop_waits_for_no_tree_that_fails),
         cmocka_unit_test(a_stop_keeps_no_writer_of_a_full_table),
+        cmocka_unit_test(a_stop_works_in_short_chunks),
         cmocka_unit_test(a_hurry_alone_keeps_no_writer),
         cmocka_unit_test(records_are_counted_over_an_opening_anew),
         cmocka_unit_test(a_failed_meta_page_holds_nobody_up),

@@ -22,6 +22,7 @@ struct store {
     pthread_cond_t changed;
     bool hold;         /* commits wait while it is set */
     bool held;         /* one does */
+    size_t hold_at;    /* this one, counted from 1, waits too; 0: none */
     size_t bytes_free; /* a transaction that puts more is ERR_FULL */
     size_t begins, commits;
     size_t fail_from, fail_to;  /* these commits, counted from 1, fail with ERR_IO */
@@ -72,7 +73,7 @@ enum err store_commit(struct store_txn *txn)
     pthread_mutex_lock(&store->lock);
     store->held = true;
     pthread_cond_broadcast(&store->changed);
-    while (store->hold)
+    while (store->hold || store->hold_at == store->commits + 1)
         pthread_cond_wait(&store->changed, &store->lock);
     store->held = false;
     store->commits++;
@@ -216,6 +217,7 @@ static void release(struct desk *desk)
 {
     pthread_mutex_lock(&desk->store.lock);
     desk->store.hold = false;
+    desk->store.hold_at = 0;
     pthread_cond_broadcast(&desk->store.changed);
     pthread_mutex_unlock(&desk->store.lock);
 }
@@ -552,6 +554,38 @@ static void stopping_does_not_outlast_its_deadline(void **state)
     desk_free(d);
 }
 
+/* Nor when a group has failed at it, and its works would be tried one by one. */
+static void a_failed_group_is_not_tried_beyond_the_deadline(void **state)
+{
+    struct desk *d = desk_with(3, SIZE_MAX);
+    struct store *store = &d->store;
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0), put(4, 0)}, probe = put(5, 0);
+    pthread_t stopper;
+    store->fail_from = store->fail_to = 2;
+    hold_with(d, &works[0]);
+    assert_int_equal(submit(d, &works[1]), OK);
+    assert_int_equal(submit(d, &works[2]), OK);
+    pthread_mutex_lock(&store->lock);
+    store->hold = false;
+    store->hold_at = 2;
+    pthread_cond_broadcast(&store->changed);
+    while (store->commits < 1 || !store->held)
+        pthread_cond_wait(&store->changed, &store->lock);
+    pthread_mutex_unlock(&store->lock);
+    assert_int_equal(submit(d, &works[3]), OK);
+
+    assert_int_equal(pthread_create(&stopper, NULL, stop_at_once, d), 0);
+    while (submit(d, &probe) == ERR_BUSY)
+        sched_yield();
+    release(d);
+    assert_int_equal(pthread_join(stopper, NULL), 0);
+
+    assert_int_equal(d->store.begins, 2);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(works[i].err, ERR_CLOSED);
+    desk_free(d);
+}
+
 /* ---- threads ------------------------------------------------------------- */
 
 struct submitter {
@@ -639,6 +673,7 @@ int main(void)
         cmocka_unit_test(bytes_are_limited_but_one_work_fits),
         cmocka_unit_test(stopping_finishes_the_queue),
         cmocka_unit_test(stopping_does_not_outlast_its_deadline),
+        cmocka_unit_test(a_failed_group_is_not_tried_beyond_the_deadline),
         cmocka_unit_test(many_threads_share_the_committer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,9 @@
 #include "engine_lmdb.h"
 #include "rng.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -577,6 +579,169 @@ static void room_is_promised_to_a_reader_who_holds_up_opening(void **state)
     engine->ops->close(engine);
 }
 
+/* ---- what LMDB's opening meets ------------------------------------------------ */
+
+static void (*at_opening)(void *ctx); /* before LMDB opens the file; NULL: nothing */
+static void *at_opening_ctx;
+static uint64_t map_most = UINT64_MAX; /* this system has no more address space */
+static int opening_fails;              /* with this error; 0: it does not */
+
+static size_t map_bytes; /* asked for */
+
+int __real_mdb_env_set_mapsize(MDB_env *env, size_t bytes);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
+{
+    map_bytes = bytes;
+    return __real_mdb_env_set_mapsize(env, bytes);
+}
+
+int __real_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode);
+int __wrap_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode);
+int __wrap_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode)
+{
+    if (at_opening)
+        at_opening(at_opening_ctx);
+    if (opening_fails)
+        return opening_fails;
+    return map_bytes > map_most ? EINVAL : __real_mdb_env_open(env, path, flags, mode);
+}
+
+/* Where a map of that size is not to be had, as under valgrind, it is a smaller one. */
+static void the_map_is_as_large_as_the_system_lets_it(void **state)
+{
+    struct place *place = *state;
+    map_most = 1ull << 32;
+    struct engine *engine = must_open(place->path);
+    map_most = UINT64_MAX;
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    struct engine_usage usage;
+    engine->ops->usage(engine, &usage);
+    assert_true(usage.bytes_max == 1ull << 32);
+    engine->ops->close(engine);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+static void break_a_commit(struct engine *engine, const char *path)
+{
+    sabotage_some(path, OF_META, path, O_RDONLY | O_DSYNC);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+}
+
+/* While the file cannot be opened anew there is nothing to read or write, at once and
+ * without harm; when it can, all goes on, and no descriptor is lost on the way. */
+static void opening_anew_may_fail_many_times(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    struct engine_txn *txn;
+    struct engine_usage usage;
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    unsigned descriptors = open_descriptors();
+    for (int i = 0; i < 5; i++) {
+        opening_fails = EIO;
+        break_a_commit(engine, place->path);
+        for (int j = 0; j < 5; j++) {
+            assert_int_equal(engine->ops->read_begin(engine, &txn), ERR_IO);
+            assert_int_equal(engine->ops->promise(engine, 1), ERR_IO);
+            engine->ops->usage(engine, &usage);
+            assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), ERR_IO);
+        }
+        opening_fails = 0;
+        assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), OK);
+        assert_true(a_is_1_or_2(engine));
+        assert_int_equal(open_descriptors(), descriptors);
+    }
+    engine->ops->close(engine);
+}
+
+/* Another store at its place is not taken for it, nor written to. */
+static void another_file_is_not_opened_anew(void **state)
+{
+    struct place *place = *state;
+    char kept[128], other[128];
+    struct engine_txn *txn;
+    snprintf(kept, sizeof kept, "%s/kept", place->folder);
+    snprintf(other, sizeof other, "%s/other", place->folder);
+    struct engine *engine = must_open(other);
+    assert_int_equal(put_one(engine, bytes_str("other"), bytes_str("1"), false), OK);
+    engine->ops->close(engine);
+    engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+    assert_int_equal(rename(place->path, kept), 0);
+    assert_int_equal(rename(other, place->path), 0);
+
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+    assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), ERR_IO);
+    assert_int_equal(engine->ops->read_begin(engine, &txn), ERR_IO);
+
+    assert_int_equal(rename(place->path, other), 0);
+    assert_int_equal(rename(kept, place->path), 0);
+    assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), OK);
+    assert_true(a_is_1_or_2(engine));
+    engine->ops->close(engine);
+    engine = must_open(other);
+    assert_false(holds(engine, bytes_str("b"), bytes_str("3")));
+    engine->ops->close(engine);
+    assert_int_equal(unlink(other), 0);
+    strcat(other, "-lock");
+    assert_int_equal(unlink(other), 0);
+}
+
+struct comer {
+    struct engine *engine;
+    pthread_t thread;
+    atomic_bool comes;
+    enum err err;
+    bool came;
+};
+
+static void *come(void *arg)
+{
+    struct comer *comer = arg;
+    struct engine_txn *txn;
+    atomic_store(&comer->comes, true);
+    comer->err = comer->engine->ops->read_begin(comer->engine, &txn);
+    if (comer->err == OK)
+        comer->engine->ops->end(txn);
+    return NULL;
+}
+
+static void let_one_come(void *arg)
+{
+    struct comer *comer = arg;
+    at_opening = NULL;
+    assert_int_equal(pthread_create(&comer->thread, NULL, come, comer), 0);
+    while (!atomic_load(&comer->comes))
+        usleep(1000);
+    usleep(50000); /* so that one who is let in is in; who is not has time enough later */
+    comer->came = true;
+}
+
+/* A reader who comes while it is closed waits until it is open. */
+static void a_reader_who_comes_meanwhile_waits(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    struct comer comer = {.engine = engine, .err = ERR_IO};
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    at_opening = let_one_come;
+    at_opening_ctx = &comer;
+    break_a_commit(engine, place->path);
+    assert_true(comer.came);
+    assert_int_equal(pthread_join(comer.thread, NULL), 0);
+    assert_int_equal(comer.err, OK);
+    engine->ops->close(engine);
+}
+
 /* While the page that was found cannot be made durable nothing is built on it. */
 static void what_is_found_is_made_durable_first(void **state)
 {
@@ -836,6 +1001,10 @@ int main(void)
         AT_A_PLACE(a_failed_meta_page_is_found_out_by_opening_anew),
         AT_A_PLACE(opening_anew_waits_for_readers),
         AT_A_PLACE(room_is_promised_to_a_reader_who_holds_up_opening),
+        AT_A_PLACE(the_map_is_as_large_as_the_system_lets_it),
+        AT_A_PLACE(opening_anew_may_fail_many_times),
+        AT_A_PLACE(another_file_is_not_opened_anew),
+        AT_A_PLACE(a_reader_who_comes_meanwhile_waits),
         AT_A_PLACE(what_is_found_is_made_durable_first),
         AT_A_PLACE(readers_go_on_while_it_is_opened_anew),
         AT_A_PLACE(readers_see_whole_commits),

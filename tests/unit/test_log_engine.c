@@ -498,16 +498,38 @@ static void a_writer_waits_for_no_inner_engine_that_fails(void **state)
 }
 
 /* A process that is killed soon after each start leaves a segment each time: they do not
- * pile up, and nothing is lost. */
+ * pile up, and nothing is lost. (Of memory there is enough for what they hold.) */
 static void starts_that_are_killed_early_do_not_fill_the_disk(void **state)
 {
-    struct rig rig = new_rig(16 << 10);
+    struct rig rig = new_rig(32 << 10);
     for (unsigned i = 0; i < 100; i++) {
         assert_int_equal(put(&rig, (char[]){(char)('!' + i % 90), 0}, "v"), OK);
-        reopen(&rig, 16 << 10);
+        reopen(&rig, 32 << 10);
         assert_true(counters(&rig).log.segments <= LOG_FAILED_MAX + 2);
     }
     assert_int_equal(records(&rig), 90);
+    done(&rig);
+}
+
+/* What the opening itself has given the tree, of a log longer than memory may be, goes from
+ * the log with it. */
+static void what_the_opening_applies_leaves_the_log(void **state)
+{
+    static uint8_t value[1000];
+    struct rig rig = new_rig(8 << 20);
+    for (char c = 'a'; c < 'a' + 26; c++)
+        assert_int_equal(put_at(&rig, TABLE_RECORDS, bytes_of(&c, 1), bytes_of(value, sizeof value)), OK);
+    uint64_t segments = counters(&rig).log.segments;
+    assert_in_range(segments, 8, LOG_FAILED_MAX); /* so few are left alone by what tidies up many */
+    reopen(&rig, 4096);
+    assert_true(counters(&rig).applied > 0);
+    assert_true(counters(&rig).log.segments <= 4);
+    struct engine_txn *txn;
+    struct bytes found;
+    assert_int_equal(rig.engine->ops->read_begin(rig.engine, &txn), OK);
+    for (char c = 'a'; c < 'a' + 26; c++)
+        assert_int_equal(rig.engine->ops->get(txn, TABLE_RECORDS, bytes_of(&c, 1), &found), OK);
+    rig.engine->ops->end(txn);
     done(&rig);
 }
 
@@ -574,6 +596,7 @@ int main(void)
         cmocka_unit_test(slow_chunks_of_long_values_get_shorter),
         cmocka_unit_test(brief_chunks_are_short_at_once),
         cmocka_unit_test(starts_that_are_killed_early_do_not_fill_the_disk),
+        cmocka_unit_test(what_the_opening_applies_leaves_the_log),
         cmocka_unit_test(a_writer_waits_for_the_log_to_have_room_for_so_long),
         cmocka_unit_test(a_writer_goes_on_when_the_log_has_room),
         cmocka_unit_test(a_writer_waits_for_no_inner_engine_that_fails),

@@ -218,7 +218,9 @@ enum err disk_posix_open(const char *path, struct disk **ret, struct buf *why)
 {
     bool made = mkdir(path, 0750) == 0;
     int fd = made || errno == EEXIST ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd < 0 || (made && !sync_parent(path))) {
+    /* Its name, and the data file's beside it: one that was there already may have been
+     * made by a process that died before it synced them. */
+    if (fd < 0 || (!sync_parent(path) && (made || errno != EACCES))) {
         buf_put_format(why, "%s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);

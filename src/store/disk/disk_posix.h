@@ -5,8 +5,8 @@
 #include "buf.h"
 #include "disk.h"
 
-/* Makes the folder where there is none (and syncs its parent). ERR_IO, with one
- * line in why. */
+/* Makes the folder where there is none, and syncs its parent in any case: the names in
+ * it are durable then. ERR_FULL, ERR_IO, with one line in why. */
 enum err disk_posix_open(const char *path, struct disk **ret, struct buf *why) MUST_USE;
 
 #endif

@@ -310,7 +310,8 @@ static enum err make_durable(struct opening *o)
     enum err err = read_segment(o, s);
     if (err != OK)
         return err;
-    CHECK(o->last_offset + LOG_FRAME_HEADER <= o->bytes.len);
+    if (o->last_offset + LOG_FRAME_HEADER > o->bytes.len)
+        return complain(o, ERR_IO, s, o->last_offset, "cannot be read again");
     size_t left = o->bytes.len - (size_t)o->last_offset; /* the filling may be cut off */
     size_t size = o->last_size < left ? o->last_size : left;
     err = ops_of(o)->write(s->file, o->last_offset, bytes_of(o->bytes.data + o->last_offset, size));
