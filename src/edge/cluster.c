@@ -136,7 +136,8 @@ static void step(struct cluster *c, struct node_event *event)
     CHECK(!c->stepping);
     c->stepping = true;
     struct effects out = {0};
-    event->now_ms = now_ms();
+    event->now_us = uv_hrtime() / 1000;
+    event->now_ms = event->now_us / 1000;
     event->wall_ms = wall_ms();
     node_step(c->node, event, &out);
     for (size_t i = 0; i < out.count; i++)

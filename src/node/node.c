@@ -61,6 +61,11 @@ bool node_has_company(const struct node *n)
     return false;
 }
 
+bool node_is_going(const struct node *n)
+{
+    return n->left || n->stopping;
+}
+
 /* ---- making ------------------------------------------------------------------------------ */
 
 static const char *keep_text(struct node *n, const char *text)
@@ -109,6 +114,7 @@ static enum err make_swim(struct node *n, uint32_t incarnation)
             .sends_unsealed = n->config.sends_unsealed,
             .ctx = n,
             .blocked = swim_blocked,
+            .id_len = REPLICA_ID_TEXT, /* '-' and 36 characters */
             .new_stream = new_stream,
         };
         memcpy(config.vsn, n->config.vsn, sizeof config.vsn);
@@ -247,6 +253,10 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         break;
     case SWIM_SUSPECTED:
     case SWIM_CLEARED:
+    case SWIM_BLOCKED:
+        tell_sync(n, event->name, event->meta, false, out);
+        remember_soon(n);
+        break;
     case SWIM_REAPED:
     case SWIM_CONFLICT:
     case SWIM_REFUSED:
@@ -273,7 +283,7 @@ static void take_address(struct node *n, const struct sync_event *event, struct 
         bool up = member.state == MEMBER_ALIVE || member.state == MEMBER_SUSPECT;
         if (!up || !addr_equal(&member.addr, &event->addr))
             swim_readdress(n->swim, n->now_ms, name, &event->addr, out);
-    } else if (!n->left) { /* a replica that gossip does not know: exchange what is known */
+    } else if (!node_is_going(n)) { /* a replica that gossip does not know: exchange what is known */
         swim_join(n->swim, n->now_ms, node_new_ticket(n), &event->addr, out);
     }
 }
@@ -367,6 +377,7 @@ static void configure(struct node *n, const struct node_event *event, struct eff
     free_list(n->config.block, n->config.block_count);
     n->config.block = keep_list(event->names, event->name_count);
     n->config.block_count = event->name_count;
+    swim_blocks_changed(n->swim, n->now_ms, out);
     sync_blocks_changed(n->sync, time_of(n), out);
 }
 
@@ -393,6 +404,7 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     CHECK(event->now_ms >= n->now_ms);
     n->now_ms = event->now_ms;
     n->wall_ms = event->wall_ms;
+    swim_fine_time(n->swim, event->now_us);
     switch (event->kind) {
     case NODE_TICK:
         tick(n, out);

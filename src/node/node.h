@@ -36,6 +36,7 @@ enum node_event_kind {
 struct node_event {
     enum node_event_kind kind;
     uint64_t now_ms;  /* monotonic; never below that of an earlier event */
+    uint64_t now_us;  /* the same clock, for round-trip times; 0: not known so exactly */
     uint64_t wall_ms; /* since 1970; may jump */
     enum stream_kind stream_kind;
     enum node_request request;

@@ -68,6 +68,7 @@ struct node {
 
     bool started;          /* the first tick has been */
     bool left;             /* for good */
+    bool stopping;         /* the goodbye of a shutdown is under way */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
     struct target *targets;
     size_t target_count, target_room;
@@ -120,5 +121,6 @@ void report_status(struct node *n, struct buf *out);
 bool node_blocked(const struct node *n, struct bytes name);
 uint64_t node_new_ticket(void *node);
 bool node_has_company(const struct node *n); /* another member is alive */
+bool node_is_going(const struct node *n);    /* left or stopping: a join would undo its goodbye */
 
 #endif

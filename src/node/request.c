@@ -204,6 +204,7 @@ void request_take(struct node *n, const struct node_event *event, struct effects
         rotate_request(n, event, out);
         break;
     case NODE_REQUEST_SHUTDOWN:
+        n->stopping = true;
         if (n->remember_at_ms != UINT64_MAX)
             remember_members(n, out);
         request_add(n, event->ticket, REQUEST_SHUTDOWN, SHUTDOWN_MS);

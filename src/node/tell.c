@@ -136,6 +136,13 @@ void tell_change(struct node *n, const struct swim_event *event, struct effects 
     case SWIM_REFUSED:
         refused(event, out);
         break;
+    case SWIM_BLOCKED:
+        effects_notice(
+            out, NOTICE_WARN,
+            "event=member_blocked node=%.*s addr=%s cause=Peering.Block next=\"nothing is exchanged "
+            "with it\"",
+            BYTES(event->name), addr_text(&event->addr, address));
+        break;
     case SWIM_PATH:
         path(event, out);
         break;

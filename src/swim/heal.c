@@ -29,9 +29,22 @@ void swim_lost_remove(struct swim *s, struct bytes name)
     }
 }
 
+void swim_lost_drop_blocked(struct swim *s)
+{
+    for (size_t i = s->lost_count; i-- > 0;)
+        if (swim_is_blocked(s, s->lost[i].name, bytes_of(NULL, 0)))
+            forget(s, i);
+}
+
 static void try_later(struct swim *s)
 {
     timers_set(&s->timers, &s->heal_timer, s->now + SWIM_HEAL_PROBES * s->profile->probe_interval_ms);
+}
+
+void swim_heal_start(struct swim *s)
+{
+    if (s->lost_count > 0 && !timer_is_set(&s->heal_timer))
+        try_later(s);
 }
 
 void swim_lost_add(struct swim *s, struct bytes name, const struct addr *addr)
@@ -41,15 +54,14 @@ void swim_lost_add(struct swim *s, struct bytes name, const struct addr *addr)
         forget(s, 0);
     s->lost[s->lost_count++] = (struct lost){.name = bytes_of(mem_copy(name.data, name.len), name.len),
                                              .addr = *addr};
-    if (!timer_is_set(&s->heal_timer))
-        try_later(s);
+    swim_heal_start(s);
 }
 
 void swim_seek(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr)
 {
     s->now = now_ms;
     bool usable = name.len > 0 && name.len <= SWIM_NAME_MAX && (addr->len == 4 || addr->len == 16);
-    if (usable && !members_find(&s->members, name))
+    if (usable && !members_find(&s->members, name) && !swim_is_blocked(s, name, bytes_of(NULL, 0)))
         swim_lost_add(s, name, addr);
 }
 

@@ -168,6 +168,53 @@ static void a_copy_is_told_from_the_original(void **state)
     world_free(w);
 }
 
+/* A join that is under way when a node says goodbye, and has another address to try, does
+ * not make it a member again. */
+static void a_goodbye_ends_joins(void **state)
+{
+    for (int shutdown = 0; shutdown < 2; shutdown++) {
+        struct world *w = cluster(11, 3);
+        enum err err;
+        world_start_alone(w, 4);
+        world_cut(w, 2, 4, true);
+        world_ask(w, 2, NODE_REQUEST_JOIN, "10.0.0.5:7946,10.0.0.1:7946");
+        world_run(w, 1000);
+        world_request(w, 2, shutdown ? NODE_REQUEST_SHUTDOWN : NODE_REQUEST_LEAVE, NULL, &err, 5000);
+        assert_int_equal(err, OK);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        world_run(w, 1500);
+        if (shutdown)
+            world_kill(w, 2);
+        world_run(w, 10000);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        assert_false(world_noticed(w, "event=member_suspect"));
+        world_free(w);
+    }
+}
+
+/* A configured peer that is due again meanwhile is not tried, either. */
+static void a_goodbye_ends_retries(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 12});
+    enum err err;
+    for (int i = 0; i < 2; i++)
+        world_start_alone(w, i);
+    world_start(w, 2, (int[]){0, 9}, 2); /* nobody is at the second: tried again all the time */
+    for (int round = 0; round < 20; round++) {
+        world_run(w, 700);
+        world_request(w, 2, NODE_REQUEST_SHUTDOWN, NULL, &err, 5000);
+        uint64_t inc = world_counter(w, 2, "swim_refutations");
+        world_run(w, 1500);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        assert_int_equal(world_counter(w, 2, "swim_refutations"), inc);
+        world_kill(w, 2);
+        world_start(w, 2, (int[]){0, 9}, 2);
+        world_run(w, 100);
+        assert_int_equal(world_members(w, 0, "alive"), 2);
+    }
+    world_free(w);
+}
+
 /* --- what an operator sees --- */
 
 static void members_are_described(void **state)
@@ -265,6 +312,8 @@ int main(void)
         cmocka_unit_test(a_restart_tries_the_remembered_first),
         cmocka_unit_test(halves_find_together_after_restarts),
         cmocka_unit_test(a_copy_is_told_from_the_original),
+        cmocka_unit_test(a_goodbye_ends_joins),
+        cmocka_unit_test(a_goodbye_ends_retries),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),

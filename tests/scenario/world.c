@@ -863,8 +863,8 @@ void world_label(struct world *w, int i, const char *label)
     w->hosts[i].label = label;
 }
 
-static const char *request_with(struct world *w, int i, enum node_request request, const char *const *names,
-                                size_t name_count, enum err *ret_err, uint64_t within_ms)
+static void ask(struct world *w, int i, enum node_request request, const char *const *names,
+                size_t name_count)
 {
     struct host *host = &w->hosts[i];
     node_reply_free(host->reply);
@@ -876,6 +876,18 @@ static const char *request_with(struct world *w, int i, enum node_request reques
                               .ticket = host->reply_ticket,
                               .names = names,
                               .name_count = name_count});
+}
+
+void world_ask(struct world *w, int i, enum node_request request, const char *name)
+{
+    ask(w, i, request, &name, name ? 1 : 0);
+}
+
+static const char *request_with(struct world *w, int i, enum node_request request, const char *const *names,
+                                size_t name_count, enum err *ret_err, uint64_t within_ms)
+{
+    struct host *host = &w->hosts[i];
+    ask(w, i, request, names, name_count);
     CHECK(world_until(w, replied, host, within_ms));
     *ret_err = host->reply->err;
     free(w->value);
