@@ -72,7 +72,8 @@ struct host {
     uint64_t reply_ticket;
     const struct bytes *keys;
     size_t key_count;
-    const char *label;
+    const char *label, *block;
+    const uint8_t *vsn;
 };
 
 struct world {
@@ -636,8 +637,12 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .keys = host->keys,
                                  .key_count = host->key_count,
                                  .label = host->label,
+                                 .block = &host->block,
+                                 .block_count = host->block != NULL,
                                  .compression = w->options.uncompressed ? 0 : -1,
                                  .protocol_max = host->protocol};
+    if (host->vsn)
+        memcpy(config.vsn, host->vsn, sizeof config.vsn);
     rng_init(&config.rng, rng_next(&w->rng));
     host->busy_until_ms = 0;
     host->life++;
@@ -863,6 +868,25 @@ void world_label(struct world *w, int i, const char *label)
     w->hosts[i].label = label;
 }
 
+void world_block(struct world *w, int i, const char *name)
+{
+    struct host *host = &w->hosts[i];
+    host->block = name;
+    if (host->node)
+        step(w, i,
+             &(struct node_event){.kind = NODE_CONFIGURE, .names = &host->block, .name_count = name != NULL});
+}
+
+void world_vsn(struct world *w, int i, const uint8_t vsn[6])
+{
+    w->hosts[i].vsn = vsn;
+}
+
+void world_rename(struct world *w, int i, int number)
+{
+    w->hosts[i].called = number;
+}
+
 static void ask(struct world *w, int i, enum node_request request, const char *const *names,
                 size_t name_count)
 {
@@ -1015,6 +1039,19 @@ void world_forget_bytes(struct world *w)
 bool world_noticed(const struct world *w, const char *text)
 {
     return w->transcript.len && memmem(w->transcript.data, w->transcript.len, text, strlen(text)) != NULL;
+}
+
+bool world_noticed_by(const struct world *w, int i, const char *text)
+{
+    char by[16];
+    snprintf(by, sizeof by, " n%d ", i);
+    const char *at = (const char *)w->transcript.data, *end = at + w->transcript.len;
+    for (const char *line_end; at < end; at = line_end + 1) {
+        line_end = memchr(at, '\n', (size_t)(end - at));
+        if (strncmp(at + 8, by, strlen(by)) == 0 && memmem(at, (size_t)(line_end - at), text, strlen(text)))
+            return true;
+    }
+    return false;
 }
 
 uint64_t world_hash(const struct world *w)
