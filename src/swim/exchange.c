@@ -36,7 +36,8 @@ struct stream {
     struct buf in;
     bool label_read;   /* or none is to come */
     bool opened;       /* `in` is what a key had sealed; no more is to come */
-    uint32_t key;      /* its name, when opened; of a USER stream, the one to seal with */
+    uint32_t key;      /* its name, when opened; before, the one to seal with, if .. */
+    bool keyed;        /* .. it is to be another than the first */
     bool unpacked;     /* `in` is what a compress message held; no more is to come */
     bool discards;     /* all that still comes */
     uint32_t seq;      /* PING */
@@ -172,6 +173,16 @@ void swim_stream_open_convince(struct swim *s, const struct member *suspect)
         keep_name(find(s, id), suspect->name);
 }
 
+void swim_stream_open_by(struct swim *s, const struct addr *to, size_t key_at)
+{
+    uint64_t id;
+    if (!swim_stream_open(s, ROLE_SYNC, to, 0, &id) || !envelope_has_keys(&s->envelope))
+        return;
+    struct stream *stream = find(s, id);
+    stream->key = keyring_name_at(s->envelope.keys, key_at);
+    stream->keyed = true;
+}
+
 void swim_stream_abandon(struct swim *s, uint64_t id)
 {
     struct stream *stream = find(s, id);
@@ -200,7 +211,7 @@ void swim_push_pull_tick(struct swim *s)
 /* The place of the key to seal with. */
 static size_t key_of(const struct swim *s, const struct stream *stream)
 {
-    bool named = stream->opened || stream->role == ROLE_USER;
+    bool named = stream->opened || stream->keyed;
     size_t at = named ? keyring_find(s->envelope.keys, stream->key) : 0;
     return at < keyring_count(s->envelope.keys) ? at : 0;
 }
@@ -286,6 +297,7 @@ void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, stru
         return;
     struct stream *stream = find(s, id);
     stream->key = key;
+    stream->keyed = true;
     buf_put_bytes(&stream->user, payload);
 }
 

@@ -4,6 +4,9 @@
  * hands it back through swim_seek), and one of the list is pinged, by name, every few
  * probe intervals. If it answers, both sides exchange all they know.
  *
+ * Their keys may have been changed meanwhile, and ours too: the pings are sealed by each
+ * key of the ring in turn, and the exchange by the one that was understood.
+ *
  * One exchange is enough: those whom the other side has forgotten are new to it;
  * those whom it holds for dead hear so, contradict, and gossip that to the dead. */
 #include "swim_state.h"
@@ -86,11 +89,12 @@ void swim_heal_tick(struct swim *s)
 {
     if (s->lost_count == 0 || s->leaving)
         return;
-    swim_ping_lost(s, &s->lost[rng_below(&s->rng, s->lost_count)]);
+    size_t key_at = envelope_has_keys(&s->envelope) ? s->lost_pings++ % keyring_count(s->envelope.keys) : 0;
+    swim_ping_lost(s, &s->lost[rng_below(&s->rng, s->lost_count)], key_at);
     try_later(s);
 }
 
 void swim_heal_answered(struct swim *s, const struct addr *at)
 {
-    swim_stream_open(s, ROLE_SYNC, at, 0, NULL);
+    swim_stream_open_by(s, at, s->heard_key);
 }

@@ -254,7 +254,7 @@ void swim_on_indirect_ping(struct swim *s, const struct addr *from, const struct
     swim_send(s, &target, &own);
 }
 
-bool swim_ping_lost(struct swim *s, const struct lost *lost)
+bool swim_ping_lost(struct swim *s, const struct lost *lost, size_t key_at)
 {
     struct relay *relay = new_relay(s);
     if (!relay)
@@ -262,7 +262,7 @@ bool swim_ping_lost(struct swim *s, const struct lost *lost)
     relay->heals = true;
     relay->to = lost->addr;
     struct wire_message ping = swim_ping_of(s, lost->name, relay->seq);
-    swim_send(s, &lost->addr, &ping);
+    swim_send_by(s, &lost->addr, key_at, &ping);
     return true;
 }
 

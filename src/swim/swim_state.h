@@ -144,7 +144,7 @@ struct swim {
     struct probe probe;
     struct relay *relays[SWIM_RELAYS_MAX]; /* at seq % SWIM_RELAYS_MAX */
     struct lost lost[SWIM_LOST_MAX];
-    size_t lost_count;
+    size_t lost_count, lost_pings;
     struct said said[SWIM_SAID_MAX];
     struct stream *streams; /* a list */
     size_t stream_count, stream_bytes;
@@ -193,6 +193,8 @@ void swim_reap(struct swim *s);                            /* forgets who is gon
 /* gossip.c: datagrams */
 void swim_send(struct swim *s, const struct addr *to,
                const struct wire_message *message); /* with passengers */
+/* The same, sealed by the key at this place of the ring. */
+void swim_send_by(struct swim *s, const struct addr *to, size_t key_at, const struct wire_message *message);
 void swim_send_ping_suspect(struct swim *s, const struct member *to, const struct wire_message *ping);
 void swim_broadcast(struct swim *s, struct member *about, const struct wire_message *message);
 void swim_gossip(struct swim *s);
@@ -211,7 +213,8 @@ void swim_relay_timeout(struct swim *s, struct relay *relay);
 struct wire_message swim_ping_of(const struct swim *s, struct bytes node, uint32_t seq);
 void swim_relays_done(struct swim *s);
 
-bool swim_ping_lost(struct swim *s, const struct lost *lost); /* false: too many pings are under way */
+/* False: too many pings are under way. */
+bool swim_ping_lost(struct swim *s, const struct lost *lost, size_t key_at);
 
 /* path.c: whether datagrams pass */
 void swim_path_works(struct swim *s, struct member *member); /* it answered a datagram with one */
@@ -226,7 +229,7 @@ void swim_lost_remove(struct swim *s, struct bytes name);
 void swim_lost_drop_blocked(struct swim *s);
 void swim_heal_start(struct swim *s); /* if anyone is lost */
 void swim_heal_tick(struct swim *s);
-void swim_heal_answered(struct swim *s, const struct addr *at);
+void swim_heal_answered(struct swim *s, const struct addr *at); /* by the datagram under way */
 void swim_lost_done(struct swim *s);
 
 /* exchange.c: streams */
@@ -237,6 +240,8 @@ void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq
 /* Two exchanges with a suspect: it hears of the suspicion by the first, whose answer was
  * written before, and contradicts in the second. */
 void swim_stream_open_convince(struct swim *s, const struct member *suspect);
+/* An exchange that is sealed by the key at this place of the ring. */
+void swim_stream_open_by(struct swim *s, const struct addr *to, size_t key_at);
 void swim_stream_abandon(struct swim *s, uint64_t stream);
 void swim_stream_timeout(struct swim *s, struct timer *timer);
 void swim_push_pull_tick(struct swim *s);
