@@ -243,7 +243,7 @@ void join_request(struct node *n, const struct node_event *event, struct effects
 {
     struct request *request = request_add(n, event->ticket, REQUEST_JOIN, JOIN_REQUEST_MS);
     if (n->left) {
-        n->left = false;
+        n->left = n->resting = false;
         sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms});
         remember_left(n, false, out);
         join_all_again(n);

@@ -388,8 +388,14 @@ static void tick(struct node *n, struct effects *out)
         remember_name(n, out);
         remember_incarnation(n, swim_incarnation(n->swim), out);
         keys_save(n, out);
-        if (n->left)
+        if (n->left) {
             sync_leave(n->sync, time_of(n), out);
+            swim_leave(n->swim, n->now_ms, out);
+        }
+    }
+    if (is_silent(n) && !n->resting) {
+        n->resting = true;
+        swim_rest(n->swim, n->now_ms, out);
     }
     if (n->remember_at_ms <= n->now_ms)
         remember_members(n, out);
@@ -453,6 +459,8 @@ uint64_t node_deadline(const struct node *n)
     if (!n->started)
         return n->now_ms;
     uint64_t next = n->remember_at_ms;
+    if (n->left && !n->resting && n->silent_at_ms < next)
+        next = n->silent_at_ms;
     uint64_t others[] = {swim_deadline(n->swim), sync_deadline(n->sync, n->now_ms), join_deadline(n),
                          request_deadline(n), rotate_deadline(n)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

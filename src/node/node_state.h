@@ -70,6 +70,7 @@ struct node {
     bool left;             /* for good */
     bool stopping;         /* the goodbye of a shutdown is under way */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
+    bool resting;          /* that is over */
     struct target *targets;
     size_t target_count, target_room;
     struct request *requests;

@@ -49,6 +49,8 @@ struct stream {
     struct stream *next, *previous;
 };
 
+static void fail(struct swim *s, struct stream *stream, enum err err);
+
 /* --- the list --- */
 
 static struct stream *find(const struct swim *s, uint64_t id)
@@ -98,6 +100,12 @@ void swim_streams_done(struct swim *s)
 {
     while (s->streams)
         drop(s, s->streams);
+}
+
+void swim_streams_close(struct swim *s)
+{
+    while (s->streams)
+        fail(s, s->streams, ERR_CLOSED);
 }
 
 /* Whoever waits for the stream learns how it went. */

@@ -220,6 +220,8 @@ static void come_back(struct swim *s)
 {
     struct member *self = s->members.self;
     s->leaving = false;
+    if (!timer_is_set(&s->probe_tick_timer)) /* it was at rest */
+        start_timers(s, s->now);
     swim_heal_start(s);
     members_set_state(&s->members, self, MEMBER_ALIVE, s->now);
     swim_raise_incarnation(s, self->incarnation);
@@ -270,14 +272,30 @@ void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct ef
     swim_tell(s, SWIM_REFUTED, self, bytes_of(NULL, 0));
 }
 
-static void shut_out(struct swim *s, struct member *member)
+static void take_off(struct swim *s, struct member *member)
 {
-    swim_tell(s, SWIM_BLOCKED, member, bytes_of(NULL, 0));
     swim_probe_forget(s, member);
     timers_cancel(&s->timers, &member->suspicion.timer);
     broadcast_remove(&s->broadcasts, &member->broadcast);
     members_set_state(&s->members, member, MEMBER_DEAD, s->now); /* into the list of those that may go */
     members_remove(&s->members, member);
+}
+
+void swim_rest(struct swim *s, uint64_t now_ms, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    CHECK(s->leaving);
+    swim_streams_close(s);
+    swim_relays_done(s);
+    swim_lost_done(s);
+    while (s->members.count > 1)
+        take_off(s, members_at(&s->members, s->members.count - 1));
+    broadcast_remove(&s->broadcasts, &s->members.self->broadcast);
+    timers_cancel(&s->timers, &s->gossip_timer);
+    timers_cancel(&s->timers, &s->probe_tick_timer);
+    timers_cancel(&s->timers, &s->push_pull_timer);
+    timers_cancel(&s->timers, &s->heal_timer);
 }
 
 void swim_blocks_changed(struct swim *s, uint64_t now_ms, struct effects *out)
@@ -288,7 +306,8 @@ void swim_blocks_changed(struct swim *s, uint64_t now_ms, struct effects *out)
     for (size_t i = s->members.count; i-- > 1;) { /* 0 is this node; one that goes changes places */
         struct member *member = members_at(&s->members, i);
         if (swim_is_blocked(s, member->name, member->meta)) {
-            shut_out(s, member);
+            swim_tell(s, SWIM_BLOCKED, member, bytes_of(NULL, 0));
+            take_off(s, member);
             i = s->members.count;
         }
     }

@@ -100,6 +100,9 @@ void swim_leave(struct swim *s, uint64_t now_ms, struct effects *out);
 /* After swim_leave: the goodbye was sent as often as it should be, or nobody is
  * there to hear it. */
 bool swim_left_done(const struct swim *s);
+/* After swim_leave, when the goodbye has had its time: forgets everyone, and sends
+ * nothing any more until swim_join. */
+void swim_rest(struct swim *s, uint64_t now_ms, struct effects *out);
 
 /* Sends a message of ours to another YzmaDB: a memberlist user message over a
  * stream, sealed by a key of the ring (by the first one, if this one is gone). It

@@ -245,6 +245,7 @@ void swim_stream_open_by(struct swim *s, const struct addr *to, size_t key_at);
 void swim_stream_abandon(struct swim *s, uint64_t stream);
 void swim_stream_timeout(struct swim *s, struct timer *timer);
 void swim_push_pull_tick(struct swim *s);
+void swim_streams_close(struct swim *s); /* and says so to the world and to who waits */
 void swim_streams_done(struct swim *s);
 
 /* pushpull.c: the message of an exchange */

@@ -329,6 +329,38 @@ static void a_goodbye_ends_retries(void **state)
     world_free(w);
 }
 
+/* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
+ * nor sends them anything. */
+static void who_has_left_is_silent(void **state)
+{
+    struct world *w = cluster(13, 3);
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    world_run(w, 10000);
+    world_forget_bytes(w);
+    world_run(w, 120000);
+    struct world_traffic sent = world_traffic(w, 2);
+    assert_int_equal(sent.datagrams, 0);
+    assert_int_equal(sent.gossip_bytes, 0);
+    assert_false(world_noticed(w, "event=member_suspect"));
+    assert_false(world_noticed(w, "event=refuted"));
+    assert_int_equal(world_members(w, 2, "left"), 1); /* itself */
+    assert_int_equal(world_members(w, 2, "alive"), 0);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    world_run(w, 10000);
+    assert_int_equal(world_members(w, 2, "left"), 1);
+    world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    assert_int_equal(err, OK);
+    world_run(w, 5000);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(world_members(w, i, "alive"), 3);
+    world_kill(w, 0); /* and it takes part in everything again */
+    world_run(w, 40000);
+    assert_true(world_noticed_by(w, 2, "event=member_dead node=n0"));
+    world_free(w);
+}
+
 /* --- what an operator sees --- */
 
 static void members_are_described(void **state)
@@ -431,6 +463,7 @@ int main(void)
         cmocka_unit_test(a_block_takes_effect_at_once),
         cmocka_unit_test(a_goodbye_ends_joins),
         cmocka_unit_test(a_goodbye_ends_retries),
+        cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),
