@@ -128,6 +128,7 @@ static enum err make_sync(struct node *n)
         .forget_after_ms = n->config.forget_after_ms,
         .history_ms = n->config.history_ms,
         .history_max_bytes = n->config.history_max_bytes,
+        .clock_skew_max_ms = n->config.clock_skew_max_ms,
         .compression = n->config.compression,
         .protocol_max = n->config.protocol_max,
         .new_stream = new_stream,
@@ -414,6 +415,8 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     case NODE_STORED:
         if (!sync_stored(n->sync, time_of(n), event->ticket, event->work, out))
             request_stored(n, event->ticket, event->work->err, out);
+        else
+            request_noted(n, event->ticket, event->work->err, out);
         break;
     case NODE_STORE_CHANGED:
         sync_store_changed(n->sync, time_of(n), out);

@@ -34,6 +34,8 @@ struct engine_usage {
     uint64_t entries[TABLES];     /* of rows an estimate is enough */
     uint64_t table_bytes[TABLES]; /* pages in use; an estimate is enough */
     uint64_t file_bytes, bytes_max;
+    bool disk_known;
+    uint64_t disk_free_bytes; /* when disk_known */
 };
 
 struct engine_ops {

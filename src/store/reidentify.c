@@ -169,6 +169,8 @@ enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
     if (!replica_id_equal(old_id, txn_own_id(txn)) || replica_id_is_zero(new_id) ||
         replica_id_equal(old_id, new_id) || clock_get(&state->clock, new_id))
         return ERR_REFUSED;
+    if (state->clock.count >= CLOCK_REPLICAS_MAX) /* what is put again would be one replica more */
+        return ERR_TOO_LARGE;
     uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
     if (fork.at > counter)
         fork.at = counter;

@@ -425,6 +425,7 @@ static void usage(struct engine *engine, struct engine_usage *ret)
     *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes};
     if (datafile_size(&lmdb->file, &ret->file_bytes) != OK)
         ret->file_bytes = used_bytes(lmdb);
+    ret->disk_known = datafile_disk_free(&lmdb->file, &ret->disk_free_bytes) == OK;
     struct engine_txn *txn;
     if (read_begin(engine, &txn) != OK)
         return;
