@@ -63,7 +63,7 @@ static void commands_are_read(void **state)
 static void mistakes_are_told(void **state)
 {
     const struct {
-        const char *args[3];
+        const char *args[6];
         const char *expected;
     } bad[] = {
         {{"-j", "local host", NULL}, "-j local host: must be host:port or host"},
