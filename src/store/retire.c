@@ -50,6 +50,26 @@ enum err snapshot_retire_view(struct snapshot *snapshot, const struct replica_id
     return OK;
 }
 
+enum err snapshot_early(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret_counters,
+                        size_t max, size_t *ret_count)
+{
+    struct clock clock = {0};
+    struct row_scan *scan;
+    struct row row;
+    size_t count = 0;
+    enum err err = snapshot_clock(snapshot, &clock, NULL);
+    if (err == OK)
+        err = row_scan_open(snapshot, &(struct dot){*id, clock_get(&clock, id)}, &scan);
+    clock_done(&clock);
+    if (err != OK)
+        return err;
+    while (count < max && (err = row_scan_next(scan, &row)) == OK && replica_id_equal(&row.dot.replica, id))
+        ret_counters[count++] = row.dot.counter;
+    row_scan_close(scan);
+    *ret_count = count;
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
 static enum err view_now(struct store_txn *txn, const struct replica_id *id, struct retire_view *ret)
 {
     struct retire_view view = {.base = clock_get(&txn->state.clock, id)};

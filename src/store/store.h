@@ -154,6 +154,9 @@ struct retire_view {
 };
 bool retire_view_equal(const struct retire_view *a, const struct retire_view *b);
 
+/* The counters of those found early, ascending, at most max of them. */
+enum err snapshot_early(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret_counters,
+                        size_t max, size_t *ret_count) MUST_USE;
 enum err snapshot_retire_view(struct snapshot *snapshot, const struct replica_id *id,
                               struct retire_view *ret) MUST_USE;
 
@@ -269,6 +272,10 @@ struct store_work {
             struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
             uint64_t fork;                    /* own operations above it are put again under new_id */
             uint64_t start_random;
+            /* Owned, ascending: counters above the fork that others know as the same
+             * operations; they keep their dots. */
+            uint64_t *known;
+            size_t known_count;
         } reidentify;
         struct {
             uint64_t before_ms; /* versions that expire at or before this wall time */

@@ -227,7 +227,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return notes_do(txn, work->notes.list, work->notes.count);
     case WORK_REIDENTIFY:
         return reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id, work->reidentify.fork,
-                             work->reidentify.start_random);
+                             work->reidentify.start_random, work->reidentify.known,
+                             work->reidentify.known_count);
     case WORK_EXPIRE:
         return expire_do(txn, work->expire.before_ms, &work->expire.more);
     case WORK_QUARANTINE:

@@ -105,7 +105,8 @@ enum err walk_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE
 enum err walk_stop(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) MUST_USE;
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random) MUST_USE;
+                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random,
+                       const uint64_t *known, size_t known_count) MUST_USE;
 enum { PRUNE_ROWS_MAX = 1000 }; /* rows removed in one go: each may touch a record anywhere */
 enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more) MUST_USE;
 

@@ -39,6 +39,8 @@ void store_work_free(struct store_work *work)
         free(work->rows.entries);
         clock_done(&work->rows.source_clock);
         clock_done(&work->rows.source_floor);
+    } else if (work->kind == WORK_REIDENTIFY) {
+        free(work->reidentify.known);
     } else if (work->kind == WORK_PRUNE) {
         clock_done(&work->prune.floor);
     } else if (work->kind == WORK_NOTES) {

@@ -174,6 +174,7 @@ void frame_put_refuse(struct buf *out, const struct refusal *refusal)
         buf_put_varint(out, refusal->counter);
     } else if (refusal->reason == REFUSE_RETIRED) {
         buf_put_varint(out, refusal->counter);
+        counters_encode(refusal->known, refusal->known_count, out);
     }
     frame_end(out, begun);
 }
@@ -190,6 +191,7 @@ enum err frame_get_refuse(struct bytes body, struct refusal *ret)
         refusal.counter = cursor_varint(&in);
     } else if (refusal.reason == REFUSE_RETIRED) {
         refusal.counter = cursor_varint(&in);
+        refusal.known_count = counters_decode(&in, refusal.known);
     }
     enum err err = cursor_finish(&in);
     if (err == OK)
@@ -298,6 +300,29 @@ struct retired retired_decode(struct cursor *in)
     if (in->err == OK && (replica_id_is_zero(&retired.id) || retired.view.top < retired.view.base))
         cursor_fail(in, ERR_MALFORMED);
     return retired;
+}
+
+void counters_encode(const uint64_t *counters, size_t count, struct buf *out)
+{
+    uint64_t last = 0;
+    buf_put_varint(out, count);
+    for (size_t i = 0; i < count; i++) {
+        buf_put_varint(out, counters[i] - last);
+        last = counters[i];
+    }
+}
+
+size_t counters_decode(struct cursor *in, uint64_t counters[RETIRED_KNOWN_MAX])
+{
+    size_t count = (size_t)cursor_varint_max(in, RETIRED_KNOWN_MAX);
+    uint64_t last = 0;
+    for (size_t i = 0; i < count && in->err == OK; i++) {
+        uint64_t step = cursor_varint(in);
+        if (step == 0 || step > UINT64_MAX - last)
+            cursor_fail(in, ERR_MALFORMED);
+        counters[i] = last += step;
+    }
+    return in->err == OK ? count : 0;
 }
 
 void frame_put_retired(struct buf *out, const struct retired *list, size_t count)

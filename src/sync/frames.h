@@ -18,7 +18,8 @@
  *                   starts, clock, floor, u8 flags (see below), varint n and
  *                   n x 16 bytes: ids that this store had before, newest last
  *   2 REFUSE        u8 reason, blob text, then for FORK: starts as remembered,
- *                   varint counter known. The sender closes
+ *                   varint counter known; for RETIRED: varint counter known, varint n, n x
+ *                   varint step to the next counter known above it. The sender closes
  *   3 CLOCK         clock, floor, u8 flags: what is durable here
  *   4 HEARTBEAT     nothing
  *   5 ROWS          16 bytes origin, varint from, u32 n, n entries (varint counter -
@@ -64,6 +65,8 @@ enum {
     WALK_AHEAD_MAX = 64,   /* pieces that a source may be asked for at once */
     PREDECESSORS_MAX = 64, /* of a store's former ids, the newest are told */
     REFUSE_TEXT_MAX = 255,
+    RETIRED_MAX = 256,        /* ids that may be retired */
+    RETIRED_KNOWN_MAX = 1024, /* operations of one, found early, that are told to the one itself */
 };
 
 enum frame_type {
@@ -142,6 +145,8 @@ struct refusal {
     char text[REFUSE_TEXT_MAX + 1];
     struct starts starts; /* REFUSE_FORK */
     uint64_t counter;     /* REFUSE_FORK, REFUSE_RETIRED: up to where its operations are known whole */
+    size_t known_count;   /* REFUSE_RETIRED: counters above it that are known, ascending */
+    uint64_t known[RETIRED_KNOWN_MAX];
 };
 void frame_put_refuse(struct buf *out, const struct refusal *refusal);
 enum err frame_get_refuse(struct bytes body, struct refusal *ret) MUST_USE;
@@ -181,16 +186,22 @@ void frame_put_walk_refused(struct buf *out, uint64_t run, const char *text);
 enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_run, struct bytes *ret_text) MUST_USE;
 
 /* An id that was retired, and what of it is held by who tells (retire.c). */
-enum { RETIRED_MAX = 256 };
 struct retired {
     struct replica_id id;
     bool raised; /* the clock, on this view */
     bool viewed; /* view is known */
     struct retire_view view;
-    uint64_t since_ms, floor_seen_ms; /* of this process; not told */
+    /* The operations above view.base that were found early, when it was raised: owned,
+     * ascending. For the store itself, should it return. Not told in RETIRED. */
+    uint64_t *known;
+    size_t known_count;
+    uint64_t floor_seen_ms; /* of this process; not told */
 };
 void retired_encode(const struct retired *retired, struct buf *out);
 struct retired retired_decode(struct cursor *in);
+void counters_encode(const uint64_t *counters, size_t count, struct buf *out);
+/* At most RETIRED_KNOWN_MAX, ascending; else in->err. */
+size_t counters_decode(struct cursor *in, uint64_t counters[RETIRED_KNOWN_MAX]);
 void frame_put_retired(struct buf *out, const struct retired *list, size_t count);
 enum err frame_get_retired(struct bytes body, struct retired **ret_list,
                            size_t *ret_count) MUST_USE; /* *ret_list is the caller's to free */

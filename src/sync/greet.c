@@ -190,10 +190,8 @@ static void meet_twin(struct sync *s, const struct hello *hello, struct effects 
 static bool refuse_retired(struct sync *s, struct sync_time time, struct link *link,
                            const struct hello *hello, struct effects *out)
 {
-    const struct retired *retired = retire_find(s, &hello->id);
-    struct refusal refusal = {.reason = hello->protocol_max >= 3 ? REFUSE_RETIRED : REFUSE_PROTOCOL,
-                              .counter = retired->viewed ? retired->view.base
-                                                         : clock_get(&s->clock, &hello->id)};
+    struct refusal refusal = {.reason = hello->protocol_max >= 3 ? REFUSE_RETIRED : REFUSE_PROTOCOL};
+    retire_refusal(s, retire_find(s, &hello->id), &refusal);
     snprintf(refusal.text, sizeof refusal.text,
              "this replica id was retired: take a new id (yzma reidentify)");
     effects_notice(out, NOTICE_WARN, "event=retired_met node=%s next=\"it takes a new id\"", hello->name);
@@ -361,7 +359,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
             peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
         sync_link_end(s, time, link, refusal.text, out);
-        sync_reidentify(s, refusal.counter, out);
+        sync_reidentify_but(s, refusal.counter, refusal.known, refusal.known_count, out);
         return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",

@@ -193,8 +193,12 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         return true;
     case FRAME_LEFT:
         return take_left(s, time, link, out);
-    case FRAME_RETIRED:
-        return retire_take(s, time, link, frame->body, out) || malformed(s, time, link, "retired", out);
+    case FRAME_RETIRED: {
+        bool gone = false;
+        if (!retire_take(s, time, link, frame->body, &gone, out))
+            return malformed(s, time, link, "retired", out);
+        return !gone;
+    }
     case FRAME_TIME:
         return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
     case FRAME_FORGET:

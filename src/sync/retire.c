@@ -56,8 +56,9 @@ static uint64_t save(struct sync *s, const struct retired *retired, struct effec
     char name[NOTE_NAME_MAX], uuid[REPLICA_ID_TEXT];
     struct buf value;
     snprintf(name, sizeof name, RETIRED_NOTE "%s", replica_id_text(&retired->id, uuid));
-    buf_init(&value, 64);
+    buf_init(&value, 64 + 10 * RETIRED_KNOWN_MAX);
     retired_encode(retired, &value);
+    counters_encode(retired->known, retired->known_count, &value);
     store_work_add_note(work, name, buf_bytes(&value));
     buf_done(&value);
     return sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
@@ -67,10 +68,15 @@ void retire_read_note(struct sync *s, struct bytes value)
 {
     struct cursor in = cursor_of(value);
     struct retired read = retired_decode(&in), *retired;
-    if (cursor_finish(&in) != OK || !(retired = add(s, &read.id)))
+    uint64_t known[RETIRED_KNOWN_MAX];
+    read.known_count = counters_decode(&in, known);
+    if (cursor_finish(&in) != OK || !(retired = add(s, &read.id))) {
         s->count.notes_damaged++;
-    else
-        *retired = read;
+        return;
+    }
+    *retired = read;
+    if (read.known_count)
+        retired->known = mem_copy(known, read.known_count * sizeof *known);
 }
 
 /* ---- telling ------------------------------------------------------------------------- */
@@ -109,7 +115,6 @@ static struct retired *begin(struct sync *s, struct sync_time time, const struct
     if (!retired)
         return NULL;
     expect_no_more(s, id, out);
-    retired->since_ms = time.now_ms;
     s->retire_at_ms = time.now_ms;
     s->ahead_at_ms = time.now_ms; /* what was found early of it is looked at now */
     effects_notice(out, NOTICE_WARN,
@@ -158,7 +163,7 @@ enum err sync_retire(struct sync *s, struct sync_time time, const struct replica
 
 /* ---- hearing ------------------------------------------------------------------------- */
 
-bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body, bool *ret_gone,
                  struct effects *out)
 {
     struct retired *list;
@@ -166,14 +171,16 @@ bool retire_take(struct sync *s, struct sync_time time, struct link *link, struc
     bool news = false;
     if (frame_get_retired(body, &list, &count) != OK)
         return false;
-    free(link->retired);
+    free(link->retired); /* entries own nothing: what is known early is not told */
     link->retired = list;
     link->retired_count = count;
     s->retire_at_ms = time.now_ms;
     for (size_t i = 0; i < count; i++) {
         if (replica_id_equal(&list[i].id, &s->id)) {
-            sync_reidentify(s, list[i].view.base, out); /* ends the links when it is done */
-            continue;
+            /* its refusal of our next hello says what it knows */
+            *ret_gone = true;
+            sync_link_end(s, time, link, "has our replica id retired", out);
+            return true;
         }
         if (retire_find(s, &list[i].id))
             continue;
@@ -253,8 +260,44 @@ static bool look(struct sync *s, struct retired *retired)
     return true;
 }
 
+/* What was found early of it: before the rows go. */
+static void note_known(struct sync *s, struct retired *retired)
+{
+    struct snapshot *snapshot;
+    uint64_t known[RETIRED_KNOWN_MAX];
+    size_t count = 0;
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    if (snapshot_early(snapshot, &retired->id, known, RETIRED_KNOWN_MAX, &count) == OK) {
+        free(retired->known);
+        retired->known = count ? mem_copy(known, count * sizeof *known) : NULL;
+        retired->known_count = count;
+    }
+    snapshot_close(snapshot);
+}
+
+void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret)
+{
+    if (!retired->raised) {
+        (void)look(s, retired);
+        note_known(s, retired);
+    }
+    ret->counter = retired->view.base;
+    ret->known_count = retired->known_count;
+    for (size_t i = 0; i < retired->known_count; i++)
+        ret->known[i] = retired->known[i];
+}
+
+void retire_done(struct sync *s)
+{
+    for (size_t i = 0; i < s->retired_count; i++)
+        free(s->retired[i].known);
+    free(s->retired);
+}
+
 static void raise_it(struct sync *s, struct retired *retired, struct effects *out)
 {
+    note_known(s, retired);
     struct store_work *work = store_work_new(WORK_RETIRE);
     work->retire.id = retired->id;
     work->retire.view = retired->view;

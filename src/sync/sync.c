@@ -148,7 +148,7 @@ void sync_free(struct sync *s)
     clock_done(&s->floor);
     walk_state_done(&s->walk);
     free(s->origins);
-    free(s->retired);
+    retire_done(s);
     free(s->pending);
     cache_clear(&s->cache);
     squeeze_free(s->squeeze);
@@ -248,6 +248,12 @@ bool sync_next_event(struct sync *s, struct sync_event *ret)
 
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
 {
+    sync_reidentify_but(s, fork, NULL, 0, out);
+}
+
+void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
+                         struct effects *out)
+{
     if (s->reidentifying)
         return;
     uint8_t random[REPLICA_ID_SIZE];
@@ -257,6 +263,8 @@ void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
     work->reidentify.old_id = s->id;
     work->reidentify.new_id = replica_id_of_random(random);
     work->reidentify.fork = fork;
+    work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
+    work->reidentify.known_count = known_count;
     work->reidentify.start_random = rng_next(&s->rng);
     s->reidentifying = true;
     sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
@@ -648,7 +656,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
         think_soon |= s->origins[i].retry_at_ms != 0;
     if (!s->quarantine_looked)
         next = now_ms;
-    if (s->retired_count && !s->retiring && !s->left)
+    if (s->retired_count && !s->retiring && !s->left && !sync_walking(s) && !s->walk_works)
         next = earlier(next, s->retire_at_ms);
     if (think_soon)
         next = earlier(next, s->think_at_ms);

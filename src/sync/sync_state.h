@@ -192,6 +192,9 @@ struct peer *sync_peer(struct sync *s, struct sync_time time, const struct repli
                        struct effects *out);
 uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
+/* .. and these above the fork are the same operations for all. */
+void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
+                         struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */
 bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
@@ -313,8 +316,12 @@ uint64_t progress_lag(const struct clock *ahead, const struct clock *behind);
 void retire_read_note(struct sync *s, struct bytes value);
 struct retired *retire_find(const struct sync *s, const struct replica_id *id);
 void retire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
-bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
-                 struct effects *out); /* false: malformed */
+void retire_done(struct sync *s);
+/* What the store itself must know, should it return. */
+void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret);
+/* False: malformed. *ret_gone: the link is. */
+bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body, bool *ret_gone,
+                 struct effects *out);
 void retire_tick(struct sync *s, struct sync_time time, struct effects *out);
 void retire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 /* The peer's floor is above our clock for ids only that are retired, and ours will follow. */
