@@ -226,6 +226,20 @@ static void remember_soon(struct node *n)
         n->remember_at_ms = n->now_ms > n->remember_after_ms ? n->now_ms : n->remember_after_ms;
 }
 
+/* Somebody has our own name, and so our replica id: the hellos of replication show how far
+ * both are the same. Its replication port is reckoned by ours. */
+static void meet_twin(struct node *n, const struct swim_event *event, struct effects *out)
+{
+    const char *colon = strrchr(n->config.ingress, ':');
+    char address[ADDR_TEXT_MAX], target[INGRESS_MAX + 1];
+    if (!bytes_equal(event->name, bytes_str(n->name)) || !colon)
+        return;
+    struct addr addr = event->addr;
+    addr.port = (uint16_t)(addr.port + strtoul(colon + 1, NULL, 10) - n->config.advertise.port);
+    snprintf(target, sizeof target, "%s", addr_text(&addr, address));
+    sync_meet_twin(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, target, out);
+}
+
 static void take_swim_event(struct node *n, const struct swim_event *event, struct effects *out)
 {
     tell_change(n, event, out);
@@ -250,6 +264,8 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
     case SWIM_CLEARED:
     case SWIM_REAPED:
     case SWIM_CONFLICT:
+        meet_twin(n, event, out);
+        break;
     case SWIM_REFUSED:
     case SWIM_PATH:
         break;

@@ -30,6 +30,17 @@ static bool wants_link(const struct sync *s, const struct peer *peer)
            peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
 }
 
+static void open_stream(struct link *link, const char *ingress, struct effects *out)
+{
+    struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
+    open->stream = link->stream;
+    open->stream_kind = STREAM_SYNC;
+    struct buf target;
+    buf_init(&target, INGRESS_MAX + 1);
+    buf_put(&target, ingress, strlen(ingress) + 1);
+    open->target = (char *)target.data; /* handed over */
+}
+
 void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
 {
     for (size_t i = 0; i < s->peers.count; i++) {
@@ -43,14 +54,20 @@ void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
         }
         link->peer = peer;
         peer->dialing = 1;
-        struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
-        open->stream = link->stream;
-        open->stream_kind = STREAM_SYNC;
-        struct buf target;
-        buf_init(&target, INGRESS_MAX + 1);
-        buf_put(&target, peer->ingress, strlen(peer->ingress) + 1);
-        open->target = (char *)target.data; /* handed over */
+        open_stream(link, peer->ingress, out);
     }
+}
+
+void sync_meet_twin(struct sync *s, struct sync_time time, const char *ingress, struct effects *out)
+{
+    enum { TWIN_MS = 60000 };
+    if (s->left || s->stopping || s->reidentifying || time.now_ms < s->twin_at_ms)
+        return;
+    struct link *link = sync_link_new(s, s->config.new_stream(s->config.ctx), true, time.now_ms);
+    if (!link)
+        return;
+    s->twin_at_ms = time.now_ms + TWIN_MS;
+    open_stream(link, ingress, out);
 }
 
 uint64_t greet_deadline(const struct sync *s)

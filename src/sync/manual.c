@@ -47,9 +47,10 @@ static uint64_t let_go(struct sync *s, struct sync_time time, struct peer *peer,
 {
     peer->forgotten = true;
     s->prune_at_ms = time.now_ms;
-    effects_notice(out, NOTICE_WARN,
-                   "event=replica_forgotten node=%s by=%s next=\"is not expected back; its return is a walk\"",
-                   peer->name, by);
+    effects_notice(
+        out, NOTICE_WARN,
+        "event=replica_forgotten node=%s by=%s next=\"is not expected back; its return is a walk\"",
+        peer->name, by);
     return sync_save_peer(s, peer, out);
 }
 

@@ -83,6 +83,10 @@ void sync_blocks_changed(struct sync *sync, struct sync_time time, struct effect
 void sync_leave(struct sync *sync, struct sync_time time, struct effects *out);
 void sync_return(struct sync *sync, struct sync_time time);
 
+/* Another node under our own id is said to be at this ingress: one hello is exchanged with
+ * it, which shows how far both are the same (NODE_NOTE_TWIN). Once a minute at most. */
+void sync_meet_twin(struct sync *sync, struct sync_time time, const char *ingress, struct effects *out);
+
 /* By an operator. Each gives the ticket of the work that makes it durable, which
  * sync_stored takes as its own (0: nothing to store), or the error and why. */
 /* Remote writes are taken and not applied; kept over restarts. */

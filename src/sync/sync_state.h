@@ -132,6 +132,7 @@ struct sync {
     bool left;                 /* for good */
     bool stopping;
     bool reidentifying;
+    uint64_t twin_at_ms;     /* no other one is met before */
     uint64_t twin_fork;      /* the lowest that another node under our id has shown; UINT64_MAX: none */
     bool held_by_hand;       /* manual.c: what came in waits */
     bool expiring;           /* expire.c */

@@ -795,11 +795,10 @@ static enum err write_key(struct world *w, int i, const char *key, const char *v
 enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms)
 {
     struct store_work *work = store_work_new(WORK_WRITE);
-    work->write = (struct write_work){.key = bytes_str(key),
-                                      .value = bytes_str(value),
-                                      .expires_ms = (uint64_t)((int64_t)wall_of(w, i) -
-                                                               w->hosts[i].clock_offset_ms) +
-                                                    in_ms};
+    work->write = (struct write_work){
+        .key = bytes_str(key),
+        .value = bytes_str(value),
+        .expires_ms = (uint64_t)((int64_t)wall_of(w, i) - w->hosts[i].clock_offset_ms) + in_ms};
     enum err err = commit(w, i, work);
     if (err == OK)
         tell_changed(w, i);

@@ -476,8 +476,8 @@ static void a_refused_write_is_news_once(void **state)
         assert_int_equal(kit_add(s, keys[k], "2", NULL), OK);
         for (int turn = 0; turn < 3; turn++) {
             struct store_work *work = store_work_new(WORK_WRITE);
-            work->write =
-                (struct write_work){.key = bytes_str(keys[k]), .value = bytes_str("3"), .add = true};
+            work->write = (struct write_work){
+                .key = bytes_str(keys[k]), .value = bytes_str("3"), .add = true};
             assert_int_equal(kit_run(s, work), ERR_CONFLICT);
             assert_int_equal(work->write.first_refusal, turn == 0);
             store_work_free(work);
