@@ -68,9 +68,13 @@ bool sync_space_is_low(const struct engine_usage *usage, bool was_low)
 }
 
 /* Before puts are refused: a line in the log, and one when there is room again. */
-static void look_at_space(struct sync *s, struct effects *out)
+void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out)
 {
     struct engine_usage usage;
+    if (!s->space_changed || time.now_ms < s->space_at_ms)
+        return;
+    s->space_changed = false;
+    s->space_at_ms = time.now_ms + SPACE_MS;
     store_usage(s->store, &usage);
     bool low = sync_space_is_low(&usage, s->low_space);
     s->count.low_space += low && !s->low_space;
@@ -110,7 +114,6 @@ void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
     if (s->pruning || sync_walking(s) || time.now_ms < s->prune_at_ms)
         return;
     expire_look(s, time, out);
-    look_at_space(s, out);
     struct clock floor = {0};
     s->prune_at_ms = time.now_ms +
                      (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);

@@ -106,6 +106,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .rng = config->rng,
                        .started_ms = now_ms,
                        .alone_since_ms = now_ms,
+                       .space_changed = true,
                        .twin_fork = UINT64_MAX,
                        .rows_below_floor = true};
     s->squeeze = squeeze_new(config->compression);
@@ -534,6 +535,7 @@ bool sync_stored(struct sync *s, struct sync_time time, uint64_t ticket, const s
 void sync_store_changed(struct sync *s, struct sync_time time, struct effects *out)
 {
     uint64_t own = clock_get(&s->clock, &s->id);
+    s->space_changed = true;
     if (sync_look(s) != OK)
         return;
     if (clock_get(&s->clock, &s->id) > own)
@@ -607,6 +609,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
     if (!s->quarantine_looked)
         try_quarantine(s, out);
     count_replicas(s, out);
+    forget_look_at_space(s, time, out);
     retire_tick(s, time, out);
     tick_links(s, time, out);
     intake_pump(s, time, out);
@@ -656,6 +659,8 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
         think_soon |= s->origins[i].retry_at_ms != 0;
     if (!s->quarantine_looked)
         next = now_ms;
+    if (s->space_changed)
+        next = earlier(next, s->space_at_ms);
     if (s->retired_count && !s->retiring && !s->left && !sync_walking(s) && !s->walk_works)
         next = earlier(next, s->retire_at_ms);
     if (think_soon)

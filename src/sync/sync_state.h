@@ -24,6 +24,7 @@ enum {
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
     WALK_ANSWER_MS = 30000,  /* for a piece, without a byte from its source: then another is asked */
     HELD_RETRY_MS = 300000,  /* rows behind one in quarantine: asked for again so often */
+    SPACE_MS = 1000,         /* how often the room left is looked at while something is written */
     REPLICAS_WARN = 256,     /* ids in the clock: told at each further so many */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
     HOLD_MAX_MS = 5000,      /* .. doubling up to this */
@@ -142,6 +143,8 @@ struct sync {
     uint64_t retire_at_ms;
     size_t replicas_told;   /* of so many in the clock the log has told */
     bool low_space;         /* has been told */
+    bool space_changed;     /* something was committed since the last look */
+    uint64_t space_at_ms;   /* no look before */
     bool quarantine_looked; /* what is in there was tried again since the start */
     uint64_t started_ms;
 
@@ -345,6 +348,7 @@ bool manual_take_forget(struct sync *s, struct sync_time time, const struct link
                         struct effects *out);
 
 /* forget.c */
+void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out);
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 
