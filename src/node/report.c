@@ -111,6 +111,7 @@ void report_status(struct node *n, struct buf *out)
     json_field_number(&json, "Records", usage.entries[TABLE_RECORDS]);
     json_field_number(&json, "Rows", usage.entries[TABLE_ROWS]);
     json_field_number(&json, "FileBytes", usage.file_bytes);
+    json_field_number(&json, "UsedBytes", sync_space_used(&usage));
     json_field_number(&json, "BytesMax", usage.bytes_max);
     json_object_end(&json);
     json_name(&json, "Counters");

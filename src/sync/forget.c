@@ -48,9 +48,9 @@ static void look_at_holders(struct sync *s, struct sync_time time, const struct 
 
 /* ---- room ------------------------------------------------------------------------------ */
 
-static uint64_t used_of(const struct engine_usage *usage)
+uint64_t sync_space_used(const struct engine_usage *usage)
 {
-    uint64_t used = 0;
+    uint64_t used = usage->pending_bytes;
     for (size_t i = 0; i < TABLES; i++)
         used += usage->table_bytes[i];
     return used;
@@ -60,7 +60,7 @@ bool sync_space_is_low(const struct engine_usage *usage, bool was_low)
 {
     /* a tenth of the limit, or so much of the disk; a little more until it is well again */
     enum { DISK_LOW = 256 << 20, BACK_PERCENT = 12, LOW_PERCENT = 10 };
-    uint64_t used = used_of(usage), percent = was_low ? BACK_PERCENT : LOW_PERCENT;
+    uint64_t used = sync_space_used(usage), percent = was_low ? BACK_PERCENT : LOW_PERCENT;
     uint64_t left = usage->bytes_max > used ? usage->bytes_max - used : 0;
     if (usage->bytes_max && left < usage->bytes_max / 100 * percent)
         return true;
@@ -83,11 +83,11 @@ void forget_look_at_space(struct sync *s, struct sync_time time, struct effects 
             out, NOTICE_WARN,
             "event=low_space used_bytes=%llu bytes_max=%llu disk_free_bytes=%llu next=\"when it is "
             "full puts get 503; reads and deletes go on\"",
-            (unsigned long long)used_of(&usage), (unsigned long long)usage.bytes_max,
+            (unsigned long long)sync_space_used(&usage), (unsigned long long)usage.bytes_max,
             (unsigned long long)usage.disk_free_bytes);
     else if (!low && s->low_space)
         effects_notice(out, NOTICE_INFO, "event=enough_space used_bytes=%llu",
-                       (unsigned long long)used_of(&usage));
+                       (unsigned long long)sync_space_used(&usage));
     s->low_space = low;
 }
 

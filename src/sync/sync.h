@@ -106,6 +106,7 @@ void sync_stop(struct sync *sync);
 
 /* Is less than a tenth of Server.MaxStoreBytes left, or less than 256 MiB of the disk? Once
  * low it is so until there is a fifth more than that. */
+uint64_t sync_space_used(const struct engine_usage *usage);
 bool sync_space_is_low(const struct engine_usage *usage, bool was_low);
 
 /* What the node must know; false when there is nothing more. */

@@ -422,7 +422,7 @@ static enum err cursor_before(struct engine_cursor *cursor, struct bytes below, 
 static void usage(struct engine *engine, struct engine_usage *ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
-    *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes};
+    *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes - LMDB_RESERVE};
     if (datafile_size(&lmdb->file, &ret->file_bytes) != OK)
         ret->file_bytes = used_bytes(lmdb);
     ret->disk_known = datafile_disk_free(&lmdb->file, &ret->disk_free_bytes) == OK;
