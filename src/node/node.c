@@ -8,6 +8,7 @@
 #include "check.h"
 #include "mem.h"
 #include "node_state.h"
+#include "units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -235,7 +236,10 @@ static void meet_twin(struct node *n, const struct swim_event *event, struct eff
     if (!bytes_equal(event->name, bytes_str(n->name)) || !colon)
         return;
     struct addr addr = event->addr;
-    addr.port = (uint16_t)(addr.port + strtoul(colon + 1, NULL, 10) - n->config.advertise.port);
+    uint64_t port;
+    if (number_parse(bytes_str(colon + 1), &port) != OK)
+        return;
+    addr.port = (uint16_t)(addr.port + port - n->config.advertise.port);
     snprintf(target, sizeof target, "%s", addr_text(&addr, address));
     sync_meet_twin(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, target, out);
 }

@@ -38,6 +38,7 @@ struct engine_usage {
     uint64_t pending_bytes; /* that what stands in front will take of bytes_max */
     bool disk_known;
     uint64_t disk_free_bytes; /* when disk_known */
+    uint64_t reopenings;      /* of the file, after a failure, since the start */
 };
 
 struct engine_ops {
