@@ -89,6 +89,7 @@ void forget_look_at_space(struct sync *s, struct sync_time time, struct effects 
         effects_notice(out, NOTICE_INFO, "event=enough_space used_bytes=%llu",
                        (unsigned long long)sync_space_used(&usage));
     s->low_space = low;
+    s->space_changed = low; /* room comes back without a commit, as the log is applied */
 }
 
 /* The floor that is due now; false when the present one is. */
