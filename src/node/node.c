@@ -8,6 +8,7 @@
 #include "check.h"
 #include "mem.h"
 #include "node_state.h"
+#include "units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +135,7 @@ static enum err make_sync(struct node *n)
         .forget_after_ms = n->config.forget_after_ms,
         .history_ms = n->config.history_ms,
         .history_max_bytes = n->config.history_max_bytes,
+        .clock_skew_max_ms = n->config.clock_skew_max_ms,
         .compression = n->config.compression,
         .protocol_max = n->config.protocol_max,
         .new_stream = new_stream,
@@ -231,6 +233,23 @@ static void remember_soon(struct node *n)
         n->remember_at_ms = n->now_ms > n->remember_after_ms ? n->now_ms : n->remember_after_ms;
 }
 
+/* Somebody has our own name, and so our replica id: the hellos of replication show how far
+ * both are the same. Its replication port is reckoned by ours. */
+static void meet_twin(struct node *n, const struct swim_event *event, struct effects *out)
+{
+    const char *colon = strrchr(n->config.ingress, ':');
+    char address[ADDR_TEXT_MAX], target[INGRESS_MAX + 1];
+    if (!bytes_equal(event->name, bytes_str(n->name)) || !colon)
+        return;
+    struct addr addr = event->addr;
+    uint64_t port;
+    if (number_parse(bytes_str(colon + 1), &port) != OK)
+        return;
+    addr.port = (uint16_t)(addr.port + port - n->config.advertise.port);
+    snprintf(target, sizeof target, "%s", addr_text(&addr, address));
+    sync_meet_twin(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, target, out);
+}
+
 static void take_swim_event(struct node *n, const struct swim_event *event, struct effects *out)
 {
     tell_change(n, event, out);
@@ -259,6 +278,8 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         break;
     case SWIM_REAPED:
     case SWIM_CONFLICT:
+        meet_twin(n, event, out);
+        break;
     case SWIM_REFUSED:
     case SWIM_PATH:
         break;
@@ -432,6 +453,8 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     case NODE_STORED:
         if (!sync_stored(n->sync, time_of(n), event->ticket, event->work, out))
             request_stored(n, event->ticket, event->work->err, out);
+        else
+            request_noted(n, event->ticket, event->work->err, out);
         break;
     case NODE_STORE_CHANGED:
         sync_store_changed(n->sync, time_of(n), out);

@@ -65,7 +65,7 @@ struct node_config {
     bool rejoin;              /* -j was given: joins even where the node had left for good */
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
-    uint64_t forget_after_ms, history_ms, history_max_bytes;
+    uint64_t forget_after_ms, history_ms, history_max_bytes, clock_skew_max_ms;
     const char *label;        /* Peering.Label; NULL or "": none */
     const struct bytes *keys; /* Peering.Keys: the first one seals; borrowed for node_new */
     size_t key_count;

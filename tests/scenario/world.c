@@ -634,6 +634,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
                                  .history_max_bytes = w->options.history_max_bytes,
+                                 .clock_skew_max_ms = 60000,
                                  .keys = host->keys,
                                  .key_count = host->key_count,
                                  .label = host->label,
@@ -789,6 +790,20 @@ static enum err write_key(struct world *w, int i, const char *key, const char *v
     work->write.token = token;
     if (value)
         work->write.value = bytes_str(value);
+    enum err err = commit(w, i, work);
+    if (err == OK)
+        tell_changed(w, i);
+    store_work_free(work);
+    return err;
+}
+
+enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms)
+{
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write = (struct write_work){
+        .key = bytes_str(key),
+        .value = bytes_str(value),
+        .expires_ms = (uint64_t)((int64_t)wall_of(w, i) - w->hosts[i].clock_offset_ms) + in_ms};
     enum err err = commit(w, i, work);
     if (err == OK)
         tell_changed(w, i);

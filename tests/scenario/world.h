@@ -65,6 +65,8 @@ uint64_t world_now(const struct world *w);
 enum err world_put(struct world *w, int i, const char *key, const char *value);
 enum err world_put_with(struct world *w, int i, const char *key, const char *value,
                         const struct token *token);
+/* Expires so long from now, by a clock without offset. */
+enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms);
 enum err world_delete(struct world *w, int i, const char *key);
 /* The surfaced value as text, or NULL; valid until the next call. */
 const char *world_get(struct world *w, int i, const char *key);
