@@ -87,6 +87,7 @@ enum err txn_load(struct store_txn *txn, struct bytes key)
         return err;
     if (record_decode(key, bytes, &txn->local) != OK) {
         txn->store->records_damaged++;
+        store_note_damage(txn->store, key, NULL);
         return ERR_DAMAGED;
     }
     txn->local_bytes = bytes;
@@ -224,6 +225,10 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     case WORK_REIDENTIFY:
         return reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id, work->reidentify.fork,
                              work->reidentify.start_random);
+    case WORK_REPAIR:
+        return repair_do(txn, &work->repair);
+    case WORK_MEND:
+        return mend_do(txn, &work->repair);
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;

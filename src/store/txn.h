@@ -16,6 +16,13 @@
 /* Bytes of one encoded record: its versions together. */
 enum { RECORD_BYTES_MAX = VALUE_MAX + (16 << 20) }; /* it has to fit into one frame of replication */
 
+/* Keys whose record was found damaged (damage.c). */
+struct damage {
+    atomic_flag busy;
+    size_t count;
+    struct damaged_key list[DAMAGED_KEYS_MAX];
+};
+
 struct store {
     struct engine *engine;
     uint64_t skew_max_ms;
@@ -26,7 +33,9 @@ struct store {
     /* Counts up before and after a commit that raises the floor: odd while one may be
      * becoming visible (a sequence lock without the lock). */
     _Atomic uint64_t floor_epoch;
-    _Atomic uint64_t stamps_ahead, records_merged, records_damaged, rows_pruned;
+    _Atomic uint64_t stamps_ahead, records_merged, records_damaged, rows_pruned, records_repaired,
+        records_mended;
+    struct damage damage;
 };
 
 struct store_txn {
@@ -102,5 +111,13 @@ enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_m
  * ours that we do not), ERR_DAMAGED, ERR_TOO_LARGE: nothing is changed. */
 enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
                       const struct clock *also_covers, const struct row *row) MUST_USE;
+
+/* It knows operations of ours that we do not: this store is an older state of itself. */
+bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record);
+/* The stamp of each version of txn->merged that txn->local has not. */
+void adopt_stamps(struct store_txn *txn);
+
+enum err repair_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
+enum err mend_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
 
 #endif
