@@ -297,8 +297,7 @@ static enum err put_missing_rows(struct store_txn *txn, struct bytes key, const 
         if (err != ERR_NOT_FOUND)
             continue;
         bool put = clock_get(versions, &dot->replica) == dot->counter;
-        err = txn_put_row(
-            txn, &(struct row){.dot = *dot, .kind = put ? ROW_PUT : ROW_DELETE, .key = key});
+        err = txn_put_row(txn, &(struct row){.dot = *dot, .kind = put ? ROW_PUT : ROW_DELETE, .key = key});
     }
     return err;
 }

@@ -35,6 +35,7 @@
  *   12 WALK_REFUSED varint run, blob text
  *   13 LEFT         nothing: the sender leaves for good, do not expect it back
  *   14 WALK_MORE    varint run, varint n: n more pieces may follow (protocol 2)
+ *   20 to 24        repair_frames.h (protocol 3)
  *
  * A run is a number by which the receiver of a walk tells its questions apart; the
  * source gives it back. A record blob is empty where an entry before it in the frame brought the same
@@ -47,7 +48,7 @@
 
 enum {
     SYNC_PROTOCOL_MIN = 1, /* 2 has packed bodies, and walks of several pieces ahead */
-    SYNC_PROTOCOL = 2,
+    SYNC_PROTOCOL = 3,     /* 3 has frames 20 to 24 */
     FRAME_HEADER = 12,
     FRAME_FLAGS_AT = 5,
     FRAME_PACKED = 1,                   /* flag */
@@ -76,6 +77,11 @@ enum frame_type {
     FRAME_WALK_REFUSED,
     FRAME_LEFT,
     FRAME_WALK_MORE,
+    FRAME_RECORD_ASK = 20, /* these: repair_frames.h */
+    FRAME_RECORD,
+    FRAME_DIGEST_ASK,
+    FRAME_DIGEST,
+    FRAME_DIVERGED,
     FRAME_TYPES
 };
 

@@ -99,6 +99,10 @@ void snapshot_close(struct snapshot *snapshot)
     free(snapshot);
 }
 
+void snapshot_met_damage(struct snapshot *snapshot, struct bytes key, const struct dot *proof)
+{
+}
+
 enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct record *ret)
 {
     struct entry *e = find(snapshot->store, key);
