@@ -132,6 +132,8 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_KEYS_INSTALL] = "/cluster/keys/install",
                                                [ROUTE_KEYS_USE] = "/cluster/keys/use",
                                                [ROUTE_KEYS_REMOVE] = "/cluster/keys/remove",
+                                               [ROUTE_BACKUP] = "/cluster/backup",
+                                               [ROUTE_DIGEST] = "/cluster/digest",
                                                [ROUTE_HEALTH] = "/health",
                                                [ROUTE_READY] = "/ready"};
     struct buf line;

@@ -25,6 +25,9 @@ static const struct handler handlers[] = {
     {ROUTE_KEYS_INSTALL, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_install},
     {ROUTE_KEYS_USE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_use},
     {ROUTE_KEYS_REMOVE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_remove},
+    {ROUTE_BACKUP, VERB_GET, PARAM_AFTER | PARAM_ROW, .run = cluster_backup},
+    {ROUTE_DIGEST, VERB_GET | VERB_HEAD, PARAM_AFTER | PARAM_THROUGH | PARAM_LIMIT | PARAM_LIST,
+     .run = cluster_digest},
     {ROUTE_HEALTH, VERB_GET | VERB_HEAD, 0, .run = health},
     {ROUTE_READY, VERB_GET | VERB_HEAD, 0, .run = cluster_ready},
 };
@@ -40,6 +43,8 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_KEYS_INSTALL] = "POST",
     [ROUTE_KEYS_USE] = "POST",
     [ROUTE_KEYS_REMOVE] = "POST",
+    [ROUTE_BACKUP] = "GET",
+    [ROUTE_DIGEST] = "GET, HEAD",
     [ROUTE_HEALTH] = "GET, HEAD",
     [ROUTE_READY] = "GET, HEAD",
 };

@@ -6,8 +6,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "keys.h"
 #include "repair_frames.h"
 #include "storekit.h"
+#include "verify.h"
 
 static void damage(struct engine *engine, const char *key)
 {
@@ -292,6 +294,102 @@ static void digests_of_parts_add_up(void **state)
     store_close(a);
 }
 
+/* ---- checking a whole store ------------------------------------------------------------------ */
+
+static void count_problem(void *ctx, enum verify_problem problem, struct bytes key, const struct dot *dot)
+{
+    ((unsigned *)ctx)[problem]++;
+}
+
+/* What is found in the store of `engine`, of each kind. */
+static void verify(struct engine *engine, unsigned counts[VERIFY_PROBLEMS], struct verify_report *ret)
+{
+    memset(counts, 0, VERIFY_PROBLEMS * sizeof *counts);
+    *ret = (struct verify_report){.ctx = counts, .found = count_problem};
+    assert_int_equal(store_verify(engine, ret), OK);
+}
+
+static void remove_row(struct engine *engine, unsigned replica, uint64_t counter)
+{
+    uint8_t key[ROW_KEY_SIZE];
+    struct dot dot = kit_dot(replica, counter);
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->del(txn, TABLE_ROWS, row_key(&dot, key)), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+static void every_kind_of_problem_is_found(void **state)
+{
+    unsigned counts[VERIFY_PROBLEMS];
+    struct verify_report report;
+    struct engine *engine = engine_mem_new();
+    struct store *a = kit_store_on(engine, 1), *b = kit_store(2);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(kit_put(a, (char[]){(char)('a' + i), 0}, "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(b, "z", "1", NULL, NULL), OK);
+    send_all(b, a, 2);
+    verify(engine, counts, &report);
+    assert_int_equal(report.problems, 0);
+    assert_int_equal(report.records, 7);
+    assert_int_equal(report.rows, 7);
+
+    damage(engine, "a");
+    remove_record(engine, "b");
+    remove_row(engine, 1, 3);
+    remove_row(engine, 2, 1); /* the last row of all, and the only one of its replica */
+    verify(engine, counts, &report);
+    assert_int_equal(counts[VERIFY_RECORD], 1);
+    assert_int_equal(counts[VERIFY_RECORD_MISSING], 1);
+    assert_int_equal(counts[VERIFY_ROW_MISSING], 2);
+    assert_int_equal(report.problems, 4);
+
+    struct engine_txn *txn;
+    uint8_t key[ROW_KEY_SIZE];
+    struct dot dot = kit_dot(1, 4);
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, row_key(&dot, key), bytes_str("\x09z")), OK);
+    dot = kit_dot(1, 5); /* a row of another key: the record does not include it */
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, row_key(&dot, key), bytes_str("\x01z")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    verify(engine, counts, &report);
+    assert_int_equal(counts[VERIFY_ROW], 1);
+    assert_int_equal(counts[VERIFY_RECORD_LACKS], 1);
+
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_CLOCKS, bytes_of(kit_id(9).b, REPLICA_ID_SIZE),
+                                      bytes_of("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2", 16)),
+                     OK); /* a floor above its clock */
+    assert_int_equal(engine->ops->commit(txn), OK);
+    verify(engine, counts, &report);
+    assert_int_equal(counts[VERIFY_META], 1);
+    store_close(a), store_close(b);
+}
+
+/* What was found early has a row, or nobody would be offered it. */
+static void a_missing_early_row_is_found(void **state)
+{
+    unsigned counts[VERIFY_PROBLEMS];
+    struct verify_report report;
+    struct engine *engine = engine_mem_new();
+    struct store *origin = kit_store(1), *a = kit_store_on(engine, 2);
+    struct row row = {.dot = kit_dot(1, 2), .kind = ROW_PUT, .key = bytes_str("k")};
+    struct snapshot *snapshot;
+    assert_int_equal(kit_put(origin, "other", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(origin, "k", "2", NULL, NULL), OK);
+    struct store_work *work = kit_rows_work(WORK_AHEAD);
+    assert_int_equal(snapshot_open(origin, &snapshot), OK);
+    kit_add_row(work, snapshot, &row);
+    snapshot_close(snapshot);
+    assert_int_equal(kit_do(a, work), OK);
+    verify(engine, counts, &report);
+    assert_int_equal(report.problems, 0);
+    remove_row(engine, 1, 2);
+    verify(engine, counts, &report);
+    assert_int_equal(counts[VERIFY_EARLY_ROW], 1);
+    store_close(origin), store_close(a);
+}
+
 /* ---- frames --------------------------------------------------------------------------------- */
 
 static struct frame parse(const struct buf *bytes)
@@ -319,8 +417,13 @@ static void frames_come_back_as_they_were(void **state)
     record_frame_done(&record), record_frame_done(&got);
 
     buf_reset(&out);
-    struct digest_ask ask = {.run = 9, .clock_hash = 1, .wall_ms = 2, .list = true, .after = bytes_str("a"),
-                             .through = bytes_str("b"), .digest = {.keys = 3, .hash = 4}};
+    struct digest_ask ask = {.run = 9,
+                             .clock_hash = 1,
+                             .wall_ms = 2,
+                             .list = true,
+                             .after = bytes_str("a"),
+                             .through = bytes_str("b"),
+                             .digest = {.keys = 3, .hash = 4}};
     frame_put_digest_ask(&out, &ask);
     struct digest_ask ask_got;
     assert_int_equal(frame_get_digest_ask(parse(&out).body, &ask_got), OK);
@@ -386,6 +489,8 @@ int main(void)
         cmocka_unit_test(a_record_of_one_that_knows_more_of_us_is_refused),
         cmocka_unit_test(records_are_mended_by_their_contexts),
         cmocka_unit_test(digests_of_parts_add_up),
+        cmocka_unit_test(every_kind_of_problem_is_found),
+        cmocka_unit_test(a_missing_early_row_is_found),
         cmocka_unit_test(frames_come_back_as_they_were),
         cmocka_unit_test(malformed_frames_are_refused),
     };
