@@ -4,7 +4,7 @@
 
 #include "config.h"
 
-enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2 };
+enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2, EXIT_CODE_FOUND = 3 };
 
 enum cli_command {
     CLI_SERVE,
@@ -16,7 +16,12 @@ enum cli_command {
     CLI_RETIRE,
     CLI_PAUSE,
     CLI_RESUME,
-    CLI_REIDENTIFY
+    CLI_REIDENTIFY,
+    CLI_BACKUP,
+    CLI_RESTORE,
+    CLI_COMPACT,
+    CLI_DOCTOR,
+    CLI_COMPARE
 };
 
 struct cli {
@@ -24,6 +29,8 @@ struct cli {
     enum cli_command command;
     const char *api, *key; /* of the commands about keys; borrowed from argv, NULL: none */
     const char *replica;   /* of forget and retire */
+    const char *file;      /* of backup and restore; borrowed from argv */
+    const char *nodes[2];  /* of doctor --compare: "host:port", borrowed from argv */
     bool force;
     const char *config_path; /* borrowed from argv; NULL: search */
     struct config_list join; /* each a good "host:port" */

@@ -472,6 +472,7 @@ static enum err start_api(struct daemon *d, struct buf *why)
                                    .submit = submit,
                                    .request = request,
                                    .wall_ms = backend_wall_ms,
+                                   .backup = daemon_backup,
                                    .log = backend_log};
     struct http *http;
     enum err err = http_start(&options, &backend, &http, why);

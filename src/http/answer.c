@@ -15,7 +15,9 @@ static void count_status(struct http *http, unsigned status)
 
 static bool add_headers(struct exchange *x, struct MHD_Response *response)
 {
-    bool ok = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    bool ok = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                      x->is_binary && x->status == MHD_HTTP_OK ? "application/octet-stream"
+                                                                               : "application/json");
     if (x->token_out.len)
         ok = ok && MHD_add_response_header(response, "X-Yzma-Context", (const char *)x->token_out.data);
     if (x->allow && x->status == MHD_HTTP_METHOD_NOT_ALLOWED)

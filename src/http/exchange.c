@@ -136,6 +136,8 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_RETIRE] = "/cluster/retire",
                                                [ROUTE_PAUSE] = "/cluster/pause",
                                                [ROUTE_RESUME] = "/cluster/resume",
+                                               [ROUTE_BACKUP] = "/cluster/backup",
+                                               [ROUTE_DIGEST] = "/cluster/digest",
                                                [ROUTE_HEALTH] = "/health",
                                                [ROUTE_READY] = "/ready"};
     struct buf line;

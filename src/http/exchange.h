@@ -136,6 +136,7 @@ struct exchange {
     struct buf token_out; /* header text, with NUL; empty for none */
     const char *allow;
     bool close;
+    bool is_binary; /* the answer, and not JSON */
     unsigned status;
     enum MHD_Result outcome; /* MHD_NO drops the connection */
 
@@ -206,6 +207,8 @@ void cluster_pause(struct exchange *x);
 void cluster_resume(struct exchange *x);
 void cluster_status(struct exchange *x);
 void cluster_ready(struct exchange *x);
+void cluster_backup(struct exchange *x);
+void cluster_digest(struct exchange *x);
 void health(struct exchange *x);
 
 #endif

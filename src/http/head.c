@@ -29,6 +29,9 @@ static const struct handler handlers[] = {
     {ROUTE_RETIRE, VERB_POST, 0, .body_is_json = true, .run = cluster_retire},
     {ROUTE_PAUSE, VERB_POST, 0, .run = cluster_pause},
     {ROUTE_RESUME, VERB_POST, 0, .run = cluster_resume},
+    {ROUTE_BACKUP, VERB_GET, PARAM_AFTER | PARAM_ROW, .run = cluster_backup},
+    {ROUTE_DIGEST, VERB_GET | VERB_HEAD, PARAM_AFTER | PARAM_THROUGH | PARAM_LIMIT | PARAM_LIST,
+     .run = cluster_digest},
     {ROUTE_HEALTH, VERB_GET | VERB_HEAD, 0, .run = health},
     {ROUTE_READY, VERB_GET | VERB_HEAD, 0, .run = cluster_ready},
 };
@@ -48,6 +51,8 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_RETIRE] = "POST",
     [ROUTE_PAUSE] = "POST",
     [ROUTE_RESUME] = "POST",
+    [ROUTE_BACKUP] = "GET",
+    [ROUTE_DIGEST] = "GET, HEAD",
     [ROUTE_HEALTH] = "GET, HEAD",
     [ROUTE_READY] = "GET, HEAD",
 };

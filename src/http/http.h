@@ -20,6 +20,13 @@
 #include "node_request.h"
 #include "store.h"
 
+/* What a backup asks for: the head, or the next piece behind a key or a row. */
+struct backup_ask {
+    enum { BACKUP_HEAD, BACKUP_RECORDS, BACKUP_ROWS } part;
+    struct bytes after;
+    struct dot row_after;
+};
+
 struct http_backend {
     void *ctx;
     struct store *store;
@@ -33,6 +40,8 @@ struct http_backend {
     enum err (*request)(void *ctx, enum node_request request, const char *const *names, size_t name_count,
                         void (*done)(void *done_ctx, struct node_reply *reply), void *done_ctx);
     uint64_t (*wall_ms)(void *ctx); /* since 1970 */
+    /* Appends that part, read from a snapshot of its own. ERR_WALKING, ERR_DAMAGED. */
+    enum err (*backup)(void *ctx, const struct backup_ask *ask, struct buf *out);
     void (*log)(void *ctx, enum notice_level level, const char *line);
 };
 

@@ -41,7 +41,7 @@ static enum err page_take(struct page *page, struct bytes key, struct bytes enco
     return err;
 }
 
-static enum err page_fill(struct page *page, struct scan *scan)
+static enum err page_fill(struct page *page, struct snapshot *snapshot, struct scan *scan)
 {
     const struct params *p = page->params;
     struct bytes prefix = bytes_of(p->prefix, p->prefix_length), after = bytes_of(p->after, p->after_length);
@@ -61,8 +61,10 @@ static enum err page_fill(struct page *page, struct scan *scan)
             return OK;
         }
         err = page_take(page, key, record);
-        if (err != OK)
+        if (err != OK) {
+            snapshot_met_damage(snapshot, key, NULL);
             return err;
+        }
         scanned++;
     }
 }
@@ -95,7 +97,7 @@ static enum err page_read(struct page *page, struct snapshot *snapshot)
     enum err err = scan_open(snapshot, bytes_compare(after, prefix) > 0 ? after : prefix, &scan);
     if (err != OK)
         return err;
-    err = page_fill(page, scan);
+    err = page_fill(page, snapshot, scan);
     scan_close(scan);
     return err == OK ? page_check_walk(page, snapshot) : err;
 }

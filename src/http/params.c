@@ -7,7 +7,10 @@
 void params_init(struct params *params)
 {
     params->wait_ms = WAIT_DEFAULT_MS;
-    params->siblings = params->add = params->values = false;
+    params->siblings = params->add = params->values = params->list = false;
+    params->has_after = params->has_row = params->has_through = false;
+    params->through_length = 0;
+    params->row = (struct dot){0};
     params->limit = LIST_LIMIT_DEFAULT;
     params->prefix_length = params->after_length = 0;
 }
@@ -69,6 +72,25 @@ static bool read_wait(const struct text *value, uint64_t max_ms, uint64_t *ret)
     return true;
 }
 
+/* A replica id and a counter, big-endian. */
+static bool read_dot(const struct text *value, struct dot *ret)
+{
+    uint8_t bytes[REPLICA_ID_SIZE + 8] = {0};
+    if (value->length != 2 * sizeof bytes)
+        return false;
+    for (size_t i = 0; i < value->length; i++) {
+        uint8_t c = value->data[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return false;
+        bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | digit);
+    }
+    struct cursor in = cursor_of(bytes_of(bytes, sizeof bytes));
+    ret->replica = replica_id_decode(&in);
+    ret->counter = cursor_u64(&in);
+    return true;
+}
+
 static bool read_value(struct params *p, unsigned param, const struct text *value, uint64_t wait_max_ms)
 {
     switch (param) {
@@ -80,7 +102,16 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
         return read_mode(value, &p->add);
     case PARAM_PREFIX:
         return read_key(value, p->prefix, &p->prefix_length);
+    case PARAM_ROW:
+        p->has_row = true;
+        return read_dot(value, &p->row);
+    case PARAM_THROUGH:
+        p->has_through = true;
+        return read_key(value, p->through, &p->through_length);
+    case PARAM_LIST:
+        return read_bool(value, &p->list);
     case PARAM_AFTER:
+        p->has_after = true;
         return read_key(value, p->after, &p->after_length);
     case PARAM_LIMIT:
         return read_limit(value, &p->limit);
@@ -101,6 +132,9 @@ static const struct {
     {"after", PARAM_AFTER, "at most 480 bytes of UTF-8 without NUL"},
     {"limit", PARAM_LIMIT, "1 to 10000"},
     {"values", PARAM_VALUES, "true or false"},
+    {"row", PARAM_ROW, "48 hexadecimal digits"},
+    {"through", PARAM_THROUGH, "at most 480 bytes of UTF-8 without NUL"},
+    {"list", PARAM_LIST, "true or false"},
 };
 
 static enum err refuse(struct buf *why, struct bytes raw_name, const char *problem)

@@ -13,13 +13,20 @@ enum {
     PARAM_AFTER = 1 << 4,
     PARAM_LIMIT = 1 << 5,  /* 1 to LIST_LIMIT_MAX */
     PARAM_VALUES = 1 << 6, /* values=true */
+    PARAM_ROW = 1 << 7,    /* row=48 hex digits: a dot */
+    PARAM_THROUGH = 1 << 8,
+    PARAM_LIST = 1 << 9, /* list=true */
 };
 
 enum { WAIT_DEFAULT_MS = 1000, LIST_LIMIT_DEFAULT = 100, LIST_LIMIT_MAX = 10000 };
 
 struct params {
     uint64_t wait_ms;
-    bool siblings, add, values;
+    bool siblings, add, values, list;
+    bool has_after, has_row, has_through;
+    struct dot row;
+    size_t through_length;
+    uint8_t through[KEY_MAX];
     unsigned limit;
     size_t prefix_length, after_length;
     uint8_t prefix[KEY_MAX], after[KEY_MAX];

@@ -93,6 +93,8 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
         {"/cluster/keys/use", ROUTE_KEYS_USE},
         {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
+        {"/cluster/backup", ROUTE_BACKUP},
+        {"/cluster/digest", ROUTE_DIGEST},
         {"/cluster/join", ROUTE_JOIN},
         {"/cluster/leave", ROUTE_LEAVE},
         {"/cluster/forget", ROUTE_FORGET},

@@ -26,6 +26,8 @@ enum route {
     ROUTE_RETIRE,
     ROUTE_PAUSE,
     ROUTE_RESUME,
+    ROUTE_BACKUP,
+    ROUTE_DIGEST,
     ROUTE_HEALTH,
     ROUTE_READY,
     ROUTES

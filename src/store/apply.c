@@ -6,7 +6,7 @@
 
 /* Operations of ours that we do not know: this store is an older state of
  * itself, and would give their dots out again. It needs a new id first. */
-static bool knows_more_of_us(const struct store_txn *txn, const struct record *record)
+bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record)
 {
     const struct replica_id *own = txn_own_id(txn);
     uint64_t counter = clock_get(&txn->state.clock, own);
@@ -20,7 +20,7 @@ static bool knows_more_of_us(const struct store_txn *txn, const struct record *r
 }
 
 /* The stamp of each version that came with this merge. */
-static void adopt_stamps(struct store_txn *txn)
+void adopt_stamps(struct store_txn *txn)
 {
     for (size_t i = 0; i < txn->merged.count; i++) {
         const struct version *version = &txn->merged.versions[i];
@@ -43,7 +43,7 @@ enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes enco
     }
     if (row && !clock_covers_dot(&txn->remote.context, &row->dot))
         return ERR_MALFORMED;
-    if (knows_more_of_us(txn, &txn->remote))
+    if (record_knows_more_of_us(txn, &txn->remote))
         return ERR_REFUSED;
     enum err err = txn_load(txn, key);
     if (err != OK)

@@ -44,8 +44,14 @@ enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct rec
         return err;
     if (record_decode(key, bytes, ret) == OK)
         return OK;
-    snapshot->store->records_damaged++;
+    snapshot_met_damage(snapshot, key, NULL);
     return ERR_DAMAGED;
+}
+
+void snapshot_met_damage(struct snapshot *snapshot, struct bytes key, const struct dot *proof)
+{
+    snapshot->store->records_damaged++;
+    store_note_damage(snapshot->store, key, proof);
 }
 
 enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret)

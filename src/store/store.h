@@ -75,6 +75,10 @@ enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct rec
  * does. ERR_NOT_FOUND. */
 enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret) MUST_USE;
 
+/* Counts and notes a record that was found damaged by whoever decoded its bytes, or
+ * that does not include the operation of a row (`proof`, or NULL). */
+void snapshot_met_damage(struct snapshot *snapshot, struct bytes key, const struct dot *proof);
+
 /* Either may be NULL. The results must be initialised. */
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor) MUST_USE;
 
@@ -173,6 +177,38 @@ enum err snapshot_quarantine(struct snapshot *snapshot, void (*each)(void *ctx, 
                              void *ctx) MUST_USE;
 uint64_t snapshot_key_count(struct snapshot *snapshot); /* records, those without versions included */
 
+/* Keys whose record was found damaged, until it is mended (WORK_REPAIR); of more than
+ * DAMAGED_KEYS_MAX the others are noted later. From any thread. */
+enum { DAMAGED_KEYS_MAX = 64 };
+struct damaged_key {
+    uint8_t key[KEY_MAX];
+    size_t key_len;
+    struct dot proof; /* counter 0: its bytes fail their check; else this row's operation is not in it */
+};
+void store_note_damage(struct store *store, struct bytes key, const struct dot *proof);
+bool store_damaged_key(struct store *store, size_t index, struct damaged_key *ret);
+void store_damage_mended(struct store *store, struct bytes key);
+
+/* A range of keys in short: what two nodes with equal clocks compare (digest.c). */
+struct range_digest {
+    uint64_t keys; /* with versions */
+    uint64_t hash; /* of their names and their versions' dots; in any order */
+};
+struct digest_limits {
+    size_t records, bytes;
+    uint64_t expired_ms; /* versions that expired by then do not count */
+};
+/* Keys in (after, through]; through.data NULL: to the end. It stops early at the
+ * limits: *ret_through is then the last key of it, and *ret_end false. `each`, unless
+ * NULL, is given every key's own hash. ERR_DAMAGED (noted): nothing can be said. */
+enum err snapshot_digest(struct snapshot *snapshot, struct bytes after, struct bytes through,
+                         const struct digest_limits *limits, struct range_digest *ret,
+                         uint8_t ret_through[KEY_MAX], size_t *ret_through_len, bool *ret_end,
+                         void (*each)(void *ctx, struct bytes key, uint64_t hash), void *ctx) MUST_USE;
+/* True when nothing here is of operations above the clock, and no walk is under way:
+ * records are then what the clock says. */
+enum err snapshot_is_settled(struct snapshot *snapshot, bool *ret) MUST_USE;
+
 /* ---- writing ------------------------------------------------------------- */
 
 enum work_kind {
@@ -189,6 +225,8 @@ enum work_kind {
     WORK_EXPIRE,     /* drop versions whose time is over */
     WORK_QUARANTINE, /* apply what of the quarantine can be read now */
     WORK_RETIRE,     /* raise the clock of a dead id over the gaps in its rows */
+    WORK_REPAIR,     /* a peer's record in the place of a damaged one */
+    WORK_MEND,       /* a peer's record that should be equal to ours, and is not */
 };
 
 struct write_work {
@@ -251,6 +289,25 @@ struct rows_work {
  * ERR_REFUSED. Rows are wanted in the order of row_scan, from any source that
  * covers; work->row_after of the first is {0}. */
 
+/* One record of a peer, and the clock and floor of the snapshot it was read from. */
+struct repair_work {
+    uint8_t key[KEY_MAX];
+    size_t key_len;
+    struct dot proof;                        /* WORK_REPAIR: as noted */
+    struct buf record;                       /* owned, encoded; empty: the peer has none */
+    struct clock source_clock, source_floor; /* owned */
+    struct clock others; /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back */
+    bool settle;         /* WORK_REPAIR: operations that none of them knows may be given up */
+    /* results */
+    bool changed;
+    size_t lost; /* operations that were */
+};
+/* WORK_REPAIR: OK also when there is nothing to repair (any more). ERR_BEHIND: the
+ * peer lacks operations on the key that our clock claims; another may have them.
+ * WORK_MEND: ERR_BEHIND unless the clocks are equal and nothing of either record is
+ * above them. Both: ERR_MALFORMED, ERR_REFUSED (the peer knows operations of ours
+ * that we do not), ERR_WALKING. See repair.c. */
+
 struct note {
     char name[NOTE_NAME_MAX];
     struct buf value; /* owned */
@@ -290,6 +347,7 @@ struct store_work {
             struct replica_id id; /* ERR_REFUSED: the own one. ERR_CONFLICT: the view is another now */
             struct retire_view view;
         } retire;
+        struct repair_work repair; /* WORK_REPAIR, WORK_MEND */
     };
     /* For whoever runs the work: called once, after the commit or the failure. */
     void (*done)(struct store_work *work);
@@ -328,6 +386,8 @@ struct store_counters {
     uint64_t quarantined, quarantined_bytes; /* now in there */
     uint64_t conflicts_refused;              /* writes: as many versions as there may be */
     uint64_t replicas_refused;               /* rows: as many replicas as there may be */
+    uint64_t records_repaired;               /* damaged ones that a peer's took the place of */
+    uint64_t records_mended;                 /* that differed from a peer's at equal clocks */
 };
 void store_counters(const struct store *store, struct store_counters *ret);
 

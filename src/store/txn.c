@@ -89,6 +89,7 @@ enum err txn_load(struct store_txn *txn, struct bytes key)
         return err;
     if (record_decode(key, bytes, &txn->local) != OK) {
         txn->store->records_damaged++;
+        store_note_damage(txn->store, key, NULL);
         return ERR_DAMAGED;
     }
     txn->local_bytes = bytes;
@@ -235,6 +236,10 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return quarantine_sweep(txn, true);
     case WORK_RETIRE:
         return retire_do(txn, &work->retire.id, &work->retire.view);
+    case WORK_REPAIR:
+        return repair_do(txn, &work->repair);
+    case WORK_MEND:
+        return mend_do(txn, &work->repair);
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;

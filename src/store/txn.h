@@ -24,6 +24,13 @@ struct conflict_memory {
     size_t next;
 };
 
+/* Keys whose record was found damaged (damage.c). */
+struct damage {
+    atomic_flag busy;
+    size_t count;
+    struct damaged_key list[DAMAGED_KEYS_MAX];
+};
+
 struct store {
     struct engine *engine;
     uint64_t skew_max_ms;
@@ -39,6 +46,8 @@ struct store {
     _Atomic uint64_t quarantined, quarantined_bytes; /* as committed */
     _Atomic uint64_t versions_expired, records_quarantined, conflicts_refused, replicas_refused;
     struct conflict_memory conflicts; /* of the writer */
+    _Atomic uint64_t records_repaired, records_mended;
+    struct damage damage;
 };
 
 struct store_txn {
@@ -137,5 +146,13 @@ enum err snapshot_quarantine_of(struct engine *engine, struct engine_txn *txn,
  * of ours that we do not), ERR_DAMAGED, ERR_TOO_LARGE: nothing is changed. */
 enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
                       const struct clock *also_covers, const struct row *row) MUST_USE;
+
+/* It knows operations of ours that we do not: this store is an older state of itself. */
+bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record);
+/* The stamp of each version of txn->merged that txn->local has not. */
+void adopt_stamps(struct store_txn *txn);
+
+enum err repair_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
+enum err mend_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
 
 #endif

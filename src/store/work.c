@@ -47,6 +47,11 @@ void store_work_free(struct store_work *work)
         for (size_t i = 0; i < work->notes.count; i++)
             buf_done(&work->notes.list[i].value);
         free(work->notes.list);
+    } else if (work->kind == WORK_REPAIR || work->kind == WORK_MEND) {
+        buf_done(&work->repair.record);
+        clock_done(&work->repair.source_clock);
+        clock_done(&work->repair.source_floor);
+        clock_done(&work->repair.others);
     }
     free(work);
 }
@@ -83,6 +88,10 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
         for (size_t i = 0; i < work->notes.count; i++)
             bytes += work->notes.list[i].value.len;
         break;
+    case WORK_REPAIR:
+    case WORK_MEND:
+        bytes = work->repair.record.len;
+        break;
     case WORK_REIDENTIFY:
         records = TXN_RECORDS_MAX; /* may touch more: it is rare, and wants its transaction alone */
         break;
@@ -104,5 +113,7 @@ void store_counters(const struct store *store, struct store_counters *ret)
         .quarantined_bytes = store->quarantined_bytes,
         .conflicts_refused = store->conflicts_refused,
         .replicas_refused = store->replicas_refused,
+        .records_repaired = store->records_repaired,
+        .records_mended = store->records_mended,
     };
 }

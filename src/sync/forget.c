@@ -109,6 +109,18 @@ static bool target(struct sync *s, struct sync_time time, struct clock *ret)
     return !clock_covers(&s->floor, ret);
 }
 
+void forget_row(struct sync *s, const struct dot *dot, struct effects *out)
+{
+    struct clock floor = {0};
+    if (s->pruning || sync_walking(s))
+        return; /* it will be met again */
+    s->count.rows_given_up++;
+    clock_copy(&floor, &s->floor);
+    clock_raise(&floor, dot);
+    prune_to(s, &floor, out);
+    clock_done(&floor);
+}
+
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     history_sample(&s->history, time.now_ms, s->config.history_ms, &s->clock);

@@ -41,6 +41,7 @@
  *                   varint top, u64 digest; protocol 3)
  *   17 TIME         u64 ms since 1970: the sender's wall clock (protocol 3)
  *   18 FORGET       16 bytes id: an operator lets go of this replica (protocol 3)
+ *   20 to 24        repair_frames.h (protocol 3)
  *
  * A run is a number by which the receiver of a walk tells its questions apart; the
  * source gives it back. A record blob is empty where an entry before it in the frame brought the same
@@ -87,6 +88,11 @@ enum frame_type {
     FRAME_RETIRED = 16,
     FRAME_TIME,
     FRAME_FORGET,
+    FRAME_RECORD_ASK = 20, /* these: repair_frames.h */
+    FRAME_RECORD,
+    FRAME_DIGEST_ASK,
+    FRAME_DIGEST,
+    FRAME_DIVERGED,
     FRAME_TYPES
 };
 

@@ -143,6 +143,26 @@ enum traffic receive_traffic_of(enum frame_type type)
     }
 }
 
+/* Frames of damaged and differing records, which protocol 3 has. */
+static bool take_repair(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                        struct effects *out)
+{
+    if (link->protocol < 3)
+        return false;
+    switch (frame->type) {
+    case FRAME_RECORD_ASK:
+        return repair_asked(s, time, link, frame->body, out);
+    case FRAME_RECORD:
+        return repair_answered(s, time, link, frame, out);
+    case FRAME_DIGEST_ASK:
+        return digest_asked(s, time, link, frame->body, out);
+    case FRAME_DIGEST:
+        return digest_answered(s, time, link, frame->body, out);
+    default:
+        return digest_diverged(s, time, link, frame, out);
+    }
+}
+
 /* False when the link is gone. */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                    size_t wire, struct effects *out)
@@ -203,6 +223,12 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
     case FRAME_FORGET:
         return manual_take_forget(s, time, link, frame->body, out) || malformed(s, time, link, "forget", out);
+    case FRAME_RECORD_ASK:
+    case FRAME_RECORD:
+    case FRAME_DIGEST_ASK:
+    case FRAME_DIGEST:
+    case FRAME_DIVERGED:
+        return take_repair(s, time, link, frame, out) || malformed(s, time, link, "repair", out);
     case FRAME_HELLO:
     case FRAME_TYPES:
         break;
@@ -331,6 +357,12 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
     case PENDING_NOTES:
         if (work->err != OK)
             s->count.store_refused++; /* written again with the next change or minute */
+        break;
+    case PENDING_REPAIR:
+        repair_stored(s, time, pending, work, out);
+        break;
+    case PENDING_MEND:
+        digest_stored(s, pending, work, out);
         break;
     case PENDING_REIDENTIFY:
         break; /* sync.c */

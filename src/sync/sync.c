@@ -131,6 +131,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
     drop_own_ids(s);
     s->notes_at_ms = now_ms + PEER_NOTE_MS;
     s->ahead_at_ms = now_ms + AHEAD_MS;
+    s->digesting.at_ms = now_ms + DIGEST_REST_MS;
     s->walk_open = sync_walking(s);
     *ret = s;
     return OK;
@@ -145,6 +146,7 @@ void sync_free(struct sync *s)
     free(s->links);
     peers_done(&s->peers);
     history_done(&s->history);
+    repairs_done(&s->repairs);
     clock_done(&s->clock);
     clock_done(&s->floor);
     walk_state_done(&s->walk);
@@ -618,6 +620,8 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
         greet_dial_due(s, time, out);
     if (time.now_ms >= s->think_at_ms)
         think(s, time, out);
+    repair_tick(s, time, out);
+    digest_tick(s, time, out);
     if (time.now_ms >= s->ahead_at_ms) {
         s->ahead_at_ms = time.now_ms + AHEAD_MS;
         send_ahead(s, time, out);
@@ -668,6 +672,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     next = earlier(next, intake_deadline(s, now_ms));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
+    next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));
     return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
 }
 
@@ -781,6 +786,15 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         {"sync_replicas_retired", c->replicas_retired},
         {"sync_quarantine_full", c->quarantine_full},
         {"store_low_space", c->low_space},
+        {"records_asked", c->records_asked},
+        {"records_repaired", c->records_repaired},
+        {"operations_lost", c->operations_lost},
+        {"rows_given_up", c->rows_given_up},
+        {"digests_asked", c->digests_asked},
+        {"digests_equal", c->digests_equal},
+        {"digest_passes", c->digest_passes},
+        {"divergence", c->divergence},
+        {"divergence_mended", c->divergence_mended},
         {"walk_pieces_in", c->pieces_received},
         {"walk_pieces_out", c->pieces_sent},
         {"walks_started", c->walks_started},

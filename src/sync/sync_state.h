@@ -32,7 +32,17 @@ enum {
     DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
     AHEAD_MS = 5000,         /* rows above the own clock that stay so long are offered */
     PEER_NOTE_MS = 60000,    /* clocks and times of peers are kept at this rate */
-    THINK_MS = 250,          /* how often relays and walks are thought about while something is lacking */
+    REPAIR_RETRY_MS = 1000,  /* doubles up to sixteen times as much */
+    REPAIR_ANSWER_MS = 10000,
+    REPAIR_SETTLE_MS = 60000, /* then operations that nobody claims are given up */
+    DIGEST_PIECE_MS = 5000,   /* between two pieces that are equal */
+    DIGEST_REST_MS = 60000,   /* between two passes */
+    DIGEST_ANSWER_MS = 10000,
+    DIGEST_BUSY_MAX = 12,   /* so often a piece is put off before the pass ends */
+    DIGEST_MENDS_MAX = 256, /* at the committer */
+    DIGEST_RECORDS = 4096,  /* of a piece: some 5 ms of reading */
+    DIGEST_BYTES = 4 << 20,
+    THINK_MS = 250, /* how often relays and walks are thought about while something is lacking */
 
     SEND_QUEUE_HIGH = 4 << 20, /* bytes a link may have queued before it is fed no more */
     SEND_QUEUE_LOW = 1 << 20,
@@ -83,6 +93,42 @@ struct progress {
     } mark[2]; /* older, newer: rates are of the time since the older one */
 };
 
+/* repair.c: a damaged record that is to be fetched. */
+struct repair {
+    struct damaged_key key;
+    bool seen; /* in the store's list, at this look */
+    uint64_t since_ms, retry_ms;
+    unsigned tries;
+    size_t turn; /* which link is asked next */
+};
+struct repairs {
+    struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */
+    size_t count;
+    bool busy;                  /* `current` was asked for at `stream` */
+    bool storing;               /* .. and the answer is at the committer */
+    struct damaged_key current; /* while busy */
+    uint64_t stream, asked_ms;
+};
+
+/* digest.c: a pass through the keys with one peer. */
+enum { DIGEST_LEVELS = 3 };
+struct digest_piece {
+    uint8_t through[KEY_MAX];
+    size_t len;
+    bool end; /* to the last key of all */
+};
+struct digesting {
+    bool on, waiting;
+    uint64_t stream, run, asked_ms, at_ms;
+    uint64_t clock_hash, wall_ms; /* of the question */
+    unsigned level, busy;
+    uint8_t after[KEY_MAX]; /* all up to here was compared */
+    size_t after_len;
+    struct digest_piece pieces[DIGEST_LEVELS]; /* of each level: what was asked last */
+    size_t turn;                               /* which link is next */
+    unsigned mends;                            /* at the committer */
+};
+
 enum pending_kind {
     PENDING_ROWS,
     PENDING_WALK,
@@ -91,7 +137,9 @@ enum pending_kind {
     PENDING_REIDENTIFY,
     PENDING_EXPIRE,
     PENDING_RETIRE,
-    PENDING_QUARANTINE
+    PENDING_QUARANTINE,
+    PENDING_REPAIR,
+    PENDING_MEND
 };
 
 /* Work at the committer. */
@@ -115,6 +163,8 @@ struct sync_count {
         notes_damaged;
     uint64_t reidentified, forks_met, links_over_limit;
     uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
+    uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
+    uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;
     uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
     struct traffic_count in, out;
 };
@@ -180,6 +230,8 @@ struct sync {
     uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */
     uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
+    struct repairs repairs;
+    struct digesting digesting;
     struct history history; /* forget.c */
     bool pruning;
     bool rows_below_floor; /* perhaps: a walk raises the floor faster than it removes rows */
@@ -300,6 +352,37 @@ void serve_more(struct sync *s, struct sync_time time, struct link *link, struct
                 struct effects *out);
 void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 
+/* repair.c: damaged records */
+struct record_frame;
+void repair_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t repair_deadline(const struct sync *s);
+void repairs_done(struct repairs *repairs);
+/* These return false when the frame is malformed. */
+bool repair_asked(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out);
+bool repair_answered(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                     struct effects *out);
+void repair_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                   const struct store_work *work, struct effects *out);
+/* Our record of a key as RECORD or DIVERGED; false when it was not sent. */
+bool repair_send_record(struct sync *s, struct sync_time time, struct link *link, enum frame_type type,
+                        bool answer, struct bytes key, struct effects *out);
+/* Takes the frame's clocks; NULL without memory. */
+struct store_work *repair_work_of(enum work_kind kind, struct record_frame *record);
+
+/* digest.c: comparing what nodes with equal clocks hold */
+void digest_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t digest_deadline(const struct sync *s);
+/* These return false when the frame is malformed. */
+bool digest_asked(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out);
+bool digest_answered(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                     struct effects *out);
+bool digest_diverged(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                     struct effects *out);
+void digest_stored(struct sync *s, const struct pending *pending, const struct store_work *work,
+                   struct effects *out);
+
 /* progress.c */
 void progress_start(struct sync *s, uint64_t now_ms);
 void progress_piece(struct sync *s, uint64_t now_ms, const struct store_work *work, uint64_t wire);
@@ -349,6 +432,8 @@ bool manual_take_forget(struct sync *s, struct sync_time time, const struct link
 
 /* forget.c */
 void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out);
+/* A row that cannot be read is given up: the floor rises to it. */
+void forget_row(struct sync *s, const struct dot *dot, struct effects *out);
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 

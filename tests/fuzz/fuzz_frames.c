@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "frames.h"
+#include "repair_frames.h"
 #include "mem.h"
 #include "squeeze.h"
 
@@ -18,6 +18,9 @@ static void read_body(const struct frame *frame)
     struct store_work *work = NULL;
     struct replica_id origin;
     struct bytes text;
+    struct record_frame record = {0};
+    struct digest_ask digest_ask;
+    struct digest_answer digest;
     uint8_t flags;
     uint64_t number;
     switch (frame->type) {
@@ -63,6 +66,22 @@ static void read_body(const struct frame *frame)
         break;
     case FRAME_WALK_MORE:
         (void)!frame_get_walk_more(frame->body, &number, &number);
+        break;
+    case FRAME_RECORD:
+    case FRAME_DIVERGED:
+        (void)!frame_get_record(frame, &record);
+        record_frame_done(&record);
+        break;
+    case FRAME_RECORD_ASK:
+        (void)!frame_get_record_ask(frame->body, &text);
+        break;
+    case FRAME_DIGEST_ASK:
+        (void)!frame_get_digest_ask(frame->body, &digest_ask);
+        break;
+    case FRAME_DIGEST:
+        if (frame_get_digest(frame->body, &digest) == OK)
+            for (uint64_t count = digest.count; digest_list_next(&digest.list, &text, &number); count--)
+                CHECK(count > 0);
         break;
     case FRAME_WALK_REFUSED:
         (void)!frame_get_walk_refused(frame->body, &number, &text);

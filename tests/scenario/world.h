@@ -53,6 +53,8 @@ void world_vsn(struct world *w, int i, const uint8_t vsn[6]);
 void world_rename(struct world *w, int i, int number);
 /* The record under a key becomes bytes that nobody can read. */
 void world_damage(struct world *w, int i, const char *key);
+/* The engine of a running node's store, for damage of other kinds. */
+struct engine *world_engine(struct world *w, int i);
 void world_disk_full(struct world *w, int i, bool full);
 
 void world_run(struct world *w, uint64_t ms);
@@ -68,7 +70,7 @@ enum err world_put_with(struct world *w, int i, const char *key, const char *val
 /* Expires so long from now, by a clock without offset. */
 enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms);
 enum err world_delete(struct world *w, int i, const char *key);
-/* The surfaced value as text, or NULL; valid until the next call. */
+/* The surfaced value as text, or NULL (also where it cannot be read); valid until the next call. */
 const char *world_get(struct world *w, int i, const char *key);
 size_t world_versions(struct world *w, int i, const char *key);
 void world_read_token(struct world *w, int i, const char *key, struct token *ret);

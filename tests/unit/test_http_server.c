@@ -109,6 +109,16 @@ static const struct http_options usual = {.bind = "127.0.0.1:0",
                                           .allowed_origins = allowed,
                                           .allowed_origin_count = 1};
 
+/* What was asked for, as text; a walk for the key "w". */
+static enum err backup(void *ctx, const struct backup_ask *ask, struct buf *out)
+{
+    if (bytes_equal(ask->after, bytes_str("w")))
+        return ERR_WALKING;
+    buf_put_format(out, "%d,%.*s,%llu", (int)ask->part, (int)ask->after.len, (const char *)ask->after.data,
+                   (unsigned long long)ask->row_after.counter);
+    return OK;
+}
+
 static void start_with(const struct http_options *options)
 {
     memset(&world, 0, sizeof world);
@@ -118,6 +128,7 @@ static void start_with(const struct http_options *options)
                                    .submit = submit,
                                    .request = request,
                                    .wall_ms = wall_ms,
+                                   .backup = backup,
                                    .log = on_log};
     struct buf why;
     buf_init(&why, 300);
@@ -434,6 +445,35 @@ static void lists_come_in_pages(void **state)
     assert_answer(call(fd, "GET", "/keys?prefix=a/", "", NULL), 200,
                   OK_BODY("{\"Keys\":[{\"Key\":\"a/1\"},{\"Key\":\"a/2\"}],\"Next\":\"\"}"));
     assert_answer(call(fd, "GET", "/keys?prefix=zzz", "", NULL), 200, OK_BODY("{\"Keys\":[],\"Next\":\"\"}"));
+    close(fd);
+}
+
+/* A backup's pieces are bytes as they are; what tools ask for is checked like the rest. */
+static void tools_are_answered(void **state)
+{
+    char row[200] = "/cluster/backup?row=";
+    int fd = connect_to();
+    assert_answer(call(fd, "GET", "/cluster/backup", "", NULL), 200, "0,,0");
+    assert_string_equal(header("Content-Type"), "application/octet-stream");
+    assert_answer(call(fd, "GET", "/cluster/backup?after=", "", NULL), 200, "1,,0");
+    assert_answer(call(fd, "GET", "/cluster/backup?after=a%2Fb", "", NULL), 200, "1,a/b,0");
+    for (int i = 0; i < 48; i++)
+        strcat(row, i == 47 ? "7" : "0");
+    assert_answer(call(fd, "GET", row, "", NULL), 200, "2,,7");
+    row[30] = 'x';
+    assert_error(call(fd, "GET", row, "", NULL), 400, "hexadecimal");
+    assert_error(call(fd, "GET", "/cluster/backup?row=00", "", NULL), 400, "hexadecimal");
+    assert_error(call(fd, "GET", "/cluster/backup?after=w", "", NULL), 503, "filled");
+    assert_string_equal(header("Content-Type"), "application/json");
+    assert_error(call(fd, "POST", "/cluster/backup", "", ""), 405, "method");
+    const struct answer *digest = call(fd, "GET", "/cluster/digest?after=a&through=b&limit=7&list=true", "",
+                                       NULL);
+    assert_int_equal(digest->status, 200);
+    assert_non_null(strstr(digest->body,
+                           "{\"Keys\":[{\"Key\":\"k\",\"Hash\":\"0000000000000012\"}],\"Count\":7,"
+                           "\"Hash\":\"00000000000000ab\",\"Through\":\"ab\",\"End\":false,"
+                           "\"Complete\":true,\"Settled\":true,\"Clock\":{"));
+    assert_error(call(fd, "GET", "/cluster/digest?list=perhaps", "", NULL), 400, "list");
     close(fd);
 }
 
@@ -1087,6 +1127,7 @@ int main(void)
         served(refusals_leave_the_connection_usable),
         served(own_and_listed_origins_pass),
         served(lists_come_in_pages),
+        served(tools_are_answered),
         served(siblings_are_listed_surfaced_first),
         served(expired_versions_are_hidden),
         served(a_walk_hides_what_it_has_not_reached),
