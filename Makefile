@@ -39,6 +39,14 @@ fuzz:
 	@scripts/install-deps.sh build check
 	@scripts/fuzz.sh $(SECONDS) $(NAME)
 
+# Hundreds of power cuts under load, with a seed of its own each time: some minutes.
+CUTS ?= 300
+soak-power: $(BUILD)/build.ninja
+	@scripts/install-deps.sh build test
+	@ninja -C $(BUILD) yzma tests/power/libpower.so
+	@YZMA=$(BUILD)/yzma YZMA_POWER_LIBRARY=$(abspath $(BUILD))/tests/power/libpower.so YZMA_CUTS=$(CUTS) \
+	  python3 tests/system/test_power.py
+
 # What CI runs: the tests again under sanitizers, and the gates on symbols and files.
 ci:
 	@.ci/run
@@ -68,6 +76,7 @@ help:
 	@echo "make demo     shows three nodes, a death and a return"
 	@echo "make test-interop   tests against the real memberlist (installs Go)"
 	@echo "make fuzz     fuzzes every decoder, SECONDS=60 each (NAME=packet: only some)"
+	@echo "make soak-power     hundreds of power cuts under load (CUTS=300)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
@@ -75,4 +84,4 @@ help:
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop ci bench simulate format fuzz clean help
+.PHONY: all yzma run test demo test-interop soak-power ci bench simulate format fuzz clean help
