@@ -51,11 +51,11 @@ enum { SECTOR = 512, FDS_MAX = 65536, FILES_MAX = 4096, CHANGES_MAX = 4096, PATH
 struct file {
     dev_t dev;
     ino_t ino;
-    int fd;              /* our own; -1 of a folder */
+    int fd;                /* our own; -1 of a folder */
     char path[PATH_BYTES]; /* where it was opened first */
-    off_t kept_size;     /* as last synced */
-    uint8_t **old;       /* by sector: NULL for one that is synced */
-    size_t sectors;      /* room of old */
+    off_t kept_size;       /* as last synced */
+    uint8_t **old;         /* by sector: NULL for one that is synced */
+    size_t sectors;        /* room of old */
 };
 
 enum change_kind { CREATED, MADE_FOLDER, RENAMED, REMOVED };
@@ -456,7 +456,8 @@ EXPORT ssize_t write(int fd, const void *data, size_t n)
 
 EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
 {
-    return tracked(fd) ? write_tracked(fd, parts, count, -1, "writev") : syscall(SYS_writev, fd, parts, count);
+    return tracked(fd) ? write_tracked(fd, parts, count, -1, "writev")
+                       : syscall(SYS_writev, fd, parts, count);
 }
 
 EXPORT ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)

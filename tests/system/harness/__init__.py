@@ -1,4 +1,5 @@
 """The harness of the system tests: real nodes on loopback, driven from outside."""
+from . import net
 from .api import Answer, Api, exact, key_path
 from .case import SystemTest
 from .cluster import Cluster, linked
@@ -8,5 +9,5 @@ from .power import Power
 from .wait import PATIENCE, until
 
 __all__ = ["Answer", "Api", "BINARY", "Cluster", "HOST", "Node", "PATIENCE", "Power", "SANITIZED", "START_WITHIN",
-           "STOP_WITHIN", "SystemTest", "Writer", "exact", "fill", "free_ports", "is_free", "key_path", "linked",
+           "STOP_WITHIN", "SystemTest", "Writer", "exact", "fill", "free_ports", "is_free", "key_path", "linked", "net",
            "start_process", "tail", "until"]
