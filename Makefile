@@ -47,6 +47,13 @@ soak-power: $(BUILD)/build.ninja
 	@YZMA=$(BUILD)/yzma YZMA_POWER_LIBRARY=$(abspath $(BUILD))/tests/power/libpower.so YZMA_CUTS=$(CUTS) \
 	  python3 tests/system/test_power.py
 
+# Partitions, freezes, kills, clocks that jump, leaves and joins, for so many seconds.
+NETWORK_SECONDS ?= 600
+soak-networks: $(BUILD)/build.ninja
+	@scripts/install-deps.sh build test
+	@ninja -C $(BUILD) yzma
+	@YZMA=$(BUILD)/yzma YZMA_SOAK=$(NETWORK_SECONDS) python3 tests/system/test_networks.py
+
 # What CI runs: the tests again under sanitizers, and the gates on symbols and files.
 ci:
 	@.ci/run
@@ -77,6 +84,7 @@ help:
 	@echo "make test-interop   tests against the real memberlist (installs Go)"
 	@echo "make fuzz     fuzzes every decoder, SECONDS=60 each (NAME=packet: only some)"
 	@echo "make soak-power     hundreds of power cuts under load (CUTS=300)"
+	@echo "make soak-networks  partitions and other misfortunes (NETWORK_SECONDS=600)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
@@ -84,4 +92,4 @@ help:
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop soak-power ci bench simulate format fuzz clean help
+.PHONY: all yzma run test demo test-interop soak-power soak-networks ci bench simulate format fuzz clean help

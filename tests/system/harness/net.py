@@ -5,6 +5,7 @@ All of it hangs on processes. The test runs in a namespace of its own (inside())
 node's namespace is held by a process that dies with the test, and the kernel takes a
 namespace down, with its interfaces and rules, when its last process ends. So nothing is
 left behind however the test ends, and nothing of the machine's own network is touched.
+So it is with /dev/shm, where faketime leaves something of each process.
 """
 import os
 import shutil
@@ -26,7 +27,7 @@ def run(*command, text=None):
 
 
 def _probe(command):
-    script = "ip link set lo up && ip link add br0 type bridge && ip link add v1 type veth peer name v2 " \
+    script = "mount -t tmpfs tmpfs /dev/shm && ip link set lo up && ip link add br0 type bridge && ip link add v1 type veth peer name v2 " \
              "&& nft add table inet probe && unshare -n true"
     try:
         return subprocess.run([*command, "sh", "-c", script], capture_output=True, timeout=60).returncode == 0
@@ -37,14 +38,14 @@ def _probe(command):
 def inside(*args, mark=None, **settings):
     """Runs this program in a network namespace of its own, until it ends. Returns its exit
     code; SKIPPED, with a word about it, where such are not permitted."""
-    commands = (["unshare", "-n"], ["unshare", "-r", "-n"])
+    commands = (["unshare", "-n", "-m"], ["unshare", "-r", "-n", "-m"])
     able = [c for c in commands if shutil.which("unshare") and shutil.which("nft") and _probe(c)]
     if not able:
         print("SKIPPED: no network namespaces with veth, bridges and nftables here", flush=True)
         return SKIPPED
     environment = dict(os.environ, **settings, **{INSIDE: mark or new_mark()})
-    return subprocess.run(["setpriv", "--pdeathsig", "KILL", *able[0], "sh", "-c", 'ip link set lo up && exec "$@"',
-                           "sh", sys.executable, *sys.argv, *args], env=environment).returncode
+    return subprocess.run(["setpriv", "--pdeathsig", "KILL", *able[0], "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && ip link set lo up && exec "$@"', "sh",
+                           sys.executable, *sys.argv, *args], env=environment).returncode
 
 
 def new_mark():
@@ -64,16 +65,20 @@ def left_behind(mark):
     return found
 
 
-class NetNode(Node):
-    """A node at an address of its own, whose clock can be set."""
+def clocks_can_be_set():
+    return os.path.exists(FAKETIME)
 
-    def __init__(self, net, number, folder, name, settings=None):
+
+class NetNode(Node):
+    """A node at an address of its own; with `clock` one that can be set."""
+
+    def __init__(self, net, number, folder, name, settings=None, clock=False):
         self.net, self.number = net, number
         self.address = f"{NET}.{number}"
         self.clock_path = folder + "-clock"
         super().__init__(folder, name, settings)
         self.prefix = ["nsenter", "-t", str(net.holders[number].pid), "-n"]
-        if os.path.exists(FAKETIME):
+        if clock:
             self.set_clock(0)
             self.prefix += ["env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME_TIMESTAMP_FILE={self.clock_path}",
                             "FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_DISABLE_SHM=1"]
@@ -82,10 +87,6 @@ class NetNode(Node):
         self.gossip, self.replication, self.api_address = (f"{self.address}:{p}" for p in (7946, 7947, 8080))
         self.settings.update({"API.Bind": self.api_address, "Peering.BindAddr": self.address,
                               "Peering.AdvertiseAddress": self.address, "Peering.BindPort": 7946})
-
-    @staticmethod
-    def has_clock():
-        return os.path.exists(FAKETIME)
 
     def set_clock(self, seconds):
         """Its wall clock is so far from the machine's, within a second from now."""
@@ -115,8 +116,8 @@ class Net:
                         f'"{{ type filter hook input priority 0; }}"' "'")
         self.deaf[number] = frozenset()
 
-    def node(self, number, folder, name, settings=None):
-        return NetNode(self, number, folder, name, settings)
+    def node(self, number, folder, name, settings=None, clock=False):
+        return NetNode(self, number, folder, name, settings, clock)
 
     def cut(self, pairs):
         """From now on nothing of a reaches b, for each (a, b) of these numbers; all else flows."""
