@@ -211,8 +211,7 @@ class PowerCuts(SystemTest):
             raise
         finally:
             for m in masters:
-                m.node.signal(signal.SIGCONT)
-                m.node.signal(signal.SIGKILL)
+                m.node.kill9()
             for m in masters:
                 m.rest()
         took = sum("sectors=0 " not in line for line in self.told)
