@@ -40,6 +40,28 @@ fuzz:
 	@scripts/install-deps.sh build check
 	@scripts/fuzz.sh $(SECONDS) $(NAME)
 
+# Hundreds of power cuts under load, with a seed of its own each time: some minutes.
+CUTS ?= 300
+soak-power: $(BUILD)/build.ninja
+	@scripts/install-deps.sh build test
+	@ninja -C $(BUILD) yzma tests/power/libpower.so
+	@YZMA=$(BUILD)/yzma YZMA_POWER_LIBRARY=$(abspath $(BUILD))/tests/power/libpower.so YZMA_CUTS=$(CUTS) \
+	  python3 tests/system/test_power.py
+
+# Partitions, freezes, kills, clocks that jump, leaves and joins, for so many seconds.
+NETWORK_SECONDS ?= 600
+soak-networks: $(BUILD)/build.ninja
+	@scripts/install-deps.sh build test
+	@ninja -C $(BUILD) yzma
+	@YZMA=$(BUILD)/yzma YZMA_SOAK=$(NETWORK_SECONDS) python3 tests/system/test_networks.py
+
+# Three nodes of an older program, built from history, are replaced one by one under load.
+OLD ?= HEAD~1
+test-upgrade: yzma
+	@scripts/install-deps.sh build test
+	@scripts/build-old.sh $(OLD) $(BUILD)/old
+	@YZMA=$(BUILD)/yzma YZMA_OLD=$(abspath $(BUILD))/old/build/yzma python3 tests/system/test_golden.py
+
 # What CI runs: the tests again under sanitizers, and the gates on symbols and files.
 ci:
 	@.ci/run
@@ -69,6 +91,9 @@ help:
 	@echo "make demo     shows three nodes, a death and a return"
 	@echo "make test-interop   tests against the real memberlist and serf (installs Go)"
 	@echo "make fuzz     fuzzes every decoder, SECONDS=60 each (NAME=packet: only some)"
+	@echo "make soak-power     hundreds of power cuts under load (CUTS=300)"
+	@echo "make soak-networks  partitions and other misfortunes (NETWORK_SECONDS=600)"
+	@echo "make test-upgrade   from the program of an older commit (OLD=1234567)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
@@ -76,4 +101,4 @@ help:
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop ci bench simulate format fuzz clean help
+.PHONY: all yzma run test demo test-interop soak-power soak-networks test-upgrade ci bench simulate format fuzz clean help

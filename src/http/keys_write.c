@@ -74,12 +74,38 @@ static void submit(struct exchange *x)
     write_done(work);
 }
 
+/* A delete that found nothing to remove has no dot; what it found is what its client has
+ * seen from now on, elsewhere too. */
+static enum err token_of_idle(struct exchange *x, struct token *token)
+{
+    struct reading *r = &x->worker->reading;
+    struct snapshot *snapshot;
+    enum err err = snapshot_open(x->http->backend.store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_record(snapshot, target_key(&x->target), &r->record);
+    if (err == OK || err == ERR_NOT_FOUND)
+        err = snapshot_floor(snapshot, &r->floor);
+    if (err == OK)
+        token_of_look(token, target_key(&x->target), &r->record, &r->floor.floor);
+    snapshot_close(snapshot);
+    return err;
+}
+
 /* "added foo": words as the predecessor used them. */
 static void answer_done(struct exchange *x, const char *word)
 {
     struct bytes key = target_key(&x->target);
     struct token *token = &x->worker->reading.token;
-    token_of_write(token, key, &x->write_dot);
+    enum err err = OK;
+    if (x->write_dot.counter)
+        token_of_write(token, key, &x->write_dot);
+    else
+        err = token_of_idle(x, token);
+    if (err != OK) {
+        answer_store_error(x, err);
+        return;
+    }
     answer_token(x, token);
 
     char text[16 + KEY_MAX];

@@ -653,6 +653,29 @@ static void tokens_go_round(void **state)
     close(fd);
 }
 
+/* A delete that finds nothing is a look at the key: who goes on with its token does not
+ * read what lies behind it, and has not seen what it was not shown. */
+static void an_idle_delete_has_looked(void **state)
+{
+    struct dot floor = {.replica = {{0x11}}, .counter = 7};
+    struct token t = {0};
+    int fd = connect_to();
+    fake_store_put_remote(world.store, "t", "1", &remote_dot, 0xffff000000000001, 0);
+    fake_store_floor(world.store, &floor);
+    char headers[400];
+    snprintf(headers, sizeof headers, "%s", token_header("t", &(struct dot){.replica = {{0x11}}}));
+
+    assert_int_equal(call(fd, "DELETE", "/keys/t", headers, NULL)->status, 200);
+
+    assert_int_equal(token_decode(bytes_str(header("X-Yzma-Context")), &t), OK);
+    assert_int_equal(t.seen_count, 0);
+    assert_true(clock_covers_dot(&t.after, &remote_dot));
+    assert_true(clock_covers_dot(&t.after, &floor));
+    assert_int_equal(call(fd, "GET", "/keys/t", "", NULL)->status, 200);
+    token_done(&t);
+    close(fd);
+}
+
 /* ---- bodies ---- */
 
 static void a_value_of_16_mib_goes_both_ways(void **state)
@@ -1136,6 +1159,7 @@ int main(void)
         served(a_write_waits_for_its_token),
         served(a_wait_has_an_end),
         served(tokens_go_round),
+        served(an_idle_delete_has_looked),
         served(a_value_of_16_mib_goes_both_ways),
         cmocka_unit_test(a_large_body_is_refused_at_once),
         cmocka_unit_test(a_large_chunked_body_is_drained),

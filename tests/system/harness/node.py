@@ -77,6 +77,7 @@ class Node:
         self.db_log = self.db_path + "-log"  # the store's log, a folder
         self.settings = {"Peering.Name": name, "Peering.Profile": "local", "Server.DBPath": self.db_path}
         self.process = None
+        self.prefix = []  # a command that turns into the program: under what it is to run
         self.ending = False  # it was told to end
         self.args = []
         self.take_ports()
@@ -120,11 +121,11 @@ class Node:
         return self
 
     def launch(self, args, prefix=()):
-        """No more than the process; prefix: a command that turns into the program."""
+        """No more than the process; prefix: as self.prefix, for this time."""
         assert not self.running
         self.ending = False
         with open(self.log_path, "ab") as log:
-            self.process = start_process([*prefix, self.binary, *args], log, self.folder)
+            self.process = start_process([*self.prefix, *prefix, self.binary, *args], log, self.folder)
 
     @property
     def running(self):
