@@ -86,13 +86,13 @@ static enum err request(void *ctx, enum node_request request, const char *const 
 
 static const char *const allowed[] = {"https://app.example"};
 const struct http_options usual = {.bind = "127.0.0.1:0",
-                                          .threads = 2,
-                                          .connections_max = 100,
-                                          .value_max = 16 << 20,
-                                          .bodies_max = 64 << 20,
-                                          .request_timeout_ms = 30000,
-                                          .allowed_origins = allowed,
-                                          .allowed_origin_count = 1};
+                                   .threads = 2,
+                                   .connections_max = 100,
+                                   .value_max = 16 << 20,
+                                   .bodies_max = 64 << 20,
+                                   .request_timeout_ms = 30000,
+                                   .allowed_origins = allowed,
+                                   .allowed_origin_count = 1};
 
 void start_with(const struct http_options *options)
 {
@@ -273,8 +273,7 @@ const char *header(const char *name)
     return value;
 }
 
-struct answer *call(int fd, const char *method, const char *target, const char *headers,
-                           const char *body)
+struct answer *call(int fd, const char *method, const char *target, const char *headers, const char *body)
 {
     char head[24 << 10];
     int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n%s", method, target,

@@ -46,7 +46,8 @@ static void other_types_are_kept_as_bytes(void **state)
     assert_string_equal(header("Content-Type"), "application/json");
     /* An empty one is a value too. */
     assert_int_equal(call(fd, "PUT", "/keys/e", "Content-Type: text/plain\r\n", "")->status, 200);
-    assert_answer(call(fd, "GET", "/keys/e", "", NULL), 200, OK_BODY("{\"Data\":\"\",\"Type\":\"text/plain\"}"));
+    assert_answer(call(fd, "GET", "/keys/e", "", NULL), 200,
+                  OK_BODY("{\"Data\":\"\",\"Type\":\"text/plain\"}"));
     assert_answer(call(fd, "GET", "/keys/e?raw=true", "", NULL), 200, "");
     /* JSON comes raw as well, with its type. */
     call(fd, "PUT", "/keys/j", "", " [1] ");
@@ -150,10 +151,12 @@ static void a_conflict_is_shown_as_one(void **state)
     assert_int_equal(call(fd, "GET", "/keys/c?siblings=true", "", NULL)->status, 200);
     assert_answer(call(fd, "GET", "/conflicts", "", NULL), 200,
                   OK_BODY("{\"Keys\":[{\"Key\":\"c\",\"Versions\":2}],\"Next\":\"\"}"));
-    assert_answer(call(fd, "GET", "/conflicts?prefix=d", "", NULL), 200, OK_BODY("{\"Keys\":[],\"Next\":\"\"}"));
+    assert_answer(call(fd, "GET", "/conflicts?prefix=d", "", NULL), 200,
+                  OK_BODY("{\"Keys\":[],\"Next\":\"\"}"));
     /* One write with their context ends it. */
     call(fd, "GET", "/keys/c", "", NULL);
-    assert_int_equal(call(fd, "PUT", "/keys/c", sent_back("X-Yzma-Context", "X-Yzma-Context"), "3")->status, 200);
+    assert_int_equal(call(fd, "PUT", "/keys/c", sent_back("X-Yzma-Context", "X-Yzma-Context"), "3")->status,
+                     200);
     assert_answer(call(fd, "GET", "/keys/c", "", NULL), 200, OK_BODY("3"));
     assert_answer(call(fd, "GET", "/conflicts", "", NULL), 200, OK_BODY("{\"Keys\":[],\"Next\":\"\"}"));
     close(fd);
@@ -234,9 +237,10 @@ static void what_has_expired_is_gone_everywhere(void **state)
     call(fd, "PUT", "/keys/u?expires=1970-01-01T00:16:42Z", "", "2");
     call(fd, "PUT", "/keys/v", "", "3");
     fake_store_put_remote(world.store, "v", "4", &remote_dot, 1, 1001500);
-    assert_answer(call(fd, "GET", "/keys", "", NULL), 200,
-                  OK_BODY("{\"Keys\":[{\"Key\":\"t\",\"Expires\":\"1970-01-01T00:16:41.000Z\"},{\"Key\":\"u\","
-                          "\"Expires\":\"1970-01-01T00:16:42.000Z\"},{\"Key\":\"v\"}],\"Next\":\"\"}"));
+    assert_answer(
+        call(fd, "GET", "/keys", "", NULL), 200,
+        OK_BODY("{\"Keys\":[{\"Key\":\"t\",\"Expires\":\"1970-01-01T00:16:41.000Z\"},{\"Key\":\"u\","
+                "\"Expires\":\"1970-01-01T00:16:42.000Z\"},{\"Key\":\"v\"}],\"Next\":\"\"}"));
     assert_non_null(strstr(call(fd, "GET", "/keys/v?siblings=true", "", NULL)->body,
                            "{\"Value\":4,\"Expires\":\"1970-01-01T00:16:41.500Z\""));
     atomic_store(&world.wall_ms, 1001500);
@@ -306,8 +310,9 @@ static void a_write_does_not_wait_for_ever(void **state)
                   OK_BODY("{\"Result\":\"added k\",\"Replicas\":2,\"Wanted\":3,\"Known\":3}"));
     assert_true(now_ms() - before >= 90);
     assert_true(header("X-Yzma-Context")[0] && header("ETag")[0]);
-    assert_answer(call(fd, "POST", "/batch?w=all&wait=0", "", "{\"Ops\":[{\"Op\":\"delete\",\"Key\":\"k\"}]}"), 202,
-                  OK_BODY("{\"Result\":{\"Operations\":1,\"Deleted\":1},\"Replicas\":2,\"Wanted\":3,\"Known\":3}"));
+    assert_answer(
+        call(fd, "POST", "/batch?w=all&wait=0", "", "{\"Ops\":[{\"Op\":\"delete\",\"Key\":\"k\"}]}"), 202,
+        OK_BODY("{\"Result\":{\"Operations\":1,\"Deleted\":1},\"Replicas\":2,\"Wanted\":3,\"Known\":3}"));
     assert_int_equal(counter("api_replicas_short"), 2);
     close(fd);
 }
@@ -361,13 +366,14 @@ static void listings_go_both_ways(void **state)
     assert_string_equal(page(fd, "after=a&end=b0"), "b b/1 b/2 ||");
     assert_string_equal(page(fd, "prefix=b/&after=a"), "b/1 b/2 ||");
     assert_string_equal(page(fd, "prefix=b/&end=b"), "||");
-    assert_answer(call(fd, "GET", "/keys?count=true&prefix=b&end=b0", "", NULL), 200, OK_BODY("{\"Count\":3}"));
+    assert_answer(call(fd, "GET", "/keys?count=true&prefix=b&end=b0", "", NULL), 200,
+                  OK_BODY("{\"Count\":3}"));
     close(fd);
 }
 
 static void listings_show_folders(void **state)
 {
-    static const char *const keys[] = {"a",   "d/",    "d/x/1", "d/x/2", "d/y", "d0",
+    static const char *const keys[] = {"a",   "d/",     "d/x/1", "d/x/2", "d/y", "d0",
                                        "e/1", "gone/1", "z/1",   "z/2",   NULL};
     int fd = connect_to();
     put_keys(fd, keys);
@@ -396,8 +402,8 @@ static void put_many(int fd)
     for (int first = 0; first < MANY; first += PER_BATCH) {
         size_t n = (size_t)sprintf(body, "{\"Ops\":[");
         for (int i = first; i < first + PER_BATCH; i++)
-            n += (size_t)sprintf(body + n, "%s{\"Op\":\"put\",\"Key\":\"m/%05d\",\"Value\":%d}", i == first ? "" : ",",
-                                 i, i);
+            n += (size_t)sprintf(body + n, "%s{\"Op\":\"put\",\"Key\":\"m/%05d\",\"Value\":%d}",
+                                 i == first ? "" : ",", i, i);
         sprintf(body + n, "]}");
         send_text(fd, "POST /batch HTTP/1.1\r\nHost: a\r\n");
         char length[60];
@@ -470,7 +476,8 @@ static void a_slow_reader_holds_nothing(void **state)
     assert_int_equal(call(fd, "PUT", "/keys/w", "", "\"new\"")->status, 200);
     assert_int_equal(receive(slow)->status, 200);
     assert_true(last.whole);
-    assert_non_null(strstr(last.body, "{\"Key\":\"v59\",\"Value\":\"changed\"}\n{\"Key\":\"w\",\"Value\":\"new\"}\n"));
+    assert_non_null(
+        strstr(last.body, "{\"Key\":\"v59\",\"Value\":\"changed\"}\n{\"Key\":\"w\",\"Value\":\"new\"}\n"));
     free(value);
     close(fd);
     close(slow);
@@ -550,7 +557,8 @@ static void a_context_keeps_what_it_stood_for(void **state)
         token_done(&token);
         if (i == 0)
             assert_int_equal(
-                call(fd, "PUT", "/keys/other", sent_back("X-Yzma-Context", "X-Yzma-Context"), "1")->status, 200);
+                call(fd, "PUT", "/keys/other", sent_back("X-Yzma-Context", "X-Yzma-Context"), "1")->status,
+                200);
     }
     close(fd);
 }
