@@ -263,6 +263,44 @@ static void a_batch_is_refused_whole(void **state)
     store_close(s);
 }
 
+/* A batch that is refused leaves alone who shares its transaction. */
+static void a_refused_batch_disturbs_nobody(void **state)
+{
+    static const char *const keys[] = {"a", "b"};
+    struct store *s = kit_store(1);
+    struct condition present = {.match = {.present = true, .any = true}};
+    struct store_work *batch = batch_of(keys, 2, "1"), *write = store_work_new(WORK_WRITE);
+    struct store_txn *txn;
+    batch->batch.writes[1].condition = &present;
+    write->write = write_of("c", "1");
+    assert_int_equal(store_begin(s, NOW_MS, &txn), OK);
+    assert_int_equal(store_do(txn, batch), OK);
+    assert_int_equal(store_do(txn, write), OK);
+    assert_int_equal(store_commit(txn), OK);
+    assert_int_equal(batch->err, ERR_UNMET);
+    assert_string_equal(kit_value(s, "c"), "1");
+    assert_int_equal(kit_keys(s), 1);
+    store_work_free(batch), store_work_free(write);
+    store_close(s);
+}
+
+/* What shows only while writing (here a key that is there twice) undoes all of it. */
+static void a_batch_that_fails_half_way_is_undone(void **state)
+{
+    static const char *const keys[] = {"a", "b", "a"};
+    struct store *s = kit_store(1);
+    struct condition absent = {.none_match = {.present = true, .any = true}};
+    struct store_work *batch = batch_of(keys, 3, "1");
+    for (size_t i = 0; i < 3; i++)
+        batch->batch.writes[i].condition = &absent;
+    assert_int_equal(kit_run(s, batch), ERR_UNMET);
+    assert_int_equal(batch->batch.failed, 2);
+    assert_int_equal(kit_keys(s), 0);
+    assert_int_equal(kit_clock(s, 1), 0);
+    store_work_free(batch);
+    store_close(s);
+}
+
 /* It weighs what its writes weigh, so that a group stays within its limits. */
 static void a_batch_has_a_weight(void **state)
 {
@@ -314,6 +352,8 @@ int main(void)
         cmocka_unit_test(a_touch_moves_the_end),
         cmocka_unit_test(a_batch_is_done_whole),
         cmocka_unit_test(a_batch_is_refused_whole),
+        cmocka_unit_test(a_refused_batch_disturbs_nobody),
+        cmocka_unit_test(a_batch_that_fails_half_way_is_undone),
         cmocka_unit_test(a_batch_has_a_weight),
         cmocka_unit_test(records_are_read_backwards),
     };

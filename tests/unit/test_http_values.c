@@ -490,11 +490,13 @@ static void a_broken_stream_is_told(void **state)
     int fd = connect_to();
     put_many(fd);
     fake_store_damage(world.store, "m/04999");
+    uint64_t before = now_ms();
     assert_int_equal(call(fd, "GET", "/keys?limit=0", "", NULL)->status, 200);
     assert_false(last.whole);
     assert_non_null(strstr(last.body, "{\"Error\":\"checksum does not match\"}\n"));
     assert_int_equal(counter("api_streams_broken"), 1);
     assert_true(closed_by_server(fd));
+    assert_true(now_ms() - before < 15000); /* less than the client waits for a byte */
     close(fd);
 }
 
