@@ -2,6 +2,7 @@
  * the answer leaves once it is durable. */
 #include "exchange.h"
 #include "mem.h"
+#include "notice.h"
 
 struct write_result {
     struct store_work *work;
@@ -27,11 +28,34 @@ static void take_result(struct exchange *x, void *result)
     }
 }
 
+/* Once a key, so far as the store remembers; the others are counted. */
+static void tell_conflict(struct exchange *x, struct bytes key)
+{
+    const struct http_backend *backend = &x->http->backend;
+    struct buf line;
+    if (!backend->log)
+        return;
+    buf_init(&line, NOTICE_LINE_MAX);
+    buf_put_text(&line, "event=too_many_versions key=");
+    notice_value(&line, key);
+    buf_put_text(&line, " next=\"writes that would add one get 409 until the conflict is resolved\"");
+    buf_put_u8(&line, '\0');
+    if (line.err == OK)
+        backend->log(backend->ctx, NOTICE_WARN, (const char *)line.data);
+    buf_done(&line);
+}
+
 /* On the committer's thread. */
 static void write_done(struct store_work *work)
 {
     struct exchange *x = work->ctx;
     bool last = !work->more;
+    const struct write_work *refused = work->kind == WORK_WRITE ? &work->write
+                                       : work->batch.failed < work->batch.count
+                                           ? &work->batch.writes[work->batch.failed]
+                                           : NULL;
+    if (work->err == ERR_CONFLICT && refused && refused->first_refusal)
+        tell_conflict(x, refused->key);
     parking_resume(x, take_result, &(struct write_result){work}); /* too late when it was given up on */
     store_work_free(work);
     if (last)

@@ -47,6 +47,17 @@ static size_t replace(struct store_txn *txn, const struct write_work *work, cons
     return removed;
 }
 
+/* Is it the first time that this key is told of, so far as is remembered? */
+static bool conflict_is_news(struct conflict_memory *memory, struct bytes key)
+{
+    uint64_t hash = token_key_hash(key);
+    for (size_t i = 0; i < CONFLICTS_REMEMBERED; i++)
+        if (memory->hashes[i] == hash)
+            return false;
+    memory->hashes[memory->next++ % CONFLICTS_REMEMBERED] = hash;
+    return true;
+}
+
 /* What a write has come to before it is carried out: txn->local and txn->merged
  * are what was and what stays. */
 struct judged {
@@ -73,10 +84,18 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
         if (!ret->touched)
             return ERR_NOT_FOUND;
     }
+    /* The first operation of this store, where there are as many replicas as there may be. */
+    if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {
+        txn->store->replicas_refused++;
+        return ERR_REFUSED;
+    }
     size_t removed = replace(txn, work, ret->touched);
     ret->nothing = work->remove && removed == 0;
-    if (!work->remove && txn->merged.count >= txn->store->versions_max)
+    if (!work->remove && txn->merged.count >= txn->store->versions_max) {
+        txn->store->conflicts_refused++;
+        work->first_refusal = conflict_is_news(&txn->store->conflicts, work->key);
         return ERR_CONFLICT;
+    }
     return OK;
 }
 

@@ -29,7 +29,7 @@ struct store {
     size_t durable_count;
     uint64_t done[SEEN_MAX];
     size_t done_count;
-    size_t wakes; /* calls of on_commit */
+    size_t wakes;       /* calls of on_commit */
     enum err when_full; /* OK: ERR_FULL */
     size_t troubles;
     enum err trouble; /* the last one told */
