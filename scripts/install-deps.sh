@@ -4,7 +4,7 @@
 #
 # Usage: scripts/install-deps.sh GROUP...
 #   build    compiler, build system, libraries (with the unit tests' library)
-#   test     what the system tests run, what some of them cut networks with, and set clocks
+#   test     what the system tests run and read, what some of them cut networks with, and set clocks
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
 #   interop  Go, for the tests against hashicorp/memberlist; and a serf agent
@@ -15,7 +15,7 @@ packages_of() {
     case $1 in
     build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev liblmdb-dev \
                 libmicrohttpd-dev libssl-dev libuv1-dev libyajl-dev libzstd-dev ;;
-    test) echo python3 curl nftables iproute2 util-linux faketime ;;
+    test) echo python3 python3-jsonschema python3-yaml curl nftables iproute2 util-linux faketime ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
     interop) echo golang-go golang-github-hashicorp-memberlist-dev serf ;;

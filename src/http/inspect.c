@@ -9,10 +9,10 @@
 void cluster_backup(struct exchange *x)
 {
     const struct params *p = &x->params;
-    struct backup_ask ask = {.part = p->has_row     ? BACKUP_ROWS
-                                     : p->has_after ? BACKUP_RECORDS
-                                                    : BACKUP_HEAD,
-                             .after = bytes_of(p->after, p->after_length),
+    struct backup_ask ask = {.part = p->given & PARAM_ROW     ? BACKUP_ROWS
+                                     : p->given & PARAM_AFTER ? BACKUP_RECORDS
+                                                              : BACKUP_HEAD,
+                             .after = param_bytes(&p->after),
                              .row_after = p->row};
     enum err err = x->http->backend.backup(x->http->backend.ctx, &ask, &x->answer);
     if (err != OK) {
@@ -23,7 +23,7 @@ void cluster_backup(struct exchange *x)
             answer_store_error(x, err);
         return;
     }
-    x->is_binary = true;
+    snprintf(x->head.body_type, sizeof x->head.body_type, "application/octet-stream");
     answer_written(x, MHD_HTTP_OK);
 }
 
@@ -59,8 +59,8 @@ static enum err put_digest(struct exchange *x, struct snapshot *snapshot, struct
     json_name(json, "Keys");
     json_array(json);
     if (err == OK)
-        err = snapshot_digest(snapshot, bytes_of(p->after, p->after_length),
-                              p->has_through ? bytes_of(p->through, p->through_length) : bytes_of(NULL, 0),
+        err = snapshot_digest(snapshot, param_bytes(&p->after),
+                              p->given & PARAM_THROUGH ? param_bytes(&p->through) : bytes_of(NULL, 0),
                               &limits, &digest, through, &length, &end, p->list ? add_key : NULL, json);
     json_array_end(json);
     if (err == OK) {
@@ -68,7 +68,7 @@ static enum err put_digest(struct exchange *x, struct snapshot *snapshot, struct
         json_field_number(json, "Count", digest.keys);
         json_field_text(json, "Hash", hash);
         json_field_string(json, "Through", bytes_of(through, length));
-        json_field_bool(json, "End", end && !p->has_through);
+        json_field_bool(json, "End", end && !(p->given & PARAM_THROUGH));
         json_field_bool(json, "Complete", end);
         json_field_bool(json, "Settled", settled);
         json_name(json, "Clock");

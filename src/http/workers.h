@@ -37,6 +37,7 @@ struct worker {
     unsigned spare_count;
     unsigned held;        /* exchanges that wait without being suspended (parking.h) */
     unsigned connections; /* after its last run */
+    bool again;           /* the library is to run once more before anything is waited for */
     bool progressed;      /* some exchange took a step in this round of the library's */
 };
 

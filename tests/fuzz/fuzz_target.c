@@ -9,7 +9,7 @@
 #include "target.h"
 #include "token.h"
 
-enum { ALL_PARAMS = (1 << 7) - 1, WAIT_MAX_MS = 30000 };
+enum { ALL_PARAMS = (1 << 21) - 1, WAIT_MAX_MS = 30000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -26,8 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(target.query.len <= size);
     params_init(&params);
     if (params_parse(target.query, ALL_PARAMS, WAIT_MAX_MS, &params, &why) == OK) {
-        CHECK(params.limit >= 1 && params.limit <= LIST_LIMIT_MAX && params.wait_ms <= WAIT_MAX_MS);
-        CHECK(params.prefix_length <= KEY_MAX && params.after_length <= KEY_MAX);
+        CHECK(params.limit <= LIST_LIMIT_MAX && params.wait_ms <= WAIT_MAX_MS);
+        CHECK(params.prefix.length <= KEY_MAX && params.after.length <= KEY_MAX &&
+              params.end.length <= KEY_MAX);
     }
     (void)!token_decode(bytes_of(exact, size), &token);
     token_done(&token);
