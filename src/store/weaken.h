@@ -6,14 +6,19 @@
 
 enum weaken {
     WEAKEN_NOTHING,
-    WEAKEN_EARLY,       /* the clock rises before the rows are applied */
-    WEAKEN_ENTRY,       /* contexts are dropped entry by entry, not whole */
-    WEAKEN_CLOCK,       /* merges do not ask the local clock */
-    WEAKEN_FILL_STORED, /* what a walk's source covers is stored in the context */
-    WEAKEN_WALK_CLOCK,  /* a walk ends with the highest clock of its pieces, not the lowest */
-    WEAKEN_ROWS,        /* a later row of a key takes the place of the earlier one */
-    WEAKEN_HELD,        /* a write does not wait for what its token has seen */
-    WEAKEN_ANY_KEY,     /* a write removes all that its token covers, by vector, of any key */
+    WEAKEN_EARLY,        /* the clock rises before the rows are applied */
+    WEAKEN_ENTRY,        /* contexts are dropped entry by entry, not whole */
+    WEAKEN_CLOCK,        /* merges do not ask the local clock */
+    WEAKEN_FILL_STORED,  /* what a walk's source covers is stored in the context */
+    WEAKEN_WALK_CLOCK,   /* a walk ends with the highest clock of its pieces, not the lowest */
+    WEAKEN_ROWS,         /* a later row of a key takes the place of the earlier one */
+    WEAKEN_HELD,         /* a write does not wait for what its token has seen */
+    WEAKEN_ANY_KEY,      /* a write removes all that its token covers, by vector, of any key */
+    WEAKEN_WATCH_LOW,    /* a node serves a watch when its clock covers low alone */
+    WEAKEN_WATCH_HIGH,   /* .. whatever its clock is */
+    WEAKEN_WATCH_SHOWN,  /* high does not hold what the states shown include */
+    WEAKEN_WATCH_GONE,   /* a watch goes on below the floor */
+    WEAKEN_WATCH_LISTED, /* a listing does not follow the changes of keys already listed */
 };
 
 #ifdef YZMA_WEAKEN
