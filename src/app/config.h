@@ -22,7 +22,7 @@ struct config_endpoint {
     uint16_t port;
 };
 
-enum config_conflict { CONFLICT_LWW };
+enum config_conflict { CONFLICT_LWW, CONFLICT_SIBLINGS };
 enum config_profile { PROFILE_LAN, PROFILE_WAN, PROFILE_LOCAL };
 enum { COMPRESSION_AUTO = -1, COMPRESSION_OFF = 0, COMPRESSION_MAX = 19 };
 enum { LABEL_TEXT_MAX = 64, REPLICATION_PORT_NEXT = -1 };

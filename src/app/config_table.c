@@ -20,7 +20,7 @@
 enum { PATH_TEXT_MAX = 4095, HOST_TEXT_MAX = 255, MEMBER_NAME_TEXT_MAX = 128, ORIGIN_TEXT_MAX = 300 };
 
 static const char *const profiles[] = {"lan", "wan", "local", NULL};
-static const char *const conflicts[] = {"lww", NULL};
+static const char *const conflicts[] = {"lww", "siblings", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 

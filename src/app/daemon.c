@@ -211,6 +211,15 @@ static void on_commit(void *ctx)
         http_on_commit(http);
 }
 
+/* From the cluster thread. */
+static void on_replicas(void *ctx)
+{
+    struct daemon *d = ctx;
+    struct http *http = atomic_load(&d->http);
+    if (http)
+        http_on_replicas(http);
+}
+
 static void on_trouble(void *ctx, enum err err)
 {
     (void)ctx;
@@ -245,7 +254,9 @@ static enum err bind_cluster(struct daemon *d, struct buf *why)
                                       .gossip_port = config->peering.bind_port,
                                       .replication_port = (uint16_t)config->peering.replication_port,
                                       .accepted_max = ACCEPTED_MAX,
-                                      .log = log_notice};
+                                      .log = log_notice,
+                                      .on_replicas = on_replicas,
+                                      .ctx = d};
     return cluster_open(&options, &d->cluster, why);
 }
 
@@ -328,6 +339,12 @@ static uint64_t backend_wall_ms(void *ctx)
     return wall_ms();
 }
 
+static void backend_replicas(void *ctx, const struct dot *dot, unsigned *ret_known, unsigned *ret_having)
+{
+    struct daemon *d = ctx;
+    cluster_replicas(d->cluster, dot, ret_known, ret_having);
+}
+
 static void backend_log(void *ctx, enum notice_level level, const char *line)
 {
     log_notice(level, bytes_str(line));
@@ -353,6 +370,7 @@ static enum err start_api(struct daemon *d, struct buf *why)
         .bodies_max = config->api.bodies_bytes_max,
         .request_timeout_ms = config->api.request_timeout_ms,
         .slow_request_ms = config->server.slow_request_ms,
+        .siblings = config->server.conflict == CONFLICT_SIBLINGS,
         .allowed_origins = (const char *const *)config->api.allowed_origins.texts,
         .allowed_origin_count = config->api.allowed_origins.count,
     };
@@ -361,6 +379,7 @@ static enum err start_api(struct daemon *d, struct buf *why)
                                    .submit = submit,
                                    .request = request,
                                    .wall_ms = backend_wall_ms,
+                                   .replicas = backend_replicas,
                                    .log = backend_log};
     struct http *http;
     enum err err = http_start(&options, &backend, &http, why);

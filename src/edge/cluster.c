@@ -143,6 +143,8 @@ static void step(struct cluster *c, struct node_event *event)
         run_effect(c, &out.list[i]);
     effects_done(&out);
     c->stepping = false;
+    if (reach_look(&c->reach, c->node, event->kind == NODE_TICK) && c->options.on_replicas)
+        c->options.on_replicas(c->options.ctx);
 }
 
 void cluster_look_at_store(struct cluster *c)
@@ -245,6 +247,7 @@ enum err cluster_open(const struct cluster_options *options, struct cluster **re
     c->bind_address = mem_text(options->bind_address);
     c->next_accepted = 1; /* odd: the node names those it opens with even numbers */
     inbox_init(&c->inbox);
+    reach_init(&c->reach);
     CHECK(uv_loop_init(&c->loop) == 0);
     c->loop.data = c;
     enum err err = cluster_bind(c, why);
@@ -252,6 +255,7 @@ enum err cluster_open(const struct cluster_options *options, struct cluster **re
         uv_run(&c->loop, UV_RUN_DEFAULT); /* connections that came meanwhile, to be closed */
         CHECK(uv_loop_close(&c->loop) == 0);
         inbox_done(&c->inbox);
+        reach_done(&c->reach);
         free(c->bind_address);
         free(c);
         return err;
@@ -320,8 +324,14 @@ void cluster_free(struct cluster *c)
     CHECK(uv_loop_close(&c->loop) == 0);
     node_free(c->node);
     inbox_done(&c->inbox);
+    reach_done(&c->reach);
     free(c->bind_address);
     free(c);
+}
+
+void cluster_replicas(struct cluster *c, const struct dot *dot, unsigned *ret_known, unsigned *ret_having)
+{
+    reach_of(&c->reach, dot, ret_known, ret_having);
 }
 
 void cluster_counters(const struct cluster *c, void (*each)(void *each_ctx, const char *name, uint64_t value),

@@ -5,6 +5,7 @@
 #define YZMA_EDGE_CLUSTER_STATE_H
 
 #include "cluster.h"
+#include "reach.h"
 #include "resolve.h"
 
 #include <pthread.h>
@@ -103,6 +104,7 @@ struct cluster {
     atomic_size_t streams;            /* in there */
     size_t accepted_count;
     struct resolves resolves;
+    struct reach reach;
     uint8_t read_buffer[READ_SIZE]; /* one for all: what is read is used at once */
     _Atomic uint64_t counters[NET_COUNTERS];
 };

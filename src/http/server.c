@@ -147,6 +147,9 @@ void http_counters(const struct http *http, void (*each)(void *each_ctx, const c
         [COUNT_TOKENS_LEFT_OUT] = "api_tokens_left_out",
         [COUNT_DAMAGED_READS] = "api_damaged_reads",
         [COUNT_SLOW] = "api_slow_requests",
+        [COUNT_CONDITIONS_UNMET] = "api_conditions_unmet",
+        [COUNT_REPLICAS_SHORT] = "api_replicas_short",
+        [COUNT_STREAMS_BROKEN] = "api_streams_broken",
     };
     for (size_t i = 0; i < COUNTERS; i++)
         each(each_ctx, names[i], atomic_load_explicit(&http->counters[i], memory_order_relaxed));

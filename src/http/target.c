@@ -85,6 +85,8 @@ void target_parse(struct bytes raw, struct target *ret)
         enum route route;
     } fixed[] = {
         {"/keys", ROUTE_KEYS},
+        {"/conflicts", ROUTE_CONFLICTS},
+        {"/batch", ROUTE_BATCH},
         {"/health", ROUTE_HEALTH},
         {"/ready", ROUTE_READY},
         {"/cluster/members", ROUTE_MEMBERS},

@@ -14,6 +14,8 @@ enum route {
     ROUTE_NONE, /* no such path: 404 */
     ROUTE_KEYS,
     ROUTE_KEY,
+    ROUTE_CONFLICTS,
+    ROUTE_BATCH,
     ROUTE_JOIN,
     ROUTE_LEAVE,
     ROUTE_MEMBERS,

@@ -448,3 +448,14 @@ uint64_t node_deadline(const struct node *n)
             next = others[i];
     return next;
 }
+
+size_t node_reported(const struct node *n, struct replica_id *ret_own, uint64_t counters[])
+{
+    *ret_own = *sync_id(n->sync);
+    return sync_reported(n->sync, n->wall_ms, counters);
+}
+
+uint64_t node_reports(const struct node *n)
+{
+    return sync_reports(n->sync);
+}

@@ -93,4 +93,8 @@ void node_step(struct node *node, const struct node_event *event, struct effects
 /* When a NODE_TICK is next wanted, on the clock of now_ms. */
 uint64_t node_deadline(const struct node *node);
 
+/* What the others have of this replica's operations: sync_reported. */
+size_t node_reported(const struct node *node, struct replica_id *ret_own, uint64_t counters[]);
+uint64_t node_reports(const struct node *node);
+
 #endif

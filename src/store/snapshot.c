@@ -161,6 +161,23 @@ enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_r
                  : ops->cursor_next(scan->cursor, ret_key, ret_record);
 }
 
+enum err scan_seek(struct scan *scan, struct bytes key, struct bytes *ret_key, struct bytes *ret_record)
+{
+    scan->started = true;
+    return scan->engine->ops->cursor_seek(scan->cursor, key, ret_key, ret_record);
+}
+
+enum err scan_before(struct scan *scan, struct bytes below, struct bytes *ret_key, struct bytes *ret_record)
+{
+    /* Copied: the engines may move what they gave out before. */
+    buf_reset(&scan->from);
+    buf_put_bytes(&scan->from, below);
+    scan->started = true;
+    if (scan->from.err != OK)
+        return scan->from.err;
+    return scan->engine->ops->cursor_before(scan->cursor, buf_bytes(&scan->from), ret_key, ret_record);
+}
+
 void scan_close(struct scan *scan)
 {
     if (!scan)

@@ -14,6 +14,7 @@
 #ifndef YZMA_STORE_STORE_H
 #define YZMA_STORE_STORE_H
 
+#include "condition.h"
 #include "engine.h"
 #include "merge.h"
 #include "stamp.h"
@@ -114,6 +115,13 @@ bool walk_hides(const struct walk_state *walk, struct bytes key);
 struct scan;
 enum err scan_open(struct snapshot *snapshot, struct bytes from, struct scan **ret) MUST_USE;
 enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_record) MUST_USE;
+/* The first record at or above key, and scan_next from there. */
+enum err scan_seek(struct scan *scan, struct bytes key, struct bytes *ret_key,
+                   struct bytes *ret_record) MUST_USE;
+/* The last record below key, which need not be one's; after it only a seek or
+ * another call of this makes sense. `below` may be the last ret_key. */
+enum err scan_before(struct scan *scan, struct bytes below, struct bytes *ret_key,
+                     struct bytes *ret_record) MUST_USE;
 void scan_close(struct scan *scan);
 
 struct row {
@@ -151,6 +159,7 @@ uint64_t snapshot_key_count(struct snapshot *snapshot); /* records, those withou
 
 enum work_kind {
     WORK_WRITE,      /* a client's put or delete */
+    WORK_BATCH,      /* several of them, all or none */
     WORK_ROWS,       /* a peer's rows of one replica, in counter order, raising the clock */
     WORK_AHEAD,      /* rows and records that raise no clock */
     WORK_WALK_START, /* forget the pieces so far, begin at the first key */
@@ -166,17 +175,35 @@ struct write_work {
     struct bytes key, type, value; /* borrowed until done */
     bool remove;                   /* a delete: type and value unused */
     bool add;                      /* mode=add: replaces nothing */
+    bool touch; /* the surfaced version is put again with this expiry, and only it replaced */
     uint64_t expires_ms;
-    const struct token *token; /* or NULL; borrowed until done. Replaces exactly what it saw */
+    const struct token *token;         /* or NULL; borrowed until done. Replaces exactly what it saw */
+    const struct condition *condition; /* or NULL; the same. Of the newest state */
+    size_t weight;                     /* bytes that a touch will write, about */
     /* results */
     struct dot dot; /* counter 0: a delete that removed nothing, so no operation */
+    uint64_t tag;   /* of what the key holds now; after ERR_UNMET, of what it held */
     uint64_t stamp;
     size_t versions; /* held now under the key */
 };
-/* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_CONFLICT
+/* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_UNMET (the
+ * condition), ERR_NOT_FOUND (nothing to touch), ERR_CONFLICT
  * (versions_max reached), ERR_WALKING (the key is hidden and not held here),
  * ERR_DAMAGED; ERR_MALFORMED and ERR_TOO_LARGE for keys, types and values beyond
  * their limits. */
+
+/* Writes of one transaction, each of another key (that is up to the caller): every one
+ * is judged first, and the first that is refused refuses all; they get consecutive counters. */
+struct batch_work {
+    struct write_work *writes; /* owned array */
+    size_t count, room;
+    struct condition *conditions; /* owned array that writes may borrow from, or NULL */
+    struct buf text;              /* owned: what they may borrow from */
+    /* results */
+    size_t failed;   /* with an error: the index of the first that was refused; else count */
+    size_t deleted;  /* deletes that removed something */
+    struct dot last; /* the last operation; counter 0: there was none */
+};
 
 struct work_entry {
     struct dot dot; /* of the row; unused in WORK_WALK_PIECE */
@@ -226,6 +253,7 @@ struct store_work {
     enum err err; /* the result, when done */
     union {
         struct write_work write;
+        struct batch_work batch;
         struct rows_work rows; /* WORK_ROWS, WORK_AHEAD, WORK_WALK_* */
         struct {
             struct clock floor; /* owned: the target; cut to the own clock */
@@ -254,6 +282,8 @@ struct store_work {
 };
 
 struct store_work *store_work_new(enum work_kind kind);
+/* Adds a write to a WORK_BATCH: to be filled in, and moved by the next call. */
+struct write_work *store_work_add_write(struct store_work *work);
 /* Adds a note to a WORK_NOTES (copies name and value); removes it when value.data
  * is NULL. A name too long is a CHECK. */
 void store_work_add_note(struct store_work *work, const char *name, struct bytes value);

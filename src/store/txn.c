@@ -205,6 +205,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     switch (work->kind) {
     case WORK_WRITE:
         return write_do(txn, &work->write);
+    case WORK_BATCH:
+        return batch_do(txn, &work->batch);
     case WORK_ROWS:
         return apply_rows(txn, &work->rows);
     case WORK_AHEAD:

@@ -85,6 +85,9 @@ bool txn_is_full(const struct store_txn *txn, size_t records_before, size_t byte
 
 /* The kinds of work, a file each: see store.h. */
 enum err write_do(struct store_txn *txn, struct write_work *work) MUST_USE;
+/* All that may refuse it, but for what the record then weighs; changes nothing. */
+enum err write_judge(struct store_txn *txn, struct write_work *work) MUST_USE;
+enum err batch_do(struct store_txn *txn, struct batch_work *work) MUST_USE;
 enum err apply_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err apply_ahead(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err walk_start(struct store_txn *txn, struct rows_work *work) MUST_USE;

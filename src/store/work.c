@@ -12,6 +12,19 @@ struct store_work *store_work_new(enum work_kind kind)
     return work;
 }
 
+struct write_work *store_work_add_write(struct store_work *work)
+{
+    struct batch_work *batch = &work->batch;
+    CHECK(work->kind == WORK_BATCH && batch->count < TXN_RECORDS_MAX);
+    if (batch->count == batch->room) {
+        batch->room = batch->room ? 2 * batch->room : 16;
+        batch->writes = mem_grow(batch->writes, batch->room * sizeof *batch->writes);
+    }
+    struct write_work *write = &batch->writes[batch->count++];
+    memset(write, 0, sizeof *write);
+    return write;
+}
+
 void store_work_add_note(struct store_work *work, const char *name, struct bytes value)
 {
     CHECK(work->kind == WORK_NOTES && strlen(name) < NOTE_NAME_MAX);
@@ -39,6 +52,10 @@ void store_work_free(struct store_work *work)
         free(work->rows.entries);
         clock_done(&work->rows.source_clock);
         clock_done(&work->rows.source_floor);
+    } else if (work->kind == WORK_BATCH) {
+        free(work->batch.writes);
+        free(work->batch.conditions);
+        buf_done(&work->batch.text);
     } else if (work->kind == WORK_PRUNE) {
         clock_done(&work->prune.floor);
     } else if (work->kind == WORK_NOTES) {
@@ -49,12 +66,22 @@ void store_work_free(struct store_work *work)
     free(work);
 }
 
+static size_t write_cost(const struct write_work *write)
+{
+    return write->key.len + write->type.len + write->value.len + write->weight;
+}
+
 void store_work_cost(const struct store_work *work, size_t *ret_records, size_t *ret_bytes)
 {
     size_t records = 1, bytes = 0;
     switch (work->kind) {
     case WORK_WRITE:
-        bytes = work->write.key.len + work->write.type.len + work->write.value.len;
+        bytes = write_cost(&work->write);
+        break;
+    case WORK_BATCH:
+        records = work->batch.count;
+        for (size_t i = 0; i < work->batch.count; i++)
+            bytes += write_cost(&work->batch.writes[i]);
         break;
     case WORK_ROWS:
     case WORK_AHEAD:

@@ -194,6 +194,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     peer->in = peer->out = (struct traffic_count){0};
     peer->up_ms = time.now_ms;
     clock_copy(&peer->clock, &hello->clock);
+    s->reports++;
     clock_copy(&peer->floor, &hello->floor);
     clock_copy(&link->sent, &hello->clock);
     clock_copy(&link->target, &hello->clock);

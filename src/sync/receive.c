@@ -79,6 +79,7 @@ static bool take_clock(struct sync *s, struct sync_time time, struct link *link,
     struct peer *peer = link->peer;
     if (frame_get_clock(frame->body, &peer->clock, &peer->floor, &flags) != OK)
         return malformed(s, time, link, "clock", out);
+    s->reports++;
     if (knows_more_of_us(s, peer)) {
         /* An older state of itself, this store: the hello decides (greet.c). */
         sync_link_end(s, time, link, "knows operations of ours that we do not", out);
@@ -123,6 +124,7 @@ static bool take_left(struct sync *s, struct sync_time time, struct link *link, 
 {
     struct peer *peer = link->peer;
     peer->left = true;
+    s->reports++;
     effects_notice(out, NOTICE_INFO, "event=peer_left node=%s next=\"does not expect it back\"", peer->name);
     sync_save_peer(s, peer, out);
     sync_link_end(s, time, link, "left for good", out);

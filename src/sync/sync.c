@@ -128,6 +128,20 @@ const struct replica_id *sync_id(const struct sync *s)
     return &s->id;
 }
 
+size_t sync_reported(const struct sync *s, uint64_t wall_ms, uint64_t counters[])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->peers.count && !s->left; i++)
+        if (peer_expected(s->peers.list[i], wall_ms, s->config.forget_after_ms))
+            counters[count++] = clock_get(&s->peers.list[i]->clock, &s->id);
+    return count;
+}
+
+uint64_t sync_reports(const struct sync *s)
+{
+    return s->reports;
+}
+
 void sync_rename(struct sync *s, const char *name)
 {
     snprintf(s->name, sizeof s->name, "%s", name);
@@ -292,6 +306,7 @@ void sync_blocks_changed(struct sync *s, struct sync_time time, struct effects *
 void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
 {
     s->left = true;
+    s->reports++;
     while (s->link_count) {
         struct link *link = s->links[s->link_count - 1];
         if (link->state == LINK_UP) {
@@ -314,6 +329,7 @@ void sync_stop(struct sync *s)
 void sync_return(struct sync *s, struct sync_time time)
 {
     s->left = false;
+    s->reports++;
     for (size_t i = 0; i < s->peers.count; i++)
         s->peers.list[i]->dial_at_ms = time.now_ms;
 }

@@ -103,6 +103,12 @@ void sync_rename(struct sync *sync, const char *name);
 
 const struct replica_id *sync_id(const struct sync *sync);
 
+/* Of each other replica that is expected back, the highest of this one's counters that it
+ * has durably, as last reported: at most PEERS_MAX. How many there are. They change with
+ * sync_reports, and with time. */
+size_t sync_reported(const struct sync *sync, uint64_t wall_ms, uint64_t counters[]);
+uint64_t sync_reports(const struct sync *sync);
+
 /* For GET /ready. */
 struct sync_readiness {
     bool ready;

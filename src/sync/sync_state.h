@@ -121,6 +121,7 @@ struct sync {
     uint64_t started_ms;
 
     struct peers peers;
+    uint64_t reports; /* of their clocks, and news about who is expected: counts up */
     struct link **links;
     size_t link_count, link_room;
     struct origin *origins;

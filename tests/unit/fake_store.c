@@ -22,7 +22,7 @@ struct store {
     struct replica_id id;
     const char *walk_after, *name;
     enum err fail;
-    uint64_t stamp;
+    uint64_t stamp, wall_ms;
     struct store_work *first, **last;
     size_t waiting;
     bool hold, ending;
@@ -160,6 +160,30 @@ enum err scan_open(struct snapshot *snapshot, struct bytes from, struct scan **r
     return OK;
 }
 
+enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret)
+{
+    struct entry *e = find(snapshot->store, key);
+    if (!e)
+        return ERR_NOT_FOUND;
+    *ret = buf_bytes(&e->record);
+    return OK;
+}
+
+enum err scan_seek(struct scan *scan, struct bytes key, struct bytes *ret_key, struct bytes *ret_record)
+{
+    scan->at = place_of(scan->store, key);
+    return scan_next(scan, ret_key, ret_record);
+}
+
+enum err scan_before(struct scan *scan, struct bytes below, struct bytes *ret_key, struct bytes *ret_record)
+{
+    size_t at = place_of(scan->store, below);
+    if (at == 0)
+        return ERR_NOT_FOUND;
+    scan->at = at - 1;
+    return scan_next(scan, ret_key, ret_record);
+}
+
 enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_record)
 {
     if (scan->at == scan->store->count)
@@ -184,35 +208,95 @@ struct store_work *store_work_new(enum work_kind kind)
 
 void store_work_free(struct store_work *work)
 {
+    if (work && work->kind == WORK_BATCH) {
+        free(work->batch.writes);
+        free(work->batch.conditions);
+        buf_done(&work->batch.text);
+    }
     free(work);
+}
+
+struct write_work *store_work_add_write(struct store_work *work)
+{
+    struct batch_work *batch = &work->batch;
+    batch->writes = mem_grow(batch->writes, (batch->count + 1) * sizeof *batch->writes);
+    memset(&batch->writes[batch->count], 0, sizeof *batch->writes);
+    return &batch->writes[batch->count++];
 }
 
 /* ---- the committer ---- */
 
-static enum err write_one(struct store *s, struct write_work *w)
+/* With the record as it stands in *record. */
+static enum err judge(struct store *s, struct write_work *w, struct record *record)
 {
     if (s->fail != OK)
         return s->fail;
     if (w->token && !clock_covers(&s->clock, &w->token->after))
         return ERR_BEHIND;
-    struct record record = {0};
     struct entry *e = find(s, w->key);
-    if (e && record_decode(w->key, buf_bytes(&e->record), &record) != OK)
+    if (e && record_decode(w->key, buf_bytes(&e->record), record) != OK)
         return ERR_DAMAGED;
+    w->tag = record_tag(record, s->wall_ms);
+    if (w->condition && !condition_holds(w->condition, w->tag))
+        return ERR_UNMET;
+    return w->touch && !record_surfaced(record, s->wall_ms) ? ERR_NOT_FOUND : OK;
+}
+
+static enum err write_one(struct store *s, struct write_work *w)
+{
+    struct record record = {0};
+    enum err err = judge(s, w, &record);
+    if (err != OK) {
+        record_done(&record);
+        return err;
+    }
+    struct version version = {.value = w->value, .type = w->type, .expires_ms = w->expires_ms};
+    const struct version *touched = w->touch ? record_surfaced(&record, s->wall_ms) : NULL;
+    if (touched) {
+        version.value = touched->value;
+        version.type = touched->type;
+    }
     size_t before = record.count;
+    size_t touched_at = touched ? (size_t)(touched - record.versions) : 0;
     for (size_t i = record.count; i-- > 0;)
-        if (!w->add && (!w->token || token_saw(w->token, &record.versions[i].dot)))
+        if (touched ? i == touched_at
+                    : !w->add && (!w->token || token_saw(w->token, &record.versions[i].dot)))
             record_remove_at(&record, i);
     if (!w->remove || record.count < before) {
         w->dot = (struct dot){.replica = s->id, .counter = clock_get(&s->clock, &s->id) + 1};
-        struct version version = {.dot = w->dot, .stamp = ++s->stamp, .value = w->value, .type = w->type};
+        version.dot = w->dot;
+        version.stamp = ++s->stamp;
         if (!w->remove)
             record_add(&record, &version);
         clock_raise(&record.context, &w->dot);
         clock_raise(&s->clock, &w->dot);
+        w->tag = record_tag(&record, s->wall_ms);
         keep(s, w->key, &record);
     }
     record_done(&record);
+    return OK;
+}
+
+static enum err write_batch(struct store *s, struct batch_work *batch)
+{
+    batch->failed = batch->count;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct record record = {0};
+        enum err err = judge(s, &batch->writes[i], &record);
+        record_done(&record);
+        if (err != OK) {
+            batch->failed = i;
+            return err;
+        }
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        enum err err = write_one(s, &batch->writes[i]);
+        CHECK(err == OK);
+        if (batch->writes[i].dot.counter) {
+            batch->last = batch->writes[i].dot;
+            batch->deleted += batch->writes[i].remove;
+        }
+    }
     return OK;
 }
 
@@ -231,7 +315,7 @@ static void *commit(void *ctx)
         if (!s->first)
             s->last = &s->first;
         s->waiting--;
-        work->err = write_one(s, &work->write);
+        work->err = work->kind == WORK_BATCH ? write_batch(s, &work->batch) : write_one(s, &work->write);
         pthread_mutex_unlock(&s->lock);
         work->done(work);
         fake->on_commit(fake->ctx);
@@ -313,6 +397,13 @@ void fake_store_fail(struct fake_store *fake, enum err err)
 {
     pthread_mutex_lock(&fake->store.lock);
     fake->store.fail = err;
+    pthread_mutex_unlock(&fake->store.lock);
+}
+
+void fake_store_wall(struct fake_store *fake, uint64_t wall_ms)
+{
+    pthread_mutex_lock(&fake->store.lock);
+    fake->store.wall_ms = wall_ms;
     pthread_mutex_unlock(&fake->store.lock);
 }
 

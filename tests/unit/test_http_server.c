@@ -33,6 +33,7 @@ static struct {
     enum node_request asked;
     char names[200];
     bool node_closed;
+    atomic_uint known, having; /* other replicas that have what is written */
 } world;
 
 static void on_commit(void *ctx)
@@ -44,6 +45,12 @@ static void on_commit(void *ctx)
 static uint64_t wall_ms(void *ctx)
 {
     return atomic_load(&world.wall_ms);
+}
+
+static void replicas(void *ctx, const struct dot *dot, unsigned *ret_known, unsigned *ret_having)
+{
+    *ret_known = world.known;
+    *ret_having = 1 + world.having;
 }
 
 static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -114,10 +121,13 @@ static void start_with(const struct http_options *options)
     memset(&world, 0, sizeof world);
     atomic_store(&world.wall_ms, 1000000);
     world.store = fake_store_new(on_commit, NULL);
+    world.known = 1;
+    fake_store_wall(world.store, 1000000);
     struct http_backend backend = {.store = fake_store_face(world.store),
                                    .submit = submit,
                                    .request = request,
                                    .wall_ms = wall_ms,
+                                   .replicas = replicas,
                                    .log = on_log};
     struct buf why;
     buf_init(&why, 300);
@@ -363,7 +373,8 @@ static void refusals_leave_the_connection_usable(void **state)
         {"PUT", "/keys/foo", "", "{\"a\":\n x}", 400, "line 2, column 2"},
         {"PUT", "/keys/foo", "", "\"\xff\"", 400, "UTF-8"},
         {"PUT", "/keys/foo", "", "[1,]", 400, "not JSON"},
-        {"PUT", "/keys/foo", "Content-Type: text/plain\r\n", "{}", 415, "JSON"},
+        {"PUT", "/keys/foo", "Content-Type: text\r\n", "{}", 415, "media type"},
+        {"POST", "/batch", "Content-Type: text/plain\r\n", "{}", 415, "JSON"},
         {"PUT", "/keys/", "", "1", 400, "empty"},
         {"PUT", "/keys/%zz", "", "1", 400, "escape"},
         {"PUT", "/keys/a%00b", "", "1", 400, "NUL"},
@@ -377,7 +388,21 @@ static void refusals_leave_the_connection_usable(void **state)
         {"DELETE", "/keys/foo?mode=add", "", NULL, 400, "mode"},
         {"GET", "/keys/foo?wait=1s&wait=1s", "", NULL, 400, "repeated"},
         {"GET", "/keys/foo?wait=31s", "", NULL, 400, "wait"},
-        {"GET", "/keys?limit=0", "", NULL, 400, "1 to 10000"},
+        {"GET", "/keys?limit=10001", "", NULL, 400, "1 to 10000"},
+        {"DELETE", "/keys", "", NULL, 400, "prefix"},
+        {"GET", "/conflicts?limit=0", "", NULL, 400, "1 to 10000"},
+        {"GET", "/conflicts?values=true", "", NULL, 400, "values"},
+        {"PUT", "/keys/foo?touch=true&ttl=1s", "", "1", 400, "touch"},
+        {"PUT", "/keys/foo?expires=1970-01-01T00:00:01Z", "", "1", 400, "expires"},
+        {"PUT", "/keys/foo", "If-Match: x\r\n", "1", 400, "If-Match"},
+        {"GET", "/keys/foo", "If-None-Match: \"\r\n", NULL, 400, "If-None-Match"},
+        {"GET", "/keys/foo", "If-Match: \"0123456789abcdef\"\r\n", NULL, 412, "If-Match"},
+        {"PUT", "/keys/foo", "If-Match: \"0123456789abcdef\"\r\n", "1", 412, "ETag is"},
+        {"PUT", "/keys/foo", "If-None-Match: *\r\n", "1", 412, "ETag is"},
+        {"DELETE", "/keys/none", "If-Match: *\r\n", NULL, 412, "does not exist"},
+        {"PUT", "/keys/none?touch=true&ttl=1s", "", "", 404, "none"},
+        {"POST", "/batch", "", "[]", 400, "Ops"},
+        {"POST", "/batch?mode=add", "", "{\"Ops\":[]}", 400, "mode"},
         {"GET", "/health?x", "", NULL, 400, "x"},
         {"GET", "/keys/foo", "X-Yzma-Context: nonsense!\r\n", NULL, 400, "malformed"},
         {"PUT", "/keys/foo", "X-Yzma-Context: AAAA\r\n", "1", 400, "malformed"},
