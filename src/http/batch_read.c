@@ -28,9 +28,15 @@ enum member {
 };
 
 static const char *const member_names[MEMBERS] = {
-    [MEMBER_OP] = "Op",           [MEMBER_KEY] = "Key",        [MEMBER_VALUE] = "Value",
-    [MEMBER_VALUE64] = "Value64", [MEMBER_TYPE] = "Type",      [MEMBER_TTL] = "TTL",
-    [MEMBER_EXPIRES] = "Expires", [MEMBER_MODE] = "Mode",      [MEMBER_IF_MATCH] = "IfMatch",
+    [MEMBER_OP] = "Op",
+    [MEMBER_KEY] = "Key",
+    [MEMBER_VALUE] = "Value",
+    [MEMBER_VALUE64] = "Value64",
+    [MEMBER_TYPE] = "Type",
+    [MEMBER_TTL] = "TTL",
+    [MEMBER_EXPIRES] = "Expires",
+    [MEMBER_MODE] = "Mode",
+    [MEMBER_IF_MATCH] = "IfMatch",
     [MEMBER_IF_NONE_MATCH] = "IfNoneMatch",
 };
 
@@ -219,7 +225,8 @@ static enum err read_tags(struct reader *r, enum member member, struct tag_list 
         return OK;
     enum err err = read_c_text(r, member, &text);
     if (err == OK && etag_list_parse(text, member == MEMBER_IF_MATCH, ret) != OK)
-        err = refuse(r, ERR_MALFORMED, "\"%s\" must be \"*\" or at most 16 entity tags", member_names[member]);
+        err = refuse(r, ERR_MALFORMED, "\"%s\" must be \"*\" or at most 16 entity tags",
+                     member_names[member]);
     return err;
 }
 

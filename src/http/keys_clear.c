@@ -29,12 +29,12 @@ static void answer_cleared(struct exchange *x, enum err err)
     if (err == OK)
         answer_ok(x, bytes_str(text));
     else
-        answer_error_data(x, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          bytes_str(err == ERR_WALKING ? "this node is catching up and lacks keys of this range"
-                                    : err == ERR_TIMEOUT
-                                        ? "a part is not confirmed to be on disk; it may still get there"
-                                        : err_text(err)),
-                          bytes_str(text));
+        answer_error_data(
+            x, MHD_HTTP_SERVICE_UNAVAILABLE,
+            bytes_str(err == ERR_WALKING   ? "this node is catching up and lacks keys of this range"
+                      : err == ERR_TIMEOUT ? "a part is not confirmed to be on disk; it may still get there"
+                                           : err_text(err)),
+            bytes_str(text));
 }
 
 /* A slice that found nothing is followed by the next one at the library's next round. */

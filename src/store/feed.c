@@ -276,21 +276,31 @@ static enum err go_on(struct step *s, enum feed_end *ret_end)
     return err;
 }
 
+static enum err step(struct step *s, bool shows, enum feed_end *ret_end)
+{
+    struct clock floor = {0};
+    enum err err = snapshot_clock(s->snapshot, &s->clock, &floor);
+    if (err == OK)
+        err = judge(s, &floor, ret_end);
+    if (err == OK && shows && *ret_end == FEED_MORE)
+        err = go_on(s, ret_end);
+    record_done(&s->record);
+    clock_done(&s->clock);
+    clock_done(&floor);
+    return err;
+}
+
 enum err feed_step(struct snapshot *snapshot, const struct feed_reader *reader, struct feed_cursor *cursor,
                    enum feed_end *ret_end)
 {
     CHECK(reader->rows_max > 0 && reader->rows_max <= FEED_ROWS_MAX);
-    struct step s = {.snapshot = snapshot, .reader = reader, .cursor = cursor};
-    struct clock floor = {0};
-    enum err err = snapshot_clock(snapshot, &s.clock, &floor);
-    if (err == OK)
-        err = judge(&s, &floor, ret_end);
-    if (err == OK && *ret_end == FEED_MORE)
-        err = go_on(&s, ret_end);
-    record_done(&s.record);
-    clock_done(&s.clock);
-    clock_done(&floor);
-    return err;
+    return step(&(struct step){.snapshot = snapshot, .reader = reader, .cursor = cursor}, true, ret_end);
+}
+
+enum err feed_judge(struct snapshot *snapshot, const struct feed_reader *reader, struct feed_cursor *cursor,
+                    enum feed_end *ret_end)
+{
+    return step(&(struct step){.snapshot = snapshot, .reader = reader, .cursor = cursor}, false, ret_end);
 }
 
 enum err feed_now(struct snapshot *snapshot, struct feed_cursor *cursor)

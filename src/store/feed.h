@@ -72,6 +72,10 @@ enum feed_end {
 enum err feed_step(struct snapshot *snapshot, const struct feed_reader *reader, struct feed_cursor *cursor,
                    enum feed_end *ret_end) MUST_USE;
 
+/* What a step would end with before it shows anything: FEED_MORE when it would begin. */
+enum err feed_judge(struct snapshot *snapshot, const struct feed_reader *reader, struct feed_cursor *cursor,
+                    enum feed_end *ret_end) MUST_USE;
+
 /* A reader without a cursor: from the present on. (Who reads the keys by himself after
  * it may see more than the clock tells, what was found early in a peer's records, and
  * then older states of it at another node: a listing of the feed's own counts that.) */
