@@ -5,7 +5,7 @@ import json
 import unittest
 from urllib.parse import urlencode
 
-from harness import SANITIZED, SystemTest, until
+from harness import SANITIZED, SystemTest, fill, until
 from harness.watch import Watch
 
 LARGE = 2 << 20  # bytes of a value that no socket takes at once
@@ -73,8 +73,7 @@ class OneNode(SystemTest):
     def test_listing_first(self):
         """since=0: all that there is, in order, the end of it, and what comes."""
         keys = [f"k{i:04}" for i in range(1500)]
-        for key in keys:
-            self.one.put(key, 1)
+        fill(self.one, dict.fromkeys(keys, 1))
         watch = self.watch(since="0").wait(lambda w: "listed" in w.kinds())
         self.assertEqual([e["Key"] for e in watch.events if e["Kind"] == "put"], keys)
         self.one.put("new", 2)
@@ -153,16 +152,16 @@ class Limits(SystemTest):
     def test_slow_reader(self):
         """Who takes nothing falls behind in the store and not in memory, and is dropped at
         the lag that is allowed; its cursor still holds. Others are not held up."""
-        node = self.node("pacha", {"API.MaxWatchLag": 150}).start()
+        node = self.node("pacha", {"API.MaxWatchLag": 40}).start()
         slow = Watch(node, receive_buffer=4096)
         fast = Watch(node)
         self.addCleanup(slow.close)
         self.addCleanup(fast.close)
         slow.wait(lambda w: w.cursor)
-        count, value = 400, "x" * 20000
+        count, value = 80, "x" * 20000
         for i in range(count):
             node.put(f"k{i:04}", value)
-            if i % 50 == 49:
+            if i % 20 == 19:
                 fast.wait(lambda w: f"k{i:04}" in w.keys())
         until(lambda: node.counters()["api_watches_dropped"] == 1, 20, "the slow one is dropped")
         slow.close()
@@ -243,7 +242,7 @@ class Nodes(SystemTest):
                    for i in range(20 if SANITIZED else 60)]
         for reader in readers:
             self.addCleanup(reader.close)
-        for i in range(200):
+        for i in range(80):
             cluster[i % 2].put(f"k{i % 20}", i)
         held = cluster.wait_equal()
         for node in cluster:
