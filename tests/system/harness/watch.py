@@ -25,6 +25,7 @@ class Watch:
         self.sse, self.raw, self.text = sse, b"", b""
         self.events, self.cursor, self.ended, self.closed = [], None, False, False
         until(lambda: self._take_head() or not self._read(), 30, "the head of the answer")
+        self._take_apart()
 
     def close(self):
         self.sock.close()
@@ -73,11 +74,15 @@ class Watch:
                 assert event["Kind"] == fields["event"]
                 self.events.append(event)
 
+    def _take_apart(self):
+        if self.status == 200:
+            self._chunks()
+            (self._messages if self.sse else self._lines)()
+
     def more(self):
         """Waits for bytes and takes them apart."""
         alive = self._read()
-        self._chunks()
-        (self._messages if self.sse else self._lines)()
+        self._take_apart()
         return alive and not self.ended
 
     def wait(self, condition, what="events"):
