@@ -77,6 +77,8 @@ bool stream_flush(struct stream *s, uint64_t now_ms)
     size_t sent;
     if (s->out.err != OK)
         return false; /* no memory for what it should be told */
+    if (s->out.len == 0)
+        return true;
     if (!send_some(s, bytes_of(s->out.data + s->out_at, s->out.len - s->out_at), &sent))
         return false;
     if (sent)
