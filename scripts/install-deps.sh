@@ -4,7 +4,7 @@
 #
 # Usage: scripts/install-deps.sh GROUP...
 #   build    compiler, build system, libraries (with the unit tests' library)
-#   test     what the system tests run, and what one of them blocks UDP with
+#   test     what the system tests run and read, and what one of them blocks UDP with
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
 #   interop  Go, for the tests against hashicorp/memberlist
@@ -15,7 +15,7 @@ packages_of() {
     case $1 in
     build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev liblmdb-dev \
                 libmicrohttpd-dev libssl-dev libuv1-dev libyajl-dev libzstd-dev ;;
-    test) echo python3 curl nftables iproute2 util-linux ;;
+    test) echo python3 python3-jsonschema python3-yaml curl nftables iproute2 util-linux ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
     interop) echo golang-go golang-github-hashicorp-memberlist-dev ;;

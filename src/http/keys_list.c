@@ -202,8 +202,10 @@ static ssize_t read_stream(void *cls, uint64_t at, char *out, size_t room)
 {
     struct exchange *x = cls;
     if (x->streamed == x->answer.len) {
-        if (x->stream_broken)
+        if (x->stream_broken) {
+            x->worker->again = true; /* the library closes the connection in its next run, unasked */
             return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
         if (x->listing->done)
             return MHD_CONTENT_READER_END_OF_STREAM;
         next_lines(x);
@@ -228,6 +230,8 @@ static void answer_stream(struct exchange *x)
         answer_list_error(x, err);
         return;
     }
+    /* To HEAD the library (0.9.75) sends the end of a chunked body: nothing must follow. */
+    x->close = x->verb == VERB_HEAD;
     snprintf(x->head.body_type, sizeof x->head.body_type, "application/x-ndjson");
     answer_response(x, MHD_HTTP_OK,
                     MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, read_stream, x, NULL));

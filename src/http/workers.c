@@ -107,9 +107,9 @@ static void *serve(void *arg)
     struct worker *worker = arg;
     int epoll_fd = MHD_get_daemon_info(worker->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     while (!atomic_load(&worker->ending)) {
-        worker->progressed = false;
+        worker->progressed = worker->again = false;
         MHD_run(worker->daemon);
-        if (has_room_again(worker))
+        if (has_room_again(worker) || worker->again)
             continue;
         if (!worker->held || !worker->progressed)
             wait_for_work(worker, epoll_fd);

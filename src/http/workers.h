@@ -38,6 +38,7 @@ struct worker {
     unsigned held; /* exchanges that wait without being suspended (parking.h) */
     unsigned connections_max;
     bool full;       /* had as many connections after the library's last run */
+    bool again;      /* the library is to run once more before anything is waited for */
     bool progressed; /* some exchange took a step in this round of the library's */
 };
 

@@ -19,7 +19,7 @@ struct store {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct entry *entries; /* by key */
-    size_t count;
+    size_t count, room;
     struct clock clock, floor;
     struct replica_id id;
     const char *walk_after, *name;
@@ -53,10 +53,15 @@ static struct bytes key_of(const struct entry *e)
 
 static size_t place_of(const struct store *s, struct bytes key)
 {
-    size_t at = 0;
-    while (at < s->count && bytes_compare(key_of(&s->entries[at]), key) < 0)
-        at++;
-    return at;
+    size_t low = 0, high = s->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (bytes_compare(key_of(&s->entries[middle]), key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static struct entry *find(const struct store *s, struct bytes key)
@@ -70,7 +75,10 @@ static void keep(struct store *s, struct bytes key, const struct record *record)
     struct entry *e = find(s, key);
     if (!e) {
         size_t at = place_of(s, key);
-        s->entries = mem_grow(s->entries, (s->count + 1) * sizeof *s->entries);
+        if (s->count == s->room) {
+            s->room = s->room ? 2 * s->room : 16;
+            s->entries = mem_grow(s->entries, s->room * sizeof *s->entries);
+        }
         memmove(&s->entries[at + 1], &s->entries[at], (s->count - at) * sizeof *s->entries);
         s->count++;
         e = &s->entries[at];
@@ -221,7 +229,10 @@ void store_work_free(struct store_work *work)
 struct write_work *store_work_add_write(struct store_work *work)
 {
     struct batch_work *batch = &work->batch;
-    batch->writes = mem_grow(batch->writes, (batch->count + 1) * sizeof *batch->writes);
+    if (batch->count == batch->room) {
+        batch->room = batch->room ? 2 * batch->room : 16;
+        batch->writes = mem_grow(batch->writes, batch->room * sizeof *batch->writes);
+    }
     memset(&batch->writes[batch->count], 0, sizeof *batch->writes);
     return &batch->writes[batch->count++];
 }

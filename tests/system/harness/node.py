@@ -65,6 +65,11 @@ def tail(path, lines=40):
         return f"({error})\n"
 
 
+def value_of(entry):
+    """Of a listed key or version: JSON, or (base64, type)."""
+    return entry["Value"] if "Value" in entry else (entry["Value64"], entry.get("Type"))
+
+
 class Node:
     """`settings` go into the configuration by dotted name: {"API.Threads": 2}."""
 
@@ -234,7 +239,7 @@ class Node:
         if answer.status == 404:
             return frozenset()
         versions = exact(self.expect(200, answer).body)["Data"]["Versions"]
-        return frozenset((v["Node"], v["Stamp"], json.dumps(v["Value"])) for v in versions)
+        return frozenset((v["Node"], v["Stamp"], json.dumps(value_of(v))) for v in versions)
 
     def everything(self):
         """All keys with their values, page by page."""
@@ -242,7 +247,7 @@ class Node:
         while True:
             page = self.expect(200, self.api.list(after=after, limit=1000, values="true"))
             data = exact(page.body)["Data"]
-            found.update((entry["Key"], entry["Value"]) for entry in data["Keys"])
+            found.update((entry["Key"], value_of(entry)) for entry in data["Keys"])
             after = data["Next"]
             if not after:
                 return found
