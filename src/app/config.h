@@ -36,6 +36,9 @@ struct config {
         uint64_t connections_max;
         uint64_t request_timeout_ms;
         uint64_t bodies_bytes_max; /* MaxBodiesInFlight */
+        uint64_t watchers_max;
+        uint64_t watch_lag_max; /* operations */
+        uint64_t watch_heartbeat_ms;
         struct config_list allowed_origins;
     } api;
     struct {

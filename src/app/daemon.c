@@ -81,7 +81,8 @@ static void prepare_process(const struct config *config)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t wanted = config->api.connections_max + ACCEPTED_MAX + SPARE_DESCRIPTORS;
+    uint64_t wanted = config->api.connections_max + config->api.watchers_max + ACCEPTED_MAX +
+                      SPARE_DESCRIPTORS;
     if (limit.rlim_cur < wanted)
         log_warn("event=few_descriptors limit=%llu wanted=%llu next=\"connections wait at the limit\"",
                  (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
@@ -480,6 +481,9 @@ static enum err start_api(struct daemon *d, struct buf *why)
         .value_max = config->api.value_bytes_max,
         .bodies_max = config->api.bodies_bytes_max,
         .request_timeout_ms = config->api.request_timeout_ms,
+        .watchers_max = (unsigned)config->api.watchers_max,
+        .watch_heartbeat_ms = config->api.watch_heartbeat_ms,
+        .watch_lag_max = config->api.watch_lag_max,
         .slow_request_ms = config->server.slow_request_ms,
         .siblings = config->server.conflict == CONFLICT_SIBLINGS,
         .allowed_origins = (const char *const *)config->api.allowed_origins.texts,

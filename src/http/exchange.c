@@ -3,6 +3,7 @@
 #include "mem.h"
 #include "notice.h"
 #include "utf8.h"
+#include "watch.h"
 
 #include <stdlib.h>
 
@@ -44,6 +45,7 @@ static void empty(struct exchange *x)
         atomic_fetch_sub(&http->body_bytes, x->body_reserved);
     token_done(&x->token);
     node_reply_free(x->reply);
+    watch_poll_free(x->poll);
     free(x->query);
     free(x->failed_key);
     if (x->listing)
@@ -135,6 +137,7 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_KEY] = "/keys/",
                                                [ROUTE_CONFLICTS] = "/conflicts",
                                                [ROUTE_BATCH] = "/batch",
+                                               [ROUTE_WATCH] = "/watch",
                                                [ROUTE_JOIN] = "/cluster/join",
                                                [ROUTE_LEAVE] = "/cluster/leave",
                                                [ROUTE_MEMBERS] = "/cluster/members",
@@ -176,7 +179,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     parking_leave(x);
     x->worker->progressed = true;
     uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
-    if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms) {
+    bool waits = x->target.route == ROUTE_WATCH; /* that is what it is for */
+    if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms && !waits) {
         count(http, COUNT_SLOW);
         log_slow(x, took_ms);
     }
@@ -331,6 +335,7 @@ enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, c
     x->worker->progressed = true;
     if (!x->head_done) {
         x->head_done = true;
+        x->is_http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
         return first_call(x, method);
     }
     if (*size > 0) {

@@ -74,6 +74,11 @@ enum counter {
     COUNT_CONDITIONS_UNMET,
     COUNT_REPLICAS_SHORT, /* w was not reached in time */
     COUNT_STREAMS_BROKEN, /* lists that ended with an error */
+    COUNT_WATCHES,        /* begun: streams, and polls that had to wait */
+    COUNT_WATCH_EVENTS,
+    COUNT_WATCHES_DROPPED, /* that did not take what came */
+    COUNT_WATCHES_REFUSED, /* above API.MaxWatchers */
+    COUNT_CURSORS_GONE,    /* older than history */
     COUNTERS
 };
 
@@ -86,6 +91,7 @@ struct http {
     uint16_t port;
     struct deadlines deadlines;
     struct parking parking;
+    struct watch_feed *feed; /* owned */
     atomic_bool quiesced;
     atomic_size_t in_flight; /* requests begun and not yet answered to the last byte */
     atomic_size_t exchanges; /* not yet freed */
@@ -135,6 +141,7 @@ struct exchange {
     /* the body */
     bool head_done;
     bool keep_body, body_is_json;
+    bool is_http10;
     struct buf body;
     uint64_t body_seen, body_limit, body_reserved;
 
@@ -165,6 +172,7 @@ struct exchange {
     size_t streamed;         /* of what stands in `answer` */
     bool stream_broken;
     struct node_reply *reply; /* owned */
+    struct watch_poll *poll;  /* owned; see watch_poll.c */
 
     /* the answer */
     struct buf answer;    /* the body of it, which the library sends from here */
@@ -236,6 +244,9 @@ void value_put(struct json_out *j, const struct version *version, bool one_line)
 void value_put_expiry(struct json_out *j, const struct version *version); /* "Expires", if it does */
 
 /* ---- versions.c ---- */
+/* The full member name where this node has heard it, else the bare id. Borrowed from
+ * the snapshot, or from id. */
+struct bytes node_of(struct snapshot *snapshot, const struct replica_id *replica, char id[REPLICA_ID_TEXT]);
 /* All living versions of a record, the surfaced one first: as JSON, or, where Accept
  * names it, as multipart/mixed. It sorts the record's versions anew. */
 enum etag_form versions_form(const struct exchange *x);
@@ -278,6 +289,7 @@ void keys_list(struct exchange *x);
 void keys_clear(struct exchange *x);
 void conflicts_list(struct exchange *x);
 void batch_post(struct exchange *x);
+void watch_get(struct exchange *x);
 void cluster_join(struct exchange *x);
 void cluster_leave(struct exchange *x);
 void cluster_members(struct exchange *x);

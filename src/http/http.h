@@ -58,8 +58,11 @@ struct http_options {
     uint64_t value_max;  /* bytes of a body */
     uint64_t bodies_max; /* bytes of all bodies in flight */
     uint64_t request_timeout_ms;
-    uint64_t slow_request_ms; /* 0: none is logged */
-    bool siblings;            /* Server.Conflict */
+    unsigned watchers_max;       /* streams and waiting polls; 0: none */
+    uint64_t watch_heartbeat_ms; /* of a stream in which nothing happens; 0: 15 s */
+    uint64_t watch_lag_max;      /* operations that a blocked stream may fall behind by; 0: any */
+    uint64_t slow_request_ms;    /* 0: none is logged */
+    bool siblings;               /* Server.Conflict */
     const char *const *allowed_origins;
     size_t allowed_origin_count;
 };

@@ -129,6 +129,8 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
         return read_duration(value, 1, TTL_MAX_MS, &p->ttl_ms);
     case PARAM_EXPIRES:
         return instant_parse(text_bytes(value), &p->expires_ms) == OK && p->expires_ms > 0;
+    case PARAM_POLL:
+        return read_duration(value, 1, POLL_MAX_MS, &p->poll_ms);
     case PARAM_TOUCH:
         return read_bool(value, &p->touch);
     case PARAM_W:
@@ -165,6 +167,8 @@ static const struct {
     {"ttl", PARAM_TTL, "a duration like 90s, from 1ms to 36525d"},
     {"expires", PARAM_EXPIRES, "a moment like 2030-01-31T12:00:00Z (RFC 3339)"},
     {"touch", PARAM_TOUCH, "true or false"},
+    {"since", PARAM_SINCE, "a cursor"},
+    {"poll", PARAM_POLL, "a duration like 30s, from 1ms to 10m"},
     {"w", PARAM_W, "1 to 1024, majority or all"},
     {"reverse", PARAM_REVERSE, "true or false"},
     {"end", PARAM_END, "1 to 480 bytes of UTF-8 without NUL"},
@@ -193,6 +197,10 @@ static enum err parse_one(struct bytes name, struct bytes value, unsigned allowe
         if (params->given & known[i].param)
             return refuse(why, name, "is repeated");
         params->given |= known[i].param;
+        if (known[i].param == PARAM_SINCE) {
+            params->since = value;
+            return OK;
+        }
         if (percent_decode(value, true, text.data, sizeof text.data, &text.length) == OK &&
             read_value(params, known[i].param, &text, allowed, wait_max_ms))
             return OK;

@@ -27,11 +27,14 @@ enum {
     PARAM_ROW = 1 << 18, /* row=48 hex digits: a dot */
     PARAM_THROUGH = 1 << 19,
     PARAM_LIST = 1 << 20,   /* list=true */
+    PARAM_SINCE = 1 << 21,  /* a cursor; of any length, and so not decoded */
+    PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
     PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
 };
 
 enum { WAIT_DEFAULT_MS = 1000, LIST_LIMIT_DEFAULT = 100, LIST_LIMIT_MAX = 10000 };
 enum { W_MAX = 1024 /* CLOCK_REPLICAS_MAX */, W_MAJORITY = W_MAX + 1, W_ALL };
+enum { POLL_MAX_MS = 600000 };
 #define TTL_MAX_MS (UINT64_C(36525) * 86400 * 1000) /* a hundred years */
 
 enum mode { MODE_OF_CONFLICT, MODE_REPLACE, MODE_ADD }; /* the first: as Server.Conflict says */
@@ -44,6 +47,8 @@ struct param_key {
 struct params {
     unsigned given;                       /* PARAM_ bits of those that stand in the query */
     uint64_t wait_ms, ttl_ms, expires_ms; /* the last two: 0 without */
+    uint64_t poll_ms;
+    struct bytes since; /* raw, borrowed from the query */
     bool siblings, values, raw, touch, reverse, count, list;
     enum mode mode;
     unsigned limit; /* 0: all */

@@ -18,7 +18,14 @@
 struct exchange;
 struct http;
 
-enum parked_for { PARKED_NOT, PARKED_FOR_CLOCK, PARKED_FOR_WRITE, PARKED_FOR_NODE, PARKED_FOR_REPLICAS };
+enum parked_for {
+    PARKED_NOT,
+    PARKED_FOR_CLOCK,
+    PARKED_FOR_WRITE,
+    PARKED_FOR_NODE,
+    PARKED_FOR_REPLICAS,
+    PARKED_FOR_FEED
+};
 
 struct parking {
     pthread_mutex_t lock;

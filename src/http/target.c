@@ -87,6 +87,7 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/keys", ROUTE_KEYS},
         {"/conflicts", ROUTE_CONFLICTS},
         {"/batch", ROUTE_BATCH},
+        {"/watch", ROUTE_WATCH},
         {"/health", ROUTE_HEALTH},
         {"/ready", ROUTE_READY},
         {"/cluster/members", ROUTE_MEMBERS},

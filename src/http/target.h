@@ -16,6 +16,7 @@ enum route {
     ROUTE_KEY,
     ROUTE_CONFLICTS,
     ROUTE_BATCH,
+    ROUTE_WATCH,
     ROUTE_JOIN,
     ROUTE_LEAVE,
     ROUTE_MEMBERS,

@@ -15,10 +15,7 @@ static char *stamp_text(uint64_t stamp, char out[STAMP_TEXT])
     return out;
 }
 
-/* The full member name where this node has heard it, else the bare id. Borrowed from
- * the snapshot, or from id. */
-static struct bytes node_of(struct snapshot *snapshot, const struct replica_id *replica,
-                            char id[REPLICA_ID_TEXT])
+struct bytes node_of(struct snapshot *snapshot, const struct replica_id *replica, char id[REPLICA_ID_TEXT])
 {
     char note[sizeof NODE_NOTE_NAME + REPLICA_ID_TEXT] = NODE_NOTE_NAME;
     struct bytes name;

@@ -18,6 +18,11 @@ enum weaken {
     WEAKEN_RETIRE_FLOOR, /* .. and its floor does not rise with it */
     WEAKEN_REPAIR_ROWS,  /* a damaged record is replaced by one that lacks operations of it */
     WEAKEN_REPAIR_FLOOR, /* .. without the floor of the peer that it came from */
+    WEAKEN_WATCH_LOW,    /* a node serves a watch when its clock covers low alone */
+    WEAKEN_WATCH_HIGH,   /* .. whatever its clock is */
+    WEAKEN_WATCH_SHOWN,  /* high does not hold what the states shown include */
+    WEAKEN_WATCH_GONE,   /* a watch goes on below the floor */
+    WEAKEN_WATCH_LISTED, /* a listing does not follow the changes of keys already listed */
 };
 
 #ifdef YZMA_WEAKEN

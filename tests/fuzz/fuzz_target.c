@@ -9,7 +9,7 @@
 #include "target.h"
 #include "token.h"
 
-enum { ALL_PARAMS = (1 << 21) - 1, WAIT_MAX_MS = 30000 };
+enum { ALL_PARAMS = (1 << 23) - 1, WAIT_MAX_MS = 30000 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
