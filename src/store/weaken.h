@@ -1,5 +1,5 @@
-/* Rules that the property tests switch off, one at a time, to show what each is
- * for and that the tests see its absence. In every other build the macro is a
+/* Rules that the property tests and the simulator switch off, one at a time, to show
+ * what each is for and that they see its absence. In every other build the macro is a
  * constant 0 and leaves no code behind. */
 #ifndef YZMA_STORE_WEAKEN_H
 #define YZMA_STORE_WEAKEN_H
@@ -14,6 +14,8 @@ enum weaken {
     WEAKEN_ROWS,        /* a later row of a key takes the place of the earlier one */
     WEAKEN_HELD,        /* a write does not wait for what its token has seen */
     WEAKEN_ANY_KEY,     /* a write removes all that its token covers, by vector, of any key */
+    WEAKEN_FLOOR,       /* a source sends rows to who lacks what it has forgotten */
+    WEAKEN_SYNC,        /* a commit does not wait for the disk */
 };
 
 #ifdef YZMA_WEAKEN
