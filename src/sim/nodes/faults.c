@@ -31,6 +31,11 @@ void faults_draw(struct world *w)
     if (!w->trembling)
         w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = 0;
     w->rates.every_ms = 200 + world_pick(w, 4000);
+    if (w->forgetful) {
+        w->rates.weight[FAULT_SPLIT] += 5;
+        w->rates.weight[FAULT_MEMBER] += 5;
+        w->rates.every_ms += 2000;
+    }
     world_plan(w, 2000 + world_pick(w, 3000), HAPPEN_FAULT, -1);
 }
 
@@ -41,7 +46,7 @@ static struct host *some_host(struct world *w)
 
 static uint64_t duration(struct world *w)
 {
-    return world_chance(w, 150) ? world_pick(w, 60000) : world_pick(w, 8000);
+    return world_chance(w, w->forgetful ? 600 : 150) ? world_pick(w, 60000) : world_pick(w, 8000);
 }
 
 /* ---- the network ------------------------------------------------------------------------ */

@@ -216,8 +216,9 @@ static void set_up(struct world *w)
     unsigned nodes = w->options.nodes ? w->options.nodes : 3 + (unsigned)world_pick(w, 5);
     w->lossy = world_chance(w, 350);
     w->trembling = world_chance(w, 400);
-    w->history_ms = histories_ms[world_pick(w, 3)];
-    w->forget_after_ms = forgets_ms[world_pick(w, 3)];
+    w->forgetful = world_chance(w, 400);
+    w->history_ms = w->forgetful ? 200 : histories_ms[world_pick(w, 3)];
+    w->forget_after_ms = w->forgetful ? 2000 + world_pick(w, 4000) : forgets_ms[world_pick(w, 3)];
     w->history_max_bytes = 1 << 30;
     w->memory_max = world_chance(w, 500) ? 32 << 10 : 1 << 20;
     w->segment_bytes = world_chance(w, 500) ? 8 << 10 : 128 << 10;

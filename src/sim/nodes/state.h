@@ -208,6 +208,7 @@ struct world {
     uint64_t memory_max, segment_bytes;
     unsigned delay_ms;
     bool lossy;     /* disks may be lost: what only they held is gone */
+    bool forgetful; /* who is away for seconds is forgotten, and walks when it is back */
     bool calm;      /* the faults are over */
     bool trembling; /* disks fail at single calls */
     uint64_t asks;  /* serials */
