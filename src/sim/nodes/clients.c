@@ -96,6 +96,8 @@ static void begin(struct world *w, int number)
     if (client->keys[ask->key].has_token && world_chance(w, 500) && ask->kind != ASK_ADD) {
         ask->with_token = true;
         pass_token(&ask->token, &client->keys[ask->key].token);
+        ask->alive = client->keys[ask->key].alive;
+        ask->dead = client->keys[ask->key].dead;
     }
     client->serial = ask->serial;
     client->waiting = true;
@@ -270,16 +272,16 @@ void client_ask(struct world *w, struct ask *ask)
 
 /* 5: with a token nothing reads backwards. What its holder knew as removed is not
  * there, and what it knew is there or was removed by somebody. */
-static void check_read(struct world *w, const struct ask *ask, struct client *client)
+static void check_read(struct world *w, const struct ask *ask)
 {
     struct set surely, perhaps, missing = {0};
-    ptrdiff_t back = set_common(&ask->versions, &client->keys[ask->key].dead);
+    ptrdiff_t back = set_common(&ask->versions, &ask->dead);
     if (back >= 0)
         world_fail(w, "c%d reads op %td at n%d, which it knew as replaced (a token reads backwards)",
                    ask->client, back, ask->node);
     oracle_removed(&w->oracle, &surely, &perhaps);
     for (size_t i = 0; i < ORACLE_OPS / 64; i++)
-        missing.words[i] = client->keys[ask->key].alive.words[i] & ~ask->versions.words[i];
+        missing.words[i] = ask->alive.words[i] & ~ask->versions.words[i];
     ptrdiff_t lost = set_beyond(&missing, &perhaps);
     if (lost >= 0)
         world_fail(w, "c%d does not read op %td at n%d, which it had read (a token reads backwards)",
@@ -319,7 +321,7 @@ void client_answer(struct world *w, struct ask *ask)
     if (ask->kind == ASK_GET && ask->err == OK) {
         w->result.reads++;
         if (ask->with_token && !w->lossy)
-            check_read(w, ask, client);
+            check_read(w, ask);
     }
     if (ask->err == OK && ask->has_answer_token && client->serial == ask->serial) {
         /* As a client does that passes on what it is given, and no more. */

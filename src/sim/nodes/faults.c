@@ -129,6 +129,7 @@ static void strike_wire(struct world *w)
 static void strike_clock(struct world *w, struct host *host, enum fault fault)
 {
     if (fault == FAULT_WALL) {
+        w->jumped = true;
         uint64_t most = world_chance(w, 500) ? 5 * 3600000 : 30000;
         host->wall_offset_ms = (int64_t)world_pick(w, 2 * most) - (int64_t)most;
         world_say(w, "n%d: the wall clock is off by %lld ms", host->index, (long long)host->wall_offset_ms);

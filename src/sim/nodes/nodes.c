@@ -266,9 +266,12 @@ static void agree(struct world *w)
 static void vanish(struct world *w)
 {
     uint64_t until = w->now_ms + w->history_ms + w->forget_after_ms + TRACES_MS;
-    if (w->lossy || w->forget_after_ms > 60000)
+    if (w->lossy || w->jumped || w->forget_after_ms > 60000)
         return;
-    while (w->result.fine && !watch_no_traces(w)) {
+    bool stranded;
+    while (w->result.fine && !watch_no_traces(w, &stranded)) {
+        if (stranded)
+            return;
         if (w->now_ms > until) {
             world_fail(w, "deleted keys still cost space, or history does not end");
             return;
@@ -321,6 +324,8 @@ struct nodes_result nodes_run(const struct nodes_options *options)
     check_limits(w);
     w->result.simulated_ms = w->now_ms;
     struct nodes_result result = w->result;
+    for (int i = 0; i < w->host_count && !w->result.fine; i++)
+        watch_tell(w, &w->hosts[i]);
     w->options.tell = NULL;
     tear_down(w);
     return result;

@@ -163,6 +163,7 @@ struct ask {
     size_t key;
     bool with_token;
     struct token token;
+    struct set alive, dead; /* what the token's holder knows */
     uint64_t wait_until_ms; /* for the node to cover the token; 0: it has not arrived yet */
     size_t op;              /* of a write */
     struct buf value;
@@ -180,7 +181,7 @@ struct client {
     struct {
         bool has_token;
         struct token token;
-        struct set alive, dead; /* what the token's holder knows */
+        struct set alive, dead;
     } keys[ORACLE_KEYS];
 };
 
@@ -209,6 +210,7 @@ struct world {
     unsigned delay_ms;
     bool lossy;     /* disks may be lost: what only they held is gone */
     bool forgetful; /* who is away for seconds is forgotten, and walks when it is back */
+    bool jumped;    /* a wall clock did: who was heard of in its future is expected until then */
     bool calm;      /* the faults are over */
     bool trembling; /* disks fail at single calls */
     uint64_t asks;  /* serials */
@@ -288,7 +290,10 @@ void watch_host(struct world *w, struct host *host, bool opened);
 void watch_lost(struct world *w, struct host *host); /* before its disk goes */
 void watch_end(struct world *w, bool complete);
 bool watch_agree(struct world *w);
-bool watch_no_traces(struct world *w);
+/* Deleted keys cost nothing, and history has ended. *ret_stranded: there are rows of
+ * operations that no clock here claims; their replica has gone, and these cost. */
+bool watch_no_traces(struct world *w, bool *ret_stranded);
+void watch_tell(struct world *w, struct host *host);
 bool watch_is_core(const struct host *host);
 
 #endif

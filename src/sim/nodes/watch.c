@@ -274,26 +274,56 @@ void watch_end(struct world *w, bool complete)
     }
 }
 
-/* Deleted keys cost nothing, and history has ended: rows are gone. */
-bool watch_no_traces(struct world *w)
+/* What a host holds, for the transcript. */
+void watch_tell(struct world *w, struct host *host)
 {
+    struct snapshot *snapshot;
+    struct row_scan *scan;
+    struct row row;
+    char id[REPLICA_ID_TEXT];
+    if (!w->options.tell || !host->running)
+        return;
+    for (size_t i = 0; i < host->view.clock.count; i++) {
+        const struct dot *entry = &host->view.clock.entries[i];
+        world_say(w, "n%d clock %.8s %llu, floor %llu", host->index, replica_id_text(&entry->replica, id),
+                  (unsigned long long)entry->counter,
+                  (unsigned long long)clock_get(&host->view.floor, &entry->replica));
+    }
+    for (size_t key = 0; key < w->oracle.key_count; key++)
+        for (size_t op = 1; op <= w->oracle.op_count; op++)
+            if (set_has(&host->view.held[key], op))
+                world_say(w, "n%d holds %.*s op %zu", host->index, (int)key_bytes(key).len,
+                          (const char *)key_bytes(key).data, op);
+    CHECK(snapshot_open(host->store, &snapshot) == OK);
+    CHECK(row_scan_open(snapshot, &(struct dot){0}, &scan) == OK);
+    for (int left = 20; left > 0 && row_scan_next(scan, &row) == OK; left--)
+        world_say(w, "n%d row %.8s %llu %.*s", host->index, replica_id_text(&row.dot.replica, id),
+                  (unsigned long long)row.dot.counter, (int)row.key.len, (const char *)row.key.data);
+    row_scan_close(scan);
+    snapshot_close(snapshot);
+}
+
+bool watch_no_traces(struct world *w, bool *ret_stranded)
+{
+    bool none = true;
+    *ret_stranded = false;
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
         if (!watch_is_core(host))
             continue;
         struct versions versions = versions_of(host);
-        if (versions.records != versions.living)
-            return false;
+        none &= versions.records == versions.living;
         struct snapshot *snapshot;
         struct row_scan *scan;
         struct row row;
         CHECK(snapshot_open(host->store, &snapshot) == OK);
         CHECK(row_scan_open(snapshot, &(struct dot){0}, &scan) == OK);
-        bool none = row_scan_next(scan, &row) == ERR_NOT_FOUND;
+        while (row_scan_next(scan, &row) == OK) {
+            none = false;
+            *ret_stranded |= !clock_covers_dot(&host->view.clock, &row.dot);
+        }
         row_scan_close(scan);
         snapshot_close(snapshot);
-        if (!none)
-            return false;
     }
-    return true;
+    return none;
 }
