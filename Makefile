@@ -53,6 +53,16 @@ simulate: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) src/sim/main/yzma-sim
 	@$(BUILD)/src/sim/main/yzma-sim swim all --write docs/SIMULATION.md
 
+# Whole nodes in simulated worlds, on all cores, for SECONDS: docs/RELIABILITY.md.
+soak: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) src/sim/main/yzma-sim
+	@scripts/soak.sh $(BUILD) $(SECONDS) $(SEED)
+
+# Every order of a few operations among three replicas, as far as memory goes: a quarter of an hour.
+explore: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) tests/prop/test_explore
+	@$(BUILD)/tests/prop/test_explore links 3 1000000
+
 # Writes every C file as clang-format has it.
 format:
 	@scripts/install-deps.sh check

@@ -40,6 +40,8 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm)
     host->local_base_ms = host_now(w, host);
     host->base_ms = w->now_ms;
     host->ppm = ppm;
+    if (host->running)
+        host->deadline_ms = host_when(w, host, node_deadline(host->node));
 }
 
 /* The wall clock drifts as the other one does. */
@@ -123,6 +125,7 @@ void host_step(struct world *w, struct host *host, struct node_event *event)
     for (size_t i = 0; i < out.count; i++)
         run_effect(w, host, &out.list[i]);
     effects_done(&out);
+    host->deadline_ms = host_when(w, host, node_deadline(host->node));
 }
 
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name)
@@ -437,6 +440,7 @@ static enum err open_node(struct world *w, struct host *host)
     rng_init(&config.rng, rng_next(&w->rng));
     memcpy(config.nonce_key, &host->life, sizeof host->life);
     config.nonce_key[31] = (uint8_t)host->index;
+    host->deadline_ms = w->now_ms; /* its first tick is due at once */
     return node_new(&config, host->store, host_now(w, host), host_wall(w, host), &host->node);
 }
 

@@ -144,7 +144,7 @@ static uint64_t next_deadline(const struct world *w, struct host **ret)
         struct host *host = &w->hosts[i];
         if (!host->running)
             continue;
-        uint64_t at = host_when(w, host, node_deadline(host->node));
+        uint64_t at = host->deadline_ms;
         if (at < host->paused_until_ms)
             at = host->paused_until_ms;
         if (at < next) {

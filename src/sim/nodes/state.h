@@ -136,6 +136,7 @@ struct host {
 
     uint64_t base_ms, local_base_ms, ppm; /* its monotonic clock */
     int64_t wall_offset_ms;
+    uint64_t deadline_ms; /* of the node, on the world's clock */
     uint64_t paused_until_ms, slow_until_ms;
     uint64_t commit_ms_max, io_pause_until_ms;
 

@@ -226,6 +226,15 @@ static struct versions versions_of(struct host *host)
     return v;
 }
 
+static size_t remover_of(const struct world *w, size_t removed)
+{
+    for (size_t i = 1; i <= w->oracle.op_count; i++)
+        if (w->oracle.ops[i].state == OP_DONE && !w->oracle.ops[i].may_be_lost &&
+            set_has(&w->oracle.ops[i].removed, removed))
+            return i;
+    return 0;
+}
+
 static void check_final_op(struct world *w, struct host *host, size_t i, const struct set *surely,
                            const struct set *perhaps)
 {
@@ -234,20 +243,24 @@ static void check_final_op(struct world *w, struct host *host, size_t i, const s
         return;
     bool held = set_has(&host->view.held[op->key], i);
     if (held && set_has(surely, i) && !excused(w, i))
-        world_fail(w, "n%d: op %zu is there at the end, and was removed (promise 3)", host->index, i);
+        world_fail(w, "n%d: op %zu is there at the end, and was removed by op %zu (promise 3)", host->index, i,
+                   remover_of(w, i));
     if (!held && op->state == OP_DONE && !op->may_be_lost && !set_has(perhaps, i))
         world_fail(w, "n%d: op %zu was acknowledged and is lost (promise 1)", host->index, i);
 }
 
-/* What a node that has left wrote alone is not here yet: it brings it when it joins again. */
+/* What only nodes have that have left is not here yet: they bring it when they join again. */
 static void leave_out_the_left(struct world *w)
 {
-    struct set here = {0};
-    for (int i = 0; i < w->host_count; i++)
+    struct set here = {0}, there = {0};
+    for (int i = 0; i < w->host_count; i++) {
         if (watch_is_core(&w->hosts[i]))
             set_unite(&here, &w->hosts[i].view.covered);
+        else if (w->hosts[i].left)
+            set_unite(&there, &w->hosts[i].view.covered);
+    }
     for (size_t i = 1; i <= w->oracle.op_count; i++)
-        if (!set_has(&here, i) && w->hosts[w->oracle.ops[i].host].left)
+        if (!set_has(&here, i) && set_has(&there, i))
             w->oracle.ops[i].may_be_lost = true;
 }
 
