@@ -418,8 +418,8 @@ static enum err open_node(struct world *w, struct host *host)
     snprintf(name, sizeof name, "n%d", host->index);
     for (int i = 0; i < w->host_count && count < 3; i++) {
         int other = (host->index + 1 + i) % w->host_count;
-        if (other == host->index || !w->hosts[other].used || w->hosts[other].removed)
-            continue;
+        if (other == host->index || !w->hosts[other].used || w->hosts[other].removed || w->hosts[other].left)
+            continue; /* who has left lets nobody in */
         host_address(&w->hosts[other], GOSSIP_PORT, joins[count]);
         list[count] = joins[count];
         count++;

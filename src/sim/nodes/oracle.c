@@ -63,6 +63,13 @@ void oracle_done(struct oracle *o, size_t number, const struct dot *dot, const s
     struct op *op = &o->ops[number];
     op->state = doubt ? OP_DOUBT : OP_DONE;
     op->dot = *dot;
+    /* A store that is an older state of itself gives dots out again until a peer tells it. */
+    for (size_t i = 1; i <= o->op_count; i++) {
+        struct op *other = &o->ops[i];
+        if (i != number && (other->state == OP_DONE || other->state == OP_DOUBT) &&
+            dot_compare(&other->dot, dot) == 0)
+            other->put_again |= !doubt, op->put_again |= !doubt;
+    }
     op->removed = op->dead = *removed;
     for (size_t i = 1; i <= o->op_count; i++)
         if (set_has(removed, i))
