@@ -104,7 +104,7 @@ struct content { /* what a table compares; dots as bits */
     uint32_t who;
     uint32_t held[KEYS], known[KEYS]; /* versions; contexts, as their highest counters */
     uint32_t rows[KEYS];
-    uint32_t records; /* keys that have one */
+    uint32_t records;                       /* keys that have one */
     uint32_t clock, floor, low, high, last; /* vectors: a byte a replica */
     uint32_t phase, after, row_after, has_low;
 };
@@ -284,7 +284,16 @@ static struct live live(uint32_t number)
 
 /* ---- steps, each done once by the real store ------------------------------------------ */
 
-enum what { SEND, SEND_AHEAD = SEND + REPLICAS, SEND_ALL, WALK_START, WALK_PIECE, PRUNE, PUT, DELETE = PUT + KEYS };
+enum what {
+    SEND,
+    SEND_AHEAD = SEND + REPLICAS,
+    SEND_ALL,
+    WALK_START,
+    WALK_PIECE,
+    PRUNE,
+    PUT,
+    DELETE = PUT + KEYS
+};
 
 struct ahead {
     struct store_work *work;
@@ -454,9 +463,10 @@ static bool receive(const struct world *w, unsigned a)
             continue;
         uint32_t floor = content_at(w->replicas[b])->floor;
         if (own.phase != WALK_NONE) {
-            served |= move_to(w, a,
-                              step((struct step){.what = WALK_PIECE, .a = w->replicas[a], .b = w->replicas[b]},
-                                   NULL, NULL));
+            served |= move_to(
+                w, a,
+                step((struct step){.what = WALK_PIECE, .a = w->replicas[a], .b = w->replicas[b]}, NULL,
+                     NULL));
             continue;
         }
         if (!covers(own.clock, floor) && !x.no_floor) {
@@ -464,8 +474,9 @@ static bool receive(const struct world *w, unsigned a)
             continue;
         }
         for (unsigned what = x.coarse ? SEND_ALL : SEND; what <= (x.coarse ? SEND_ALL : SEND_AHEAD); what++)
-            moved |= move_to(w, a,
-                             step((struct step){.what = what, .a = w->replicas[a], .b = w->replicas[b]}, NULL, NULL));
+            moved |= move_to(
+                w, a,
+                step((struct step){.what = what, .a = w->replicas[a], .b = w->replicas[b]}, NULL, NULL));
     }
     bool starts_over = own.phase != WALK_NONE && !served && present(w, a);
     if (needs_walk || starts_over)
@@ -484,7 +495,8 @@ static void forget(const struct world *w, unsigned a)
         if (a == b || !present(w, a) || !present(w, b))
             continue; /* the one away expects nobody */
         for (unsigned i = 0; i < REPLICAS; i++) {
-            uint32_t least = counter_in(target, i) < counter_in(clock, i) ? counter_in(target, i) : counter_in(clock, i);
+            uint32_t least = counter_in(target, i) < counter_in(clock, i) ? counter_in(target, i)
+                                                                          : counter_in(clock, i);
             met |= least << (8 * i);
         }
         target = met;
@@ -603,8 +615,8 @@ static void explore(unsigned op_count)
             fflush(stdout);
         }
     }
-    printf("%u operations: %zu worlds of %zu replica states, %llu moves, %zu of them done by a store\n", op_count,
-           x.worlds.count, x.contents.count, (unsigned long long)x.moves, x.steps.count);
+    printf("%u operations: %zu worlds of %zu replica states, %llu moves, %zu of them done by a store\n",
+           op_count, x.worlds.count, x.contents.count, (unsigned long long)x.moves, x.steps.count);
 }
 
 static void tidy(void)
@@ -627,8 +639,9 @@ static bool parse_rule(const char *rule)
     static const struct {
         const char *name;
         enum weaken rule;
-    } rules[] = {{"merge", WEAKEN_CLOCK},          {"early", WEAKEN_EARLY}, {"entry", WEAKEN_ENTRY},
-                 {"fillstored", WEAKEN_FILL_STORED}, {"rows", WEAKEN_ROWS},   {"floor", WEAKEN_NOTHING}};
+    } rules[] = {{"merge", WEAKEN_CLOCK}, {"early", WEAKEN_EARLY},
+                 {"entry", WEAKEN_ENTRY}, {"fillstored", WEAKEN_FILL_STORED},
+                 {"rows", WEAKEN_ROWS},   {"floor", WEAKEN_NOTHING}};
     x.no_floor = strcmp(rule, "floor") == 0;
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (strcmp(rule, rules[i].name) == 0) {

@@ -198,7 +198,8 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
         sum->agreed_ms = r->agreed_ms;
 }
 
-static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes_result *sum, unsigned *traceless)
+static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes_result *sum,
+                      unsigned *traceless)
 {
     struct nodes_options options = {.seed = seed, .nodes = c->nodes, .steps = c->operations};
     if (c->trace)
@@ -250,12 +251,13 @@ int nodes_main(int argc, char **argv)
             }
         }
     }
-    printf("%llu worlds, %llu failed: %.0f s of virtual time, %llu steps, %u operations (%u acknowledged, %u in "
-           "doubt), %u reads (%u by token), %u faults, %u kills, %u power cuts, %u walks, %u new ids, %u disks "
-           "lost, %u thrown away, %u without a trace; agreed within %.1f s; trace %016llx\n",
-           (unsigned long long)done, (unsigned long long)failed, (double)sum.simulated_ms / 1000,
-           (unsigned long long)sum.steps, sum.operations, sum.acknowledged, sum.doubts, sum.reads,
-           sum.token_reads, sum.faults, sum.kills, sum.crashes, sum.walks, sum.reidentified, sum.wiped,
-           sum.damaged, traceless, (double)sum.agreed_ms / 1000, (unsigned long long)sum.trace);
+    printf(
+        "%llu worlds, %llu failed: %.0f s of virtual time, %llu steps, %u operations (%u acknowledged, %u in "
+        "doubt), %u reads (%u by token), %u faults, %u kills, %u power cuts, %u walks, %u new ids, %u disks "
+        "lost, %u thrown away, %u without a trace; agreed within %.1f s; trace %016llx\n",
+        (unsigned long long)done, (unsigned long long)failed, (double)sum.simulated_ms / 1000,
+        (unsigned long long)sum.steps, sum.operations, sum.acknowledged, sum.doubts, sum.reads,
+        sum.token_reads, sum.faults, sum.kills, sum.crashes, sum.walks, sum.reidentified, sum.wiped,
+        sum.damaged, traceless, (double)sum.agreed_ms / 1000, (unsigned long long)sum.trace);
     return (failed > 0) == c.expect ? EXIT_SUCCESS : EXIT_FAILED;
 }

@@ -3,24 +3,23 @@
 #include "state.h"
 
 enum fault {
-    FAULT_CUT,       /* one direction, or both, between two hosts */
-    FAULT_SPLIT,     /* two sides that do not hear each other */
-    FAULT_RING,      /* each hears its neighbours alone */
-    FAULT_WIRE,      /* delay, loss, doubles, late packets, a rate */
-    FAULT_SLOW,      /* a host reads slowly */
-    FAULT_WALL,      /* a wall clock jumps by up to hours */
-    FAULT_DRIFT,     /* a clock runs fast or slow */
-    FAULT_PAUSE,     /* a process stands still */
-    FAULT_KILL,      /* .. dies */
-    FAULT_CRASH,     /* a machine does */
-    FAULT_CRASH_AT,  /* in the middle of a change of the disk */
-    FAULT_DISK,      /* a call fails */
-    FAULT_FULL,      /* the disk is full */
-    FAULT_MEMBER,    /* added, leaves, comes back, stays away for long */
-    FAULT_LOSS,      /* restored, copied, wiped, removed, bits flipped */
+    FAULT_CUT,      /* one direction, or both, between two hosts */
+    FAULT_SPLIT,    /* two sides that do not hear each other */
+    FAULT_RING,     /* each hears its neighbours alone */
+    FAULT_WIRE,     /* delay, loss, doubles, late packets, a rate */
+    FAULT_SLOW,     /* a host reads slowly */
+    FAULT_WALL,     /* a wall clock jumps by up to hours */
+    FAULT_DRIFT,    /* a clock runs fast or slow */
+    FAULT_PAUSE,    /* a process stands still */
+    FAULT_KILL,     /* .. dies */
+    FAULT_CRASH,    /* a machine does */
+    FAULT_CRASH_AT, /* in the middle of a change of the disk */
+    FAULT_DISK,     /* a call fails */
+    FAULT_FULL,     /* the disk is full */
+    FAULT_MEMBER,   /* added, leaves, comes back, stays away for long */
+    FAULT_LOSS,     /* restored, copied, wiped, removed, bits flipped */
     FAULTS
 };
-
 
 void faults_draw(struct world *w)
 {
@@ -113,8 +112,8 @@ static void strike_wire(struct world *w)
     int a = some_host(w)->index, b = some_host(w)->index;
     world_say(w, "%s: delay %llu..%llu ms, loss %u, doubled %u, late %u permille, %zu bytes/ms",
               all ? "all wires" : "a wire", (unsigned long long)wire.delay_min,
-              (unsigned long long)wire.delay_max, wire.loss_permille, wire.double_permille, wire.late_permille,
-              wire.rate);
+              (unsigned long long)wire.delay_max, wire.loss_permille, wire.double_permille,
+              wire.late_permille, wire.rate);
     for (int i = 0; i < w->host_count * w->host_count; i++) {
         if (!all && i != a * w->host_count + b && i != b * w->host_count + a)
             continue;
@@ -196,7 +195,6 @@ static void strike_member(struct world *w, struct host *host)
             return;
         host_address(other, GOSSIP_PORT, address);
         world_say(w, "n%d comes back by n%d", host->index, other->index);
-        host->left = false;
         host_request(w, host, NODE_REQUEST_JOIN, address);
     } else if (host->running && world_chance(w, 500)) {
         world_say(w, "n%d leaves for good", host->index);
@@ -227,7 +225,8 @@ static void restore(struct world *w, struct host *host)
     bool same_file = world_chance(w, 500);
     if (host->running)
         host_end(w, host, END_KILL);
-    world_say(w, "n%d is restored from its backup, %s file", host->index, same_file ? "over the same" : "as another");
+    world_say(w, "n%d is restored from its backup, %s file", host->index,
+              same_file ? "over the same" : "as another");
     watch_lost(w, host);
     host_restore(w, host, &host->saved, same_file);
     world_plan(w, duration(w), HAPPEN_START, host->index);
@@ -241,7 +240,6 @@ static void copy(struct world *w, struct host *from)
             continue;
         world_say(w, "n%d is a copy of n%d's backup", i, from->index);
         host_restore(w, to, &from->saved, false);
-        to->left = from->left;
         world_plan(w, 0, HAPPEN_START, i);
         return;
     }

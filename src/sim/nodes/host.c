@@ -108,7 +108,9 @@ static void run_effect(struct world *w, struct host *host, struct effect *effect
         if (!parse_target(effect->target, &h->addr))
             h->text = "the name is not known";
         break;
-    case EFFECT_REPLY:
+    case EFFECT_REPLY: /* a join that reached nobody leaves it where it was */
+        if (effect->ticket == host->join_ticket && effect->reply->err == OK)
+            host->left = false;
         node_reply_free(effect->reply);
         break;
     }
@@ -130,10 +132,13 @@ void host_step(struct world *w, struct host *host, struct node_event *event)
 
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name)
 {
+    uint64_t ticket = 1u << 30 | ++host->next_request;
+    if (request == NODE_REQUEST_JOIN)
+        host->join_ticket = ticket;
     host_step(w, host,
               &(struct node_event){.kind = NODE_REQUEST,
                                    .request = request,
-                                   .ticket = 1u << 30 | ++host->next_request,
+                                   .ticket = ticket,
                                    .names = &name,
                                    .name_count = name ? 1 : 0});
 }
@@ -446,7 +451,8 @@ static enum err open_node(struct world *w, struct host *host)
 
 /* Which of the commits in doubt is there, if any: all of its rows, and the values of
  * its last puts. */
-static bool doubt_is_there(struct world *w, struct host *host, struct snapshot *snapshot, const struct doubt *doubt)
+static bool doubt_is_there(struct world *w, struct host *host, struct snapshot *snapshot,
+                           const struct doubt *doubt)
 {
     bool there = doubt->count > 0;
     for (size_t i = 0; i < doubt->count && there; i++) {
@@ -611,8 +617,10 @@ void host_save(struct world *w, struct host *host)
 {
     image_done(w, &host->saved);
     world_say(w, "n%d is saved", host->index);
-    host->saved = (struct image){
-        .present = true, .disk = disk_sim_clone(host->disk), .tree = tree_kept(w, engine_mem_clone(host->tree))};
+    host->saved = (struct image){.present = true,
+                                 .left = host->left,
+                                 .disk = disk_sim_clone(host->disk),
+                                 .tree = tree_kept(w, engine_mem_clone(host->tree))};
     disk_sim_kill(host->saved.disk);
     host_view_copy(&host->saved.view, &host->view);
 }
@@ -626,6 +634,7 @@ void host_restore(struct world *w, struct host *host, const struct image *image,
     host->tree = tree_kept(w, engine_mem_clone(image->tree));
     host_view_copy(&host->view, &image->view);
     host->used = true;
+    host->left = image->left; /* which is kept in the store */
     if (!same_file)
         host->file = rng_next(&w->rng);
 }

@@ -327,7 +327,8 @@ void net_drop(struct world *w, int node, bool with_reset)
     struct host *host = &w->hosts[node];
     while (host->pipe_count) {
         struct pipe *pipe = host->pipes[host->pipe_count - 1];
-        int end = pipe->ends[0].node == node && pipe->ends[0].open && pipe->ends[0].life == host->life ? 0 : 1;
+        int end = pipe->ends[0].node == node && pipe->ends[0].open && pipe->ends[0].life == host->life ? 0
+                                                                                                       : 1;
         int far = pipe->ends[!end].node;
         pipe->refs++;
         let_go(w, pipe, end);
@@ -345,7 +346,8 @@ size_t net_queued_most(const struct world *w)
     for (int i = 0; i < w->host_count; i++)
         for (size_t k = 0; k < w->hosts[i].pipe_count; k++)
             for (int end = 0; end < 2; end++)
-                if (w->hosts[i].pipes[k]->ends[end].node == i && most < w->hosts[i].pipes[k]->flows[end].queued)
+                if (w->hosts[i].pipes[k]->ends[end].node == i &&
+                    most < w->hosts[i].pipes[k]->flows[end].queued)
                     most = w->hosts[i].pipes[k]->flows[end].queued;
     return most;
 }

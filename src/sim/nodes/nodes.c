@@ -8,10 +8,10 @@
 #include <stdlib.h>
 
 enum {
-    SPARES = 3,          /* hosts that may be added */
+    SPARES = 3, /* hosts that may be added */
     STEPS_AT_ONCE = 100000,
     AGREE_LOOK_MS = 250,
-    TRACES_MS = 60000,   /* after history and the forgotten have gone, deleted keys cost nothing within it */
+    TRACES_MS = 60000, /* after history and the forgotten have gone, deleted keys cost nothing within it */
 };
 
 /* ---- what the files share ------------------------------------------------------------------ */
@@ -31,7 +31,8 @@ void world_say(struct world *w, const char *format, ...)
 
 void world_mix(struct world *w, const void *data, size_t len)
 {
-    w->result.trace = w->result.trace * 0x100000001b3u ^ crc32c((uint32_t)w->result.trace, bytes_of(data, len));
+    w->result.trace = w->result.trace * 0x100000001b3u ^
+                      crc32c((uint32_t)w->result.trace, bytes_of(data, len));
 }
 
 void world_fail(struct world *w, const char *format, ...)
@@ -202,7 +203,8 @@ static void check_limits(struct world *w)
         struct log_engine_counters count;
         log_engine_counters(host->log_engine, &count);
         if (count.memory_bytes > w->memory_max + ((size_t)4 << 20))
-            world_fail(w, "n%d: the memory table holds %llu bytes", i, (unsigned long long)count.memory_bytes);
+            world_fail(w, "n%d: the memory table holds %llu bytes", i,
+                       (unsigned long long)count.memory_bytes);
         if (host->view.clock.count > 64)
             world_fail(w, "n%d: its clock has %zu replicas", i, host->view.clock.count);
     }

@@ -23,8 +23,8 @@ enum {
 
 struct nodes_options {
     uint64_t seed;
-    unsigned nodes;   /* 0: 3 to 7, as the seed has it */
-    unsigned steps;   /* operations of clients, about; 0: as the seed has it */
+    unsigned nodes;                            /* 0: 3 to 7, as the seed has it */
+    unsigned steps;                            /* operations of clients, about; 0: as the seed has it */
     void (*tell)(void *ctx, const char *line); /* the transcript; NULL: none */
     void *tell_ctx;
 };
@@ -37,7 +37,7 @@ struct nodes_result {
     unsigned nodes, operations, acknowledged, refused, reads, token_reads, doubts;
     unsigned kills, crashes, starts, faults, walks, reidentified, wiped, damaged;
     uint64_t stream_bytes, agreed_ms; /* how long agreement took */
-    bool traceless; /* that deleted keys cost nothing was looked at */
+    bool traceless;                   /* that deleted keys cost nothing was looked at */
 };
 
 struct nodes_result nodes_run(const struct nodes_options *options);

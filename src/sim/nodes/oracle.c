@@ -11,8 +11,9 @@ size_t value_number(struct bytes value)
 /* Of different lengths, some a prefix of others. */
 struct bytes key_bytes(size_t key)
 {
-    static const char *const names[ORACLE_KEYS] = {"a",    "a/",  "a/b", "a/b/c", "b",   "ba", "bb", "c",
-                                                   "cccc", "d/1", "d/2", "d/20",  "d/3", "e",  "f",  "zzzzzzzzz"};
+    static const char *const names[ORACLE_KEYS] = {"a",   "a/", "a/b",  "a/b/c",    "b",   "ba",
+                                                   "bb",  "c",  "cccc", "d/1",      "d/2", "d/20",
+                                                   "d/3", "e",  "f",    "zzzzzzzzz"};
     return bytes_str(names[key]);
 }
 
@@ -58,7 +59,8 @@ size_t oracle_new(struct oracle *o, size_t key, bool put, int host)
     return op;
 }
 
-void oracle_done(struct oracle *o, size_t number, const struct dot *dot, const struct set *removed, bool doubt)
+void oracle_done(struct oracle *o, size_t number, const struct dot *dot, const struct set *removed,
+                 bool doubt)
 {
     struct op *op = &o->ops[number];
     op->state = doubt ? OP_DOUBT : OP_DONE;

@@ -50,8 +50,8 @@ struct op {
     bool put;
     int host;
     struct dot dot;
-    bool put_again;  /* under another dot: then dots and contexts of others may tell otherwise */
-    bool may_be_lost; /* went with the only disk that surely had it; halves of it may live on */
+    bool put_again;           /* under another dot: then dots and contexts of others may tell otherwise */
+    bool may_be_lost;         /* went with the only disk that surely had it; halves of it may live on */
     struct set removed, dead; /* what it replaced; and what those had replaced, and so on */
 };
 

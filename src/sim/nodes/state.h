@@ -106,7 +106,7 @@ struct pipe {
 
 /* What a backup is: the files, and what the oracle knew of them. */
 struct image {
-    bool present;
+    bool present, left;
     struct disk_sim *disk;
     struct engine *tree;
     struct host_view view;
@@ -128,9 +128,9 @@ struct host {
     int address;
     uint64_t file; /* what the store's file is: another after a restore elsewhere */
 
-    struct disk_sim *disk;      /* of the log; outlives the process */
-    struct engine *tree;        /* behind the log; while down: what is left of it */
-    struct engine *log_engine;  /* while running */
+    struct disk_sim *disk;     /* of the log; outlives the process */
+    struct engine *tree;       /* behind the log; while down: what is left of it */
+    struct engine *log_engine; /* while running */
     struct store *store;
     struct node *node;
 
@@ -144,7 +144,7 @@ struct host {
     bool commit_planned, apply_planned;
     struct pipe **pipes;
     size_t pipe_count, pipe_room;
-    uint64_t next_accepted, next_request;
+    uint64_t next_accepted, next_request, join_ticket;
 
     struct host_view view; /* what the oracle saw here last */
     struct doubt doubts[GROUP_DOUBTS];
@@ -260,8 +260,8 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm);
 void host_start(struct world *w, struct host *host);
 enum end { END_KILL, END_CRASH };
 void host_end(struct world *w, struct host *host, enum end how);
-void host_wipe(struct world *w, struct host *host);     /* down: nothing is left of its disk */
-void host_save(struct world *w, struct host *host);     /* a backup; replaces the one before */
+void host_wipe(struct world *w, struct host *host); /* down: nothing is left of its disk */
+void host_save(struct world *w, struct host *host); /* a backup; replaces the one before */
 void host_restore(struct world *w, struct host *host, const struct image *image, bool same_file);
 void image_done(struct world *w, struct image *image);
 void host_done(struct world *w, struct host *host);

@@ -83,8 +83,8 @@ static void check_key(struct world *w, struct host *host, size_t key, const stru
             world_fail(w, "n%d: op %zu is back, which was removed there (promise 3)", host->index, op);
         ptrdiff_t earlier = set_common(held, &w->oracle.ops[op].dead);
         if (earlier >= 0 && !excused(w, op) && !excused(w, (size_t)earlier))
-            world_fail(w, "n%d: op %zu stands beside op %td, which it had replaced (promise 4)", host->index, op,
-                       earlier);
+            world_fail(w, "n%d: op %zu stands beside op %td, which it had replaced (promise 4)", host->index,
+                       op, earlier);
     }
     view->held[key] = *held;
 }
@@ -104,7 +104,8 @@ static void check_claims(struct world *w, struct host *host, const struct look *
             if (!set_has(&op->removed, gone))
                 continue;
             if (set_has(&look->held[op->key], gone) && !excused(w, gone))
-                world_fail(w, "n%d claims op %zu, but holds op %zu, which that removed", host->index, i, gone);
+                world_fail(w, "n%d claims op %zu, but holds op %zu, which that removed", host->index, i,
+                           gone);
             set_add(&view->gone, gone);
         }
         if (!op->put || set_has(&look->held[op->key], i))
@@ -243,8 +244,8 @@ static void check_final_op(struct world *w, struct host *host, size_t i, const s
         return;
     bool held = set_has(&host->view.held[op->key], i);
     if (held && set_has(surely, i) && !excused(w, i))
-        world_fail(w, "n%d: op %zu is there at the end, and was removed by op %zu (promise 3)", host->index, i,
-                   remover_of(w, i));
+        world_fail(w, "n%d: op %zu is there at the end, and was removed by op %zu (promise 3)", host->index,
+                   i, remover_of(w, i));
     if (!held && op->state == OP_DONE && !op->may_be_lost && !set_has(perhaps, i))
         world_fail(w, "n%d: op %zu was acknowledged and is lost (promise 1)", host->index, i);
 }
