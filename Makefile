@@ -82,6 +82,8 @@ help:
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
 	@echo "make simulate reruns what was published about membership into docs/SIMULATION.md"
+	@echo "make soak     simulated worlds of whole nodes on all cores, SECONDS=60 (SEED=n)"
+	@echo "make explore  every order of three operations among three replicas, in minutes"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 

@@ -4,10 +4,11 @@
  * replica is kept by its content, so that a step is done once however many worlds
  * take it. It goes on until there is no new state.
  *
- *   test_explore rows|links OPERATIONS FEWEST          fails under so many worlds
+ *   test_explore rows|links|one-key OPERATIONS FEWEST  fails under so many worlds
  *   test_explore_weakened links OPERATIONS 0 RULE      must find a world that is wrong
  *
- * "rows": each row is sent by itself. "links": what a peer lacks is sent in one step.
+ * "rows": each row is sent by itself. "links": what a peer lacks is sent in one step. "one-key":
+ * the same with a single key, which leaves room for one operation more.
  *
  * In each state: a clock claims only what was applied, what it claims as removed is
  * not held, a floor is not above its clock, and something can move unless all is the
@@ -139,6 +140,7 @@ static struct explorer {
     size_t at; /* the world that is looked at */
     bool wrong;
     bool no_floor;
+    bool one_key;
     bool coarse; /* all that a peer lacks is sent in one step, not row by row */
 } x;
 
@@ -432,7 +434,7 @@ static void operate(const struct world *w, unsigned a)
         unsigned key = what >= DELETE ? what - DELETE : what - PUT;
         uint32_t dot, removed;
         bool new;
-        if (log.count == 0 && key != 0)
+        if ((log.count == 0 || x.one_key) && key != 0)
             continue;
         uint32_t number = step((struct step){.what = what, .a = w->replicas[a]}, &dot, &removed);
         if (!dot)
@@ -660,10 +662,11 @@ int main(int argc, char **argv)
     uint64_t fewest = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
     bool expect = argc > 4;
     if (ops < 1 || ops > OPS_MAX || (expect && !parse_rule(argv[4]))) {
-        printf("usage: test_explore rows|links operations fewest-worlds [rule that is off]\n");
+        printf("usage: test_explore rows|links|one-key operations fewest-worlds [rule that is off]\n");
         return 2;
     }
-    x.coarse = strcmp(argv[1], "links") == 0;
+    x.one_key = strcmp(argv[1], "one-key") == 0;
+    x.coarse = x.one_key || strcmp(argv[1], "links") == 0;
     explore(ops);
     bool good = x.wrong == expect && x.worlds.count >= fewest;
     if (x.worlds.count < fewest)
