@@ -21,6 +21,7 @@ import rows_put  # noqa: F401
 import rows_mixed  # noqa: F401
 import rows_store  # noqa: F401
 import rows_cluster  # noqa: F401
+import rows_follow  # noqa: F401
 
 HERE = pathlib.Path(__file__).parent
 FREE_BYTES = 20 << 30  # what a whole run may need for a while

@@ -40,7 +40,9 @@ def main():
     log = os.path.join(build, "meson-logs", "testlog.json")
     if os.path.exists(log):
         os.remove(log)
-    command = ["meson", "test", "-C", build, "--print-errorlogs"]
+    # One more than there are cores: most tests of the binary wait more than they compute.
+    processes = str((os.cpu_count() or 1) + 1)
+    command = ["meson", "test", "-C", build, "--print-errorlogs", "--num-processes", processes]
     for suite in suites:
         command += ["--suite", suite]
     status = subprocess.run(command, stdin=subprocess.DEVNULL).returncode

@@ -25,11 +25,13 @@ enum {
     COMMIT_WORKS_MAX = 1 << 16,
     COMMIT_PEER_BYTES_MAX = 256 << 20,
     ACCEPTED_MAX = 1024,
-    /* Of the five seconds that a stop may take: requests in flight, and the goodbye
-     * beside them; what follows is short. */
+    /* A stop may take five seconds from the signal on: requests in flight, and the goodbye
+     * beside them; then, until these times, what was submitted, which is refused after,
+     * and what is applied, which is replayed at the next start. The rest is short. */
     HTTP_STOP_MS = 2500,
     GOODBYE_MS = 2500,
-    APPLY_STOP_MS = 1500,   /* what is not applied by then is replayed at the next start */
+    COMMIT_STOP_AT_MS = 3500,
+    APPLY_STOP_AT_MS = 4000,
     SPARE_DESCRIPTORS = 64, /* store, log, listeners, event loops: fewer, in truth */
 };
 
@@ -39,6 +41,13 @@ static uint64_t wall_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
@@ -132,6 +141,26 @@ static enum err open_log(struct daemon *d, struct engine *lmdb, bool *ret_lost, 
     return err;
 }
 
+static void cannot_open(const struct daemon *d, const struct buf *problem, struct buf *why)
+{
+    buf_put_format(why, "cannot open the store %s: %.*s", d->config->server.db_path, (int)problem->len,
+                   (const char *)problem->data);
+}
+
+/* Before anything is written to the store or its log. */
+static enum err check_format(const struct daemon *d, struct engine *lmdb, struct buf *why)
+{
+    struct buf problem;
+    buf_init(&problem, 4096);
+    enum err err = store_check_format(lmdb, &problem);
+    if (err != OK) {
+        cannot_open(d, &problem, why);
+        lmdb->ops->close(lmdb);
+    }
+    buf_done(&problem);
+    return err;
+}
+
 static enum err open_store_on(struct daemon *d, struct store_options *options, struct buf *why)
 {
     uint8_t id[REPLICA_ID_SIZE];
@@ -143,8 +172,7 @@ static enum err open_store_on(struct daemon *d, struct store_options *options, s
     buf_init(&problem, 4096);
     enum err err = store_open(d->log_engine, options, &d->store, &reidentified, &problem);
     if (err != OK)
-        buf_put_format(why, "cannot open the store %s: %.*s", d->config->server.db_path, (int)problem.len,
-                       (const char *)problem.data);
+        cannot_open(d, &problem, why);
     else if (reidentified)
         log_warn(
             "event=store_reidentified store=%s next=\"goes on as a new replica with the old one's data\"",
@@ -162,6 +190,8 @@ static enum err open_store(struct daemon *d, struct buf *why)
     bool lost = false;
     buf_init(&identity, 256);
     enum err err = lmdb_engine_open(config->server.db_path, &lmdb_options, &lmdb, &identity, why);
+    if (err == OK)
+        err = check_format(d, lmdb, why);
     if (err == OK)
         err = open_log(d, lmdb, &lost, why);
     if (err == OK) {
@@ -424,16 +454,17 @@ static void quiesce(struct daemon *d)
         wait_goodbye(&d->goodbye, &until);
 }
 
-/* Of what has been started, whatever it is. True when all of it ended. */
-static bool stop(struct daemon *d)
+/* Of what has been started, whatever it is; since then it is stopping. True when all of
+ * it ended. */
+static bool stop(struct daemon *d, uint64_t since_ms)
 {
     struct http *http = atomic_load(&d->http);
     if (d->applier)
         applier_hurry(d->applier);
     if (d->committer)
-        committer_stop(d->committer);
+        committer_stop(d->committer, since_ms + COMMIT_STOP_AT_MS);
     if (d->applier)
-        applier_stop(d->applier, APPLY_STOP_MS);
+        applier_stop(d->applier, since_ms + APPLY_STOP_AT_MS);
     bool ended = !d->cluster || cluster_stop(d->cluster);
     http_free(http); /* all that it asked for has come back now */
     cluster_free(d->cluster);
@@ -496,13 +527,15 @@ enum err daemon_run(const struct cli *cli, const struct config *config, struct b
     prepare_process(config);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     enum err err = start(&d, cli->join.count > 0, why);
+    uint64_t since_ms = monotonic_ms();
     if (err == OK) {
         log_ready(&d);
         int number = serve(&d, cli, &signals);
+        since_ms = monotonic_ms();
         log_info("event=stopping signal=%s", number == SIGINT ? "INT" : "TERM");
         quiesce(&d);
     }
-    bool ended = stop(&d);
+    bool ended = stop(&d, since_ms);
     if (err == OK)
         log_info("event=stopped");
     if (err == OK && !ended)

@@ -38,6 +38,9 @@ static void log_each(struct daemon *d, void (*each)(void *each_ctx, const char *
     each(each_ctx, "apply_generations", c.applied);
     each(each_ctx, "apply_entries", c.applied_entries);
     each(each_ctx, "apply_failures", c.apply_failures);
+    struct engine_usage usage;
+    store_usage(d->store, &usage);
+    each(each_ctx, "store_reopened", usage.reopenings);
 }
 
 void daemon_counters(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),

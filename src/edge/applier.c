@@ -12,13 +12,12 @@
 #include <unistd.h>
 
 enum {
-    IDLE_MS = 5000,     /* without a commit: then memory is given back */
-    AGE_MS = 600000,    /* what has lain in memory so long is applied in any case */
-    LOOK_MS = 1000,     /* how often ages are looked at */
-    RETRY_MS = 1000,    /* after a failure that a smaller chunk does not cure */
-    PAUSE_MAX_MS = 50,  /* between chunks */
-    PATIENCE_MS = 5000, /* of a writer while nothing at all is applied */
-    NICE = 5,           /* below the threads that somebody waits for */
+    IDLE_MS = 5000,    /* without a commit: then memory is given back */
+    AGE_MS = 600000,   /* what has lain in memory so long is applied in any case */
+    LOOK_MS = 1000,    /* how often ages are looked at */
+    RETRY_MS = 1000,   /* after a failure that a smaller chunk does not cure */
+    PAUSE_MAX_MS = 50, /* between chunks */
+    NICE = 5,          /* below the threads that somebody waits for */
 };
 
 struct applier {
@@ -64,10 +63,11 @@ static void on_frozen(void *ctx)
 }
 
 /* Until a chunk has been tried, or the writer's patience ends. */
-static enum err wait_for_chunk(void *ctx, uint64_t most_ms)
+static enum err wait_for_chunk(void *ctx, uint64_t most_ms, uint64_t *left_ms)
 {
     struct applier *a = ctx;
-    struct timespec until = time_of_ms(now_ms() + (most_ms < PATIENCE_MS ? most_ms : PATIENCE_MS));
+    uint64_t start = now_ms();
+    struct timespec until = time_of_ms(start + (most_ms < *left_ms ? most_ms : *left_ms));
     pthread_mutex_lock(&a->lock);
     uint64_t chunks = a->chunks;
     a->work = true;
@@ -76,7 +76,10 @@ static enum err wait_for_chunk(void *ctx, uint64_t most_ms)
     while (a->chunks == chunks && rc == 0 && !a->stopping && !a->hurry)
         rc = pthread_cond_clockwait(&a->moved, &a->lock, CLOCK_MONOTONIC, &until);
     enum err err = a->chunks != chunks ? OK : ERR_BUSY;
+    bool ending = a->stopping || a->hurry;
     pthread_mutex_unlock(&a->lock);
+    uint64_t waited = now_ms() - start;
+    *left_ms = ending || waited >= *left_ms ? 0 : *left_ms - waited;
     return err;
 }
 
@@ -149,14 +152,18 @@ static bool worth_a_smaller_try(struct applier *a, enum err err)
 static bool drain(struct applier *a)
 {
     while (!must_stop(a)) {
+        if (is_stopping(a))
+            log_engine_be_brief(a->engine);
         uint64_t start = now_ms();
         enum err err = log_engine_apply(a->engine);
         if (err == ERR_NOT_FOUND)
             return true;
         if (err == OK) {
+            uint64_t took = now_ms() - start;
+            log_engine_took(a->engine, took);
             tell(a, OK);
             count_chunk(a);
-            pause_after(a, now_ms() - start);
+            pause_after(a, took);
         } else if (!worth_a_smaller_try(a, err)) {
             tell(a, err);
             count_chunk(a);
@@ -233,11 +240,11 @@ void applier_hurry(struct applier *a)
     pthread_cond_broadcast(&a->moved);
 }
 
-void applier_stop(struct applier *a, uint64_t budget_ms)
+void applier_stop(struct applier *a, uint64_t until_ms)
 {
     pthread_mutex_lock(&a->lock);
     a->stopping = true;
-    a->stop_at_ms = now_ms() + budget_ms;
+    a->stop_at_ms = until_ms;
     pthread_mutex_unlock(&a->lock);
     pthread_cond_signal(&a->wake);
     pthread_cond_broadcast(&a->moved);

@@ -24,9 +24,10 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
 /* From now on a writer that meets a full memory table is refused at once (ERR_BUSY):
  * the process is about to end. */
 void applier_hurry(struct applier *applier);
-/* No one writes any more: applies what there is for at most so long (what remains is
- * in the log), then ends the thread. May be called again. */
-void applier_stop(struct applier *applier, uint64_t budget_ms);
-void applier_free(struct applier *applier); /* stops without a budget; takes NULL */
+/* No one writes any more: applies what there is, in short chunks, until that time of
+ * CLOCK_MONOTONIC in ms at most (what remains is in the log), then ends the thread. May
+ * be called again. */
+void applier_stop(struct applier *applier, uint64_t until_ms);
+void applier_free(struct applier *applier); /* stops at once; takes NULL */
 
 #endif

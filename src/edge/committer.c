@@ -34,6 +34,7 @@ struct committer {
     pthread_cond_t wake;
     struct work_queue submitted;
     bool idle, stopping;
+    uint64_t stop_at_us; /* UINT64_MAX: no such time */
     struct committer_counters counters;
 };
 
@@ -195,8 +196,20 @@ static void fail_group(struct committer *c, struct group group, enum err err)
     pthread_mutex_unlock(&c->lock);
 }
 
+static bool is_too_late(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint64_t stop_at_us = c->stop_at_us;
+    pthread_mutex_unlock(&c->lock);
+    return stop_at_us != UINT64_MAX && now_us() >= stop_at_us;
+}
+
 static void run_group(struct committer *c, struct group group)
 {
+    if (is_too_late(c)) {
+        fail_group(c, group, ERR_CLOSED);
+        goto done;
+    }
     if (group.works > 1 && now_us() >= c->paused_until_us) {
         enum err err = run_and_count(c, group.first, group.works);
         if (err == OK) {
@@ -214,7 +227,10 @@ static void run_group(struct committer *c, struct group group)
     for (struct store_work *work = group.first; work;) {
         struct store_work *next = work->next;
         work->next = NULL; /* run() goes on to the end of the list */
-        run_alone(c, work);
+        if (is_too_late(c))
+            fail_group(c, (struct group){.first = work, .works = 1}, ERR_CLOSED);
+        else
+            run_alone(c, work);
         work->next = next;
         work = next;
     }
@@ -285,6 +301,7 @@ struct committer *committer_new(struct store *store, const struct committer_opti
     c->options = *options;
     if (!c->options.io_pause_ms)
         c->options.io_pause_ms = IO_PAUSE_MS;
+    c->stop_at_us = UINT64_MAX;
     queue_init(&c->submitted);
     CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
     CHECK(pthread_cond_init(&c->wake, NULL) == 0);
@@ -326,10 +343,11 @@ enum err committer_submit(struct committer *c, struct store_work *work)
     return err;
 }
 
-void committer_stop(struct committer *c)
+void committer_stop(struct committer *c, uint64_t until_ms)
 {
     pthread_mutex_lock(&c->lock);
     c->stopping = true;
+    c->stop_at_us = until_ms < UINT64_MAX / 1000 ? until_ms * 1000 : UINT64_MAX;
     pthread_mutex_unlock(&c->lock);
     pthread_cond_signal(&c->wake);
     if (!c->joined)
@@ -341,7 +359,7 @@ void committer_free(struct committer *c)
 {
     if (!c)
         return;
-    committer_stop(c);
+    committer_stop(c, UINT64_MAX);
     pthread_cond_destroy(&c->wake);
     pthread_mutex_destroy(&c->lock);
     free(c);

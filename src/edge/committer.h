@@ -52,9 +52,11 @@ struct committer *committer_new(struct store *store, const struct committer_opti
  * or ERR_CLOSED (stopping): nothing was taken. */
 enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;
 
-/* Finishes what was submitted, then ends the thread; may be called again. */
-void committer_stop(struct committer *committer);
-void committer_free(struct committer *committer); /* stops first; takes NULL */
+/* Finishes what was submitted, then ends the thread; may be called again. At `until_ms`
+ * (CLOCK_MONOTONIC; UINT64_MAX: whenever) what has not been begun is done with
+ * ERR_CLOSED; a commit that the disk is at work on is waited for. */
+void committer_stop(struct committer *committer, uint64_t until_ms);
+void committer_free(struct committer *committer); /* stops first, without a deadline; takes NULL */
 
 void committer_counters(struct committer *committer, struct committer_counters *ret);
 

@@ -34,6 +34,7 @@ struct engine_usage {
     uint64_t entries[TABLES];     /* of rows an estimate is enough */
     uint64_t table_bytes[TABLES]; /* pages in use; an estimate is enough */
     uint64_t file_bytes, bytes_max;
+    uint64_t reopenings; /* of the file, after a failure, since the start */
 };
 
 struct engine_ops {

@@ -55,6 +55,22 @@ static enum err check_format(struct bytes value, bool *ret_older, struct buf *wh
     return ERR_VERSION;
 }
 
+enum err store_check_format(struct engine *engine, struct buf *why)
+{
+    struct engine_txn *txn;
+    struct bytes value;
+    bool older;
+    enum err err = engine->ops->read_begin(engine, &txn);
+    if (err == OK) {
+        err = engine->ops->get(txn, TABLE_META, bytes_str(META_FORMAT), &value);
+        err = err == OK ? check_format(value, &older, why) : err == ERR_NOT_FOUND ? OK : err;
+        engine->ops->end(txn);
+    }
+    if (err != OK && why->len == 0)
+        buf_put_format(why, "the store cannot be read: %s", err_text(err));
+    return err;
+}
+
 static enum err look(struct engine *engine, struct engine_txn *txn, const struct store_options *options,
                      struct found *found, struct buf *why)
 {

@@ -44,6 +44,11 @@ struct store_options {
 
 struct store;
 
+/* Reads only: whether this program knows the store's format, or there is none yet. To be
+ * asked before a log is put in front, which writes. ERR_VERSION, ERR_DAMAGED, ERR_IO,
+ * with a sentence in why. */
+enum err store_check_format(struct engine *engine, struct buf *why) MUST_USE;
+
 /* Takes the engine (closes it with the store, also on failure), reads or makes
  * the identity, appends this start to the start list: durable on return. A store of
  * an older format is taken over: programs of that format then refuse it.

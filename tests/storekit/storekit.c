@@ -178,7 +178,7 @@ uint64_t kit_keys(struct store *store)
 
 /* ---- sending ---------------------------------------------------------------- */
 
-enum { PAYLOAD_MAX = 1 << 20 };
+enum { PAYLOAD_MAX = 64 << 10 };
 
 struct store_work *kit_rows_work(enum work_kind kind)
 {

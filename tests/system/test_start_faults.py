@@ -134,6 +134,33 @@ class StartFaults(SystemTest):
             file.write(store)
         self.still_there(node)
 
+    def test_newer_format_in_front_of_nothing(self):
+        """However the newer program keeps what is in front of its file, and though it was
+        killed: neither file nor log is touched, and none is made."""
+        node = self.node().start()
+        node.put("kept", {"as": "it was"})
+        node.kill9()
+        log, aside = node.db_path + "-log", node.db_path + "-aside"
+        with open(node.db_path, "rb") as file:
+            store = file.read()
+        self.assertIn(b"front", store)
+        newer = store.replace(b"format" + (2).to_bytes(4, "big"), b"format" + (77).to_bytes(4, "big"))
+        self.assertNotEqual(newer, store)
+        for with_log in (True, False):
+            for content in (newer, newer.replace(b"front", b"frxnt")):
+                with self.subTest(with_log=with_log, front=b"front" in content):
+                    with open(node.db_path, "r+b") as file:
+                        file.write(content)
+                    if not with_log and os.path.exists(log):
+                        os.rename(log, aside)
+                    if os.path.exists(node.db_path + "-lock"):
+                        os.unlink(node.db_path + "-lock")
+                    self.refused(node, node.db_path, "77")
+        os.rename(aside, log)
+        with open(node.db_path, "r+b") as file:
+            file.write(store)
+        self.still_there(node)
+
     def test_not_a_store(self):
         """Files of other programs stay what they are."""
         node = self.node()

@@ -48,9 +48,26 @@ static enum err on_frame(void *ctx, const struct log_frame *frame)
     return OK;
 }
 
+static enum err refuse_to_remove(struct disk *disk, const char *name)
+{
+    return ERR_IO;
+}
+
+static struct disk *mount(const struct log_rig *rig)
+{
+    static struct disk_ops ops;
+    struct disk *disk = disk_sim_mount(rig->sim);
+    if (rig->keeps_names) {
+        ops = *disk->ops;
+        ops.remove = refuse_to_remove;
+        disk->ops = &ops;
+    }
+    return disk;
+}
+
 enum err rig_open(struct log_rig *rig)
 {
-    struct log_options options = {.disk = disk_sim_mount(rig->sim),
+    struct log_options options = {.disk = mount(rig),
                                   .where = "log",
                                   .random = disk_sim_calls(rig->sim) + 1,
                                   .segment_bytes = rig->segment_bytes};

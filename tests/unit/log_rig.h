@@ -12,7 +12,8 @@ struct log_rig {
     struct disk_sim *sim;
     struct log_mark mark; /* as the tree would have it */
     uint64_t segment_bytes;
-    struct log *log; /* NULL: closed */
+    bool keeps_names; /* the disk removes no file */
+    struct log *log;  /* NULL: closed */
     struct log_found found;
     struct buf why;
     /* What the last opening replayed: */

@@ -10,9 +10,13 @@
 #include "disk_posix.h"
 #include "engine_lmdb.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MEMORY = 2 << 20, ENOUGH_MS = 60000 };
@@ -21,7 +25,17 @@ struct rig {
     char folder[32], db[64], log[64];
     struct engine *engine;
     struct applier *applier;
+    enum err refused;
 };
+
+static void put_between(struct engine *inner);
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
 
 static struct engine *open_engine(struct rig *rig)
 {
@@ -32,6 +46,7 @@ static struct engine *open_engine(struct rig *rig)
     buf_init(&identity, 64);
     buf_init(&why, 512);
     assert_int_equal(lmdb_engine_open(rig->db, &(struct lmdb_options){0}, &inner, &identity, &why), OK);
+    put_between(inner);
     assert_int_equal(disk_posix_open(rig->log, &options.disk, &why), OK);
     assert_int_equal(log_engine_open(inner, &options, &engine, &found, &why), OK);
     buf_done(&identity);
@@ -56,6 +71,15 @@ static void end(struct rig *rig)
     rig->engine->ops->close(rig->engine);
     snprintf(command, sizeof command, "rm -r %s", rig->folder);
     assert_int_equal(system(command), 0);
+}
+
+/* The next process, without an applier. */
+static void reopen(struct rig *rig)
+{
+    applier_free(rig->applier);
+    rig->applier = NULL;
+    rig->engine->ops->close(rig->engine);
+    rig->engine = open_engine(rig);
 }
 
 static struct bytes key_of(unsigned n, char room[16])
@@ -125,7 +149,7 @@ static void a_stop_applies_everything(void **state)
     for (unsigned n = 0; n < 100; n++)
         put(rig.engine, n, 100);
 
-    applier_stop(rig.applier, ENOUGH_MS);
+    applier_stop(rig.applier, now_ms() + ENOUGH_MS);
 
     assert_int_equal(counters(&rig).applied_entries, 100);
     check(rig.engine, 100, 100);
@@ -150,12 +174,187 @@ static void a_stop_without_time_leaves_it_in_the_log(void **state)
     end(&rig);
 }
 
+/* ---- a disk that fails, or is slow ----------------------------------------------------- */
+
+/* The inner engine's commits, as this disk lets them be. */
+static struct engine_ops slow_ops;
+static enum err (*inner_commit)(struct engine_txn *txn);
+static void (*inner_end)(struct engine_txn *txn);
+static enum err (*inner_put)(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value);
+static atomic_bool fails, holds;
+static atomic_size_t chunk_puts, most_puts;
+static atomic_size_t quick_puts; /* a commit of more takes long */
+
+static enum err slow_put(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value)
+{
+    atomic_fetch_add(&chunk_puts, table != TABLE_FRONT);
+    return inner_put(txn, table, key, value);
+}
+
+static enum err slow_commit(struct engine_txn *txn)
+{
+    size_t n = atomic_exchange(&chunk_puts, 0);
+    if (n > atomic_load(&most_puts))
+        atomic_store(&most_puts, n);
+    while (atomic_load(&holds))
+        usleep(1000);
+    if (n > atomic_load(&quick_puts))
+        usleep(LOG_CHUNK_SLOW_MS * 1000);
+    if (!atomic_load(&fails))
+        return inner_commit(txn);
+    inner_end(txn);
+    return ERR_IO;
+}
+
+static void put_between(struct engine *inner)
+{
+    inner_commit = inner->ops->commit;
+    inner_end = inner->ops->end;
+    inner_put = inner->ops->put;
+    slow_ops = *inner->ops;
+    slow_ops.commit = slow_commit;
+    slow_ops.put = slow_put;
+    inner->ops = &slow_ops;
+    atomic_store(&fails, false);
+    atomic_store(&holds, false);
+    atomic_store(&chunk_puts, 0);
+    atomic_store(&most_puts, 0);
+    atomic_store(&quick_puts, SIZE_MAX);
+}
+
+/* Until the engine takes no more. */
+static enum err fill(struct engine *engine)
+{
+    static uint8_t value[10000];
+    struct engine_txn *txn;
+    char room[16];
+    for (unsigned n = 0;; n++) {
+        enum err err = engine->ops->write_begin(engine, &txn);
+        if (err != OK)
+            return err;
+        assert_int_equal(engine->ops->put(txn, TABLE_RECORDS, key_of(n, room), bytes_of(value, sizeof value)),
+                         OK);
+        assert_int_equal(engine->ops->commit(txn), OK);
+    }
+}
+
+/* What the disk is slow with it is given less of. */
+static void chunks_follow_what_the_disk_can_do(void **state)
+{
+    struct rig rig;
+    start(&rig);
+    atomic_store(&quick_puts, 32);
+    for (unsigned n = 0; n < 250; n++)
+        put(rig.engine, n, 100);
+
+    applier_stop(rig.applier, now_ms() + ENOUGH_MS);
+
+    assert_int_equal(counters(&rig).applied_entries, 250);
+    assert_in_range(atomic_load(&most_puts), 33, 65);
+    check(rig.engine, 250, 100);
+    end(&rig);
+}
+
+/* Memory is full and the tree takes nothing: writers are told, and a stop waits for
+ * neither, whatever time it is given; all is in the log. */
+static void a_stop_waits_for_no_tree_that_fails(void **state)
+{
+    struct rig rig;
+    start(&rig);
+    atomic_store(&fails, true);
+    assert_int_equal(fill(rig.engine), ERR_IO);
+    uint64_t begin = now_ms();
+
+    applier_hurry(rig.applier);
+    assert_int_equal(fill(rig.engine), ERR_IO);
+    applier_stop(rig.applier, now_ms() + ENOUGH_MS);
+
+    assert_true(now_ms() - begin < ENOUGH_MS / 2);
+    assert_true(counters(&rig).apply_failures > 0);
+    atomic_store(&fails, false);
+    reopen(&rig);
+    check(rig.engine, 1, 10000);
+    end(&rig);
+}
+
+/* LMDB writes it through a descriptor of its own, opened O_DSYNC. */
+static void break_meta_page(const char *path)
+{
+    int with = open(path, O_RDONLY), done = 0;
+    assert_true(with >= 0);
+    for (int fd = 3; fd < 64; fd++) {
+        char link[64], target[128] = {0};
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (fd != with && readlink(link, target, sizeof target - 1) > 0 && strcmp(target, path) == 0 &&
+            (fcntl(fd, F_GETFL) & O_DSYNC)) {
+            assert_int_equal(dup2(with, fd), fd);
+            done++;
+        }
+    }
+    assert_int_equal(done, 1);
+    close(with);
+}
+
+static void *let_go_when_refused(void *arg)
+{
+    struct rig *rig = arg;
+    rig->refused = fill(rig->engine);
+    atomic_store(&holds, false);
+    return NULL;
+}
+
+/* Memory is full and the tree at work on a chunk: a writer who waits is told at once,
+ * and the stop ends after that chunk, as its time is over. */
+static void a_stop_keeps_no_writer_of_a_full_table(void **state)
+{
+    struct rig rig;
+    pthread_t writer;
+    start(&rig);
+    atomic_store(&holds, true);
+    assert_int_equal(pthread_create(&writer, NULL, let_go_when_refused, &rig), 0);
+    while (!counters(&rig).waits)
+        usleep(1000);
+    uint64_t begin = now_ms(), applied = counters(&rig).applied_entries;
+
+    applier_hurry(rig.applier);
+    applier_stop(rig.applier, begin);
+    assert_int_equal(pthread_join(writer, NULL), 0);
+
+    assert_int_equal(rig.refused, ERR_BUSY);
+    assert_true(counters(&rig).applied_entries - applied <= 256);
+    assert_true(counters(&rig).memory_bytes > MEMORY / 2); /* it did not wait for all of it */
+    end(&rig);
+}
+
+/* The page that makes a commit LMDB's tree cannot be written, once: the applier goes on
+ * by itself, readers and writers notice nothing. */
+static void a_failed_meta_page_holds_nobody_up(void **state)
+{
+    struct rig rig;
+    start(&rig);
+    for (unsigned n = 0; n < 100; n++)
+        put(rig.engine, n, 100);
+    break_meta_page(rig.db);
+    assert_true(log_engine_freeze(rig.engine));
+    while (counters(&rig).applied < 1)
+        put(rig.engine, 100, 100);
+    assert_true(counters(&rig).apply_failures > 0);
+    check(rig.engine, 101, 100);
+    reopen(&rig);
+    check(rig.engine, 101, 100);
+    end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_and_log_stay_within_their_bounds),
         cmocka_unit_test(a_stop_applies_everything),
         cmocka_unit_test(a_stop_without_time_leaves_it_in_the_log),
+        cmocka_unit_test(chunks_follow_what_the_disk_can_do),
+        cmocka_unit_test(a_stop_waits_for_no_tree_that_fails),
+        cmocka_unit_test(a_stop_keeps_no_writer_of_a_full_table),
+        cmocka_unit_test(a_failed_meta_page_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

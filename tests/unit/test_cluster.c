@@ -137,7 +137,7 @@ static void site_start(struct site *site, const char *name, const struct cluster
 static void site_stop(struct site *site)
 {
     char lock_path[128];
-    committer_stop(site->committer);
+    committer_stop(site->committer, UINT64_MAX);
     assert_true(cluster_stop(site->cluster));
     cluster_free(site->cluster);
     committer_free(site->committer);
@@ -446,7 +446,7 @@ static void stop_answers_what_waits(void **state)
     assert_int_equal(cluster_request(pacha.cluster, NODE_REQUEST_JOIN, peers, 1, on_reply, &answer), OK);
     int taken = accept(silent, NULL, NULL);
     assert_true(taken >= 0);
-    committer_stop(pacha.committer);
+    committer_stop(pacha.committer, UINT64_MAX);
     assert_true(cluster_stop(pacha.cluster));
 
     assert_true(answer.done);

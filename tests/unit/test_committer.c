@@ -10,6 +10,7 @@
 #include "committer.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 enum { SEEN_MAX = 20000 };
@@ -511,10 +512,43 @@ static void stopping_finishes_the_queue(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(submit(d, &works[i]), OK);
 
-    committer_stop(d->committer);
+    committer_stop(d->committer, UINT64_MAX);
 
     assert_int_equal(d->store.done_count, 3);
     assert_int_equal(submit(d, &late), ERR_CLOSED);
+    desk_free(d);
+}
+
+static void *stop_at_once(void *arg)
+{
+    struct desk *desk = arg;
+    committer_stop(desk->committer, 1); /* a time long past */
+    return NULL;
+}
+
+/* At its deadline a stop waits for the commit that the disk is at, and for no more: each
+ * of the others is told that it was not done. */
+static void stopping_does_not_outlast_its_deadline(void **state)
+{
+    struct desk *d = desk_with(4, SIZE_MAX);
+    struct store_work works[] = {put(1, 0), put(2, 0), put(3, 0), put(4, 0)}, probe = put(5, 0);
+    pthread_t stopper;
+    hold_with(d, &works[0]);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+
+    assert_int_equal(pthread_create(&stopper, NULL, stop_at_once, d), 0);
+    while (submit(d, &probe) == ERR_BUSY)
+        sched_yield();
+    release(d);
+    assert_int_equal(pthread_join(stopper, NULL), 0);
+
+    assert_int_equal(d->store.done_count, 4);
+    assert_int_equal(works[0].err, OK);
+    for (int i = 1; i < 4; i++)
+        assert_int_equal(works[i].err, ERR_CLOSED);
+    assert_int_equal(d->store.durable_count, 1);
+    assert_int_equal(counters(d).works_failed, 3);
     desk_free(d);
 }
 
@@ -576,7 +610,7 @@ static void many_threads_share_the_committer(void **state)
         pthread_cond_destroy(&submitters[i].done);
         pthread_mutex_destroy(&submitters[i].lock);
     }
-    committer_stop(d->committer);
+    committer_stop(d->committer, UINT64_MAX);
     assert_int_equal(d->store.durable_count, 4000);
     uint64_t last[8] = {0};
     for (size_t i = 0; i < 4000; i++) {
@@ -604,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_refuses),
         cmocka_unit_test(bytes_are_limited_but_one_work_fits),
         cmocka_unit_test(stopping_finishes_the_queue),
+        cmocka_unit_test(stopping_does_not_outlast_its_deadline),
         cmocka_unit_test(many_threads_share_the_committer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,6 +241,68 @@ static void a_file_without_its_spare_end_is_whole(void **state)
     engine->ops->close(engine);
 }
 
+static uint8_t *read_file(const char *path, size_t *ret_n)
+{
+    struct stat st;
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fstat(fileno(file), &st), 0);
+    uint8_t *data = malloc((size_t)st.st_size);
+    assert_non_null(data);
+    *ret_n = fread(data, 1, (size_t)st.st_size, file);
+    assert_int_equal(*ret_n, st.st_size);
+    fclose(file);
+    return data;
+}
+
+/* Renames the front table: the store is then one that was made before there was any. */
+static void take_front_away(const char *path)
+{
+    size_t n;
+    uint8_t *data = read_file(path, &n);
+    for (size_t i = 0; i + 5 <= n; i++)
+        if (memcmp(data + i, "front", 5) == 0)
+            data[i + 2] = 'x';
+    write_file(path, data, n);
+    free(data);
+}
+
+/* Whoever only looks (and may then refuse it) leaves every byte as it was, and no file
+ * more; the front table is made when something is written. */
+static void looking_at_a_store_leaves_no_trace(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    engine->ops->close(engine);
+    take_front_away(place->path);
+    assert_int_equal(unlink(place->lock_path), 0);
+    size_t n, m;
+    uint8_t *before = read_file(place->path, &n);
+
+    engine = must_open(place->path);
+    struct engine_txn *txn;
+    struct bytes value;
+    assert_true(holds(engine, bytes_str("a"), bytes_str("1")));
+    assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->get(txn, TABLE_FRONT, bytes_str("log"), &value), ERR_NOT_FOUND);
+    engine->ops->end(txn);
+    engine->ops->close(engine);
+
+    uint8_t *after = read_file(place->path, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(before, after, n);
+    assert_int_equal(access(place->lock_path, F_OK), -1);
+    free(before);
+    free(after);
+
+    engine = must_open(place->path);
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_FRONT, bytes_str("log"), bytes_str("x")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    engine->ops->close(engine);
+}
+
 /* A folder that is not there, or not ours to write, gives one line. */
 static void an_unusable_folder_is_one_line(void **state)
 {
@@ -373,23 +435,40 @@ static void a_kill_loses_nothing(void **state)
 
 /* ---- a failing disk ------------------------------------------------------ */
 
-/* Puts another file under LMDB's descriptors of the data file: not the lock's,
- * which was opened first. */
-static void sabotage(const char *path, const char *other, int flags)
+/* Which descriptors of the data file: LMDB's, which are all but the first; of these the
+ * meta page's, which writes through; or the lock's, which is the first. */
+enum descriptors { OF_LMDB, OF_META, OF_LOCK };
+
+static bool is_one_of(enum descriptors which, int fd, int nth)
+{
+    if (which == OF_META)
+        return nth > 0 && (fcntl(fd, F_GETFL) & O_DSYNC);
+    return which == OF_LOCK ? nth == 0 : nth > 0;
+}
+
+/* Puts another file under them. */
+static void sabotage_some(const char *path, enum descriptors which, const char *other, int flags)
 {
     int with = open(other, flags);
     assert_true(with >= 0);
-    int found = 0;
+    int found = 0, done = 0;
     for (int fd = 3; fd < 64; fd++) {
         char link[64], target[128] = {0};
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
         if (fd == with || readlink(link, target, sizeof target - 1) < 0 || strcmp(target, path) != 0)
             continue;
-        if (found++ > 0)
-            assert_int_equal(dup2(with, fd), fd);
+        if (!is_one_of(which, fd, found++))
+            continue;
+        assert_int_equal(dup2(with, fd), fd);
+        done++;
     }
-    assert_true(found > 1);
+    assert_true(done > 0);
     close(with);
+}
+
+static void sabotage(const char *path, const char *other, int flags)
+{
+    sabotage_some(path, OF_LMDB, other, flags);
 }
 
 /* Of a commit that failed nothing happened; the next one is taken as soon as the disk
@@ -432,6 +511,71 @@ static void a_commit_may_find_the_disk_full(void **state)
     engine->ops->close(engine);
 }
 
+static bool a_is_1_or_2(struct engine *engine)
+{
+    return holds(engine, bytes_str("a"), bytes_str("1")) || holds(engine, bytes_str("a"), bytes_str("2"));
+}
+
+/* Where the page could not be written that makes a commit the tree, the file is opened
+ * anew in place: what is found is the truth, reads go on, and so do writes. */
+static void a_failed_meta_page_is_found_out_by_opening_anew(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    for (int i = 0; i < 3; i++) {
+        sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+        assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+        assert_true(a_is_1_or_2(engine));
+        assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), OK);
+        assert_true(holds(engine, bytes_str("b"), bytes_str("3")));
+    }
+    engine->ops->close(engine);
+
+    engine = must_open(place->path);
+    assert_true(a_is_1_or_2(engine));
+    assert_true(holds(engine, bytes_str("b"), bytes_str("3")));
+    engine->ops->close(engine);
+}
+
+/* A snapshot that is open stays whole; until it ends there is no writing. */
+static void opening_anew_waits_for_readers(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    struct engine_txn *txn;
+    struct bytes value;
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+    sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+    assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), ERR_IO);
+    assert_int_equal(engine->ops->get(txn, TABLE_RECORDS, bytes_str("a"), &value), OK);
+    assert_true(bytes_equal(value, bytes_str("1")));
+    engine->ops->end(txn);
+    assert_int_equal(put_one(engine, bytes_str("b"), bytes_str("3"), false), OK);
+    assert_true(a_is_1_or_2(engine));
+    engine->ops->close(engine);
+}
+
+/* While the page that was found cannot be made durable nothing is built on it. */
+static void what_is_found_is_made_durable_first(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("1"), false), OK);
+    sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+    sabotage_some(place->path, OF_LOCK, place->path, O_RDONLY);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), ERR_IO);
+        assert_true(a_is_1_or_2(engine));
+    }
+    sabotage_some(place->path, OF_LOCK, place->path, O_RDWR);
+    assert_int_equal(put_one(engine, bytes_str("a"), bytes_str("2"), false), OK);
+    assert_true(holds(engine, bytes_str("a"), bytes_str("2")));
+    engine->ops->close(engine);
+}
+
 /* ---- readers beside the writer ------------------------------------------- */
 
 struct reader {
@@ -439,6 +583,7 @@ struct reader {
     struct engine *engine;
     atomic_bool *stop;
     size_t reads, torn;
+    bool failed; /* to begin one */
 };
 
 /* Both keys are written together, so a snapshot shows them equal. */
@@ -450,7 +595,8 @@ static void *read_pairs(void *arg)
         struct engine_txn *txn;
         struct engine_cursor *cursor;
         struct bytes key, a = {0}, b = {0};
-        if (ops->read_begin(r->engine, &txn) != OK)
+        r->failed = ops->read_begin(r->engine, &txn) != OK;
+        if (r->failed)
             break;
         if (ops->cursor_open(txn, TABLE_RECORDS, &cursor) == OK) {
             if (ops->cursor_seek(cursor, bytes_of("", 0), &key, &a) == OK)
@@ -463,32 +609,72 @@ static void *read_pairs(void *arg)
     return NULL;
 }
 
+static enum err put_pair(struct engine *engine, uint64_t n)
+{
+    const struct engine_ops *ops = engine->ops;
+    struct engine_txn *txn;
+    enum err err = ops->write_begin(engine, &txn);
+    if (err != OK)
+        return err;
+    assert_int_equal(ops->put(txn, TABLE_RECORDS, bytes_str("a"), bytes_of(&n, sizeof n)), OK);
+    assert_int_equal(ops->put(txn, TABLE_RECORDS, bytes_str("b"), bytes_of(&n, sizeof n)), OK);
+    return ops->commit(txn);
+}
+
+enum { READERS = 8 };
+
+static void start_readers(struct reader readers[READERS], struct engine *engine, atomic_bool *stop)
+{
+    for (size_t i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){.engine = engine, .stop = stop};
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_pairs, &readers[i]), 0);
+    }
+}
+
+static void end_readers(struct reader readers[READERS], atomic_bool *stop)
+{
+    atomic_store(stop, true);
+    for (size_t i = 0; i < READERS; i++) {
+        pthread_join(readers[i].thread, NULL);
+        assert_false(readers[i].failed);
+        assert_true(readers[i].reads > 0);
+        assert_int_equal(readers[i].torn, 0);
+    }
+}
+
 /* Readers in many threads see whole commits while a writer goes on. */
 static void readers_see_whole_commits(void **state)
 {
     struct place *place = *state;
     struct engine *engine = must_open(place->path);
-    const struct engine_ops *ops = engine->ops;
     atomic_bool stop = false;
-    struct reader readers[8];
-    for (size_t i = 0; i < 8; i++) {
-        readers[i] = (struct reader){.engine = engine, .stop = &stop};
-        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_pairs, &readers[i]), 0);
+    struct reader readers[READERS];
+    start_readers(readers, engine, &stop);
+    for (uint64_t n = 0; n < 200; n++)
+        assert_int_equal(put_pair(engine, n), OK);
+    end_readers(readers, &stop);
+    engine->ops->close(engine);
+}
+
+/* Also while commits fail for good and the file is opened anew beneath them. */
+static void readers_go_on_while_it_is_opened_anew(void **state)
+{
+    struct place *place = *state;
+    struct engine *engine = must_open(place->path);
+    atomic_bool stop = false;
+    struct reader readers[READERS];
+    assert_int_equal(put_pair(engine, 0), OK);
+    start_readers(readers, engine, &stop);
+    for (uint64_t n = 1; n < 60; n++) {
+        if (n % 3 == 0) {
+            sabotage_some(place->path, OF_META, place->path, O_RDONLY | O_DSYNC);
+            assert_int_equal(put_pair(engine, n), ERR_IO);
+        }
+        while (put_pair(engine, n) != OK)
+            ;
     }
-    for (uint64_t n = 0; n < 200; n++) {
-        struct engine_txn *txn;
-        assert_int_equal(ops->write_begin(engine, &txn), OK);
-        assert_int_equal(ops->put(txn, TABLE_RECORDS, bytes_str("a"), bytes_of(&n, sizeof n)), OK);
-        assert_int_equal(ops->put(txn, TABLE_RECORDS, bytes_str("b"), bytes_of(&n, sizeof n)), OK);
-        assert_int_equal(ops->commit(txn), OK);
-    }
-    atomic_store(&stop, true);
-    for (size_t i = 0; i < 8; i++) {
-        pthread_join(readers[i].thread, NULL);
-        assert_true(readers[i].reads > 0);
-        assert_int_equal(readers[i].torn, 0);
-    }
-    ops->close(engine);
+    end_readers(readers, &stop);
+    engine->ops->close(engine);
 }
 
 /* ---- a full disk --------------------------------------------------------- */
@@ -621,12 +807,17 @@ int main(void)
         AT_A_PLACE(a_later_lmdb_is_refused),
         AT_A_PLACE(a_cut_file_is_refused_untouched),
         AT_A_PLACE(a_file_without_its_spare_end_is_whole),
+        AT_A_PLACE(looking_at_a_store_leaves_no_trace),
         AT_A_PLACE(an_unusable_folder_is_one_line),
         AT_A_PLACE(the_same_process_is_refused),
         AT_A_PLACE(another_process_is_refused),
         AT_A_PLACE(a_kill_loses_nothing),
         AT_A_PLACE(a_failed_commit_may_be_followed_by_a_good_one),
         AT_A_PLACE(a_commit_may_find_the_disk_full),
+        AT_A_PLACE(a_failed_meta_page_is_found_out_by_opening_anew),
+        AT_A_PLACE(opening_anew_waits_for_readers),
+        AT_A_PLACE(what_is_found_is_made_durable_first),
+        AT_A_PLACE(readers_go_on_while_it_is_opened_anew),
         AT_A_PLACE(readers_see_whole_commits),
         AT_A_PLACE(a_full_disk_can_be_emptied),
         AT_A_PLACE(a_full_disk_recovers_by_itself),

@@ -248,11 +248,12 @@ static struct engine_ops full_ops;
 static const struct engine_ops *inner_ops;
 static bool is_full;
 static size_t fits; /* entries that a transaction may have, even so */
+static enum err refusal;
 
 static size_t in_txn;
 static enum err full_put(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value)
 {
-    return is_full && table != TABLE_FRONT && ++in_txn > fits ? ERR_FULL
+    return is_full && table != TABLE_FRONT && ++in_txn > fits ? refusal
                                                               : inner_ops->put(txn, table, key, value);
 }
 
@@ -271,6 +272,7 @@ static void make_full(struct rig *rig)
     rig->inner->ops = &full_ops;
     is_full = true;
     fits = 0;
+    refusal = ERR_FULL;
 }
 
 static void a_full_inner_engine_stops_puts_and_memory(void **state)
@@ -319,6 +321,193 @@ static void flushing_tries_smaller_chunks(void **state)
         is_full = false;
     }
     assert_int_equal(records(&rig), 180);
+    done(&rig);
+}
+
+/* ---- the length of chunks ------------------------------------------------------------ */
+
+static void put_many(struct rig *rig, unsigned from, unsigned n)
+{
+    struct engine_txn *txn;
+    assert_int_equal(rig->engine->ops->write_begin(rig->engine, &txn), OK);
+    for (unsigned i = from; i < from + n; i++) {
+        uint8_t key[4] = {(uint8_t)(i >> 24), (uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i};
+        assert_int_equal(rig->engine->ops->put(txn, TABLE_RECORDS, bytes_of(key, sizeof key), bytes_str("v")),
+                         OK);
+    }
+    assert_int_equal(rig->engine->ops->commit(txn), OK);
+}
+
+/* Both generations nearly full: the applier is behind, and long chunks are in order. */
+static struct rig rig_that_is_behind(void)
+{
+    struct rig rig = new_rig(24 << 20);
+    put_many(&rig, 0, 40000);
+    assert_true(log_engine_freeze(rig.engine));
+    put_many(&rig, 40000, 40000);
+    assert_true(log_engine_behind(rig.engine));
+    return rig;
+}
+
+static struct log_engine_counters counters(struct rig *rig)
+{
+    struct log_engine_counters count;
+    log_engine_counters(rig->engine, &count);
+    return count;
+}
+
+/* However far behind: a chunk that took long is followed by shorter ones, until they
+ * are quick; and those grow again. */
+static void slow_chunks_get_shorter_and_quick_ones_grow(void **state)
+{
+    struct rig rig = rig_that_is_behind();
+    while (counters(&rig).chunk < 1024)
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+    for (size_t before = 1024, now; before > 32; before = now) {
+        uint64_t applied = counters(&rig).applied_entries;
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+        assert_true(counters(&rig).applied_entries - applied <= before);
+        log_engine_took(rig.engine, LOG_CHUNK_SLOW_MS);
+        now = counters(&rig).chunk;
+        assert_true(now == 32 || now <= before / 2);
+    }
+    for (int i = 0; i < 3; i++) { /* as slow as may be */
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+        log_engine_took(rig.engine, LOG_CHUNK_SLOW_MS / 2);
+        assert_int_equal(counters(&rig).chunk, 32);
+    }
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+        log_engine_took(rig.engine, 1);
+    }
+    assert_true(counters(&rig).chunk >= 512);
+    done(&rig);
+}
+
+/* Few entries may be many bytes. */
+static void slow_chunks_of_long_values_get_shorter(void **state)
+{
+    static uint8_t value[1 << 20];
+    struct rig rig = new_rig(128 << 20);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(
+            put_at(&rig, TABLE_RECORDS, bytes_of((char[]){(char)i}, 1), bytes_of(value, sizeof value)), OK);
+    assert_true(log_engine_freeze(rig.engine));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+    log_engine_took(rig.engine, LOG_CHUNK_SLOW_MS); /* of 16 MiB */
+    uint64_t before = counters(&rig).applied_entries;
+    assert_int_equal(log_engine_apply(rig.engine), OK);
+    assert_int_equal(counters(&rig).applied_entries - before, 8);
+    done(&rig);
+}
+
+/* At the end of the process they are short, however far behind. */
+static void brief_chunks_are_short_at_once(void **state)
+{
+    struct rig rig = rig_that_is_behind();
+    while (counters(&rig).chunk < 4096)
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+    log_engine_be_brief(rig.engine);
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = counters(&rig).applied_entries;
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+        assert_int_equal(counters(&rig).applied_entries - before, 256);
+    }
+    done(&rig);
+}
+
+/* ---- a log without room ---------------------------------------------------------------- */
+
+struct waiter {
+    struct rig *rig;
+    bool applies;
+    unsigned waits;
+};
+
+/* A chunk has been tried after a tenth of a second. */
+static enum err wait_a_tenth(void *ctx, uint64_t most_ms, uint64_t *left_ms)
+{
+    struct waiter *w = ctx;
+    w->waits++;
+    assert_true(most_ms >= 100 && w->waits < 1000);
+    *left_ms = *left_ms > 100 ? *left_ms - 100 : 0;
+    if (w->applies)
+        (void)!log_engine_apply(w->rig->engine);
+    return OK;
+}
+
+/* The log's last segment is full, and so is the disk. */
+static struct rig rig_without_log_room(struct waiter *waiter)
+{
+    static uint8_t value[3000];
+    struct rig rig = new_rig(8 << 20);
+    make_full(&rig);
+    is_full = false;
+    assert_int_equal(put_at(&rig, TABLE_RECORDS, bytes_str("a"), bytes_of(value, sizeof value)), OK);
+    assert_int_equal(log_engine_prepare(rig.engine), OK);
+    disk_sim_full(rig.sim, disk_sim_used(rig.sim));
+    assert_int_equal(put_at(&rig, TABLE_RECORDS, bytes_str("b"), bytes_of(value, sizeof value)), OK);
+    *waiter = (struct waiter){.rig = NULL};
+    return rig;
+}
+
+static enum err put_long(struct rig *rig, struct waiter *waiter)
+{
+    static uint8_t value[3000];
+    waiter->rig = rig;
+    log_engine_listen(rig->engine, NULL, wait_a_tenth, waiter);
+    return put_at(rig, TABLE_RECORDS, bytes_str("d"), bytes_of(value, sizeof value));
+}
+
+/* Chunks come and come, and no segment becomes free: the writer waits for so long and no
+ * longer, and asks the disk but once. */
+static void a_writer_waits_for_the_log_to_have_room_for_so_long(void **state)
+{
+    struct waiter waiter;
+    struct rig rig = rig_without_log_room(&waiter);
+    uint64_t calls = disk_sim_calls(rig.sim);
+    assert_int_equal(put_long(&rig, &waiter), ERR_FULL);
+    assert_int_equal(waiter.waits, 50);
+    assert_true(disk_sim_calls(rig.sim) - calls <= 3);
+    done(&rig);
+}
+
+/* It goes on as soon as one is. */
+static void a_writer_goes_on_when_the_log_has_room(void **state)
+{
+    struct waiter waiter;
+    struct rig rig = rig_without_log_room(&waiter);
+    waiter.applies = true;
+    assert_int_equal(put_long(&rig, &waiter), OK);
+    assert_true(waiter.waits >= 1 && waiter.waits < 10);
+    done(&rig);
+}
+
+/* An inner engine that fails frees nothing: there is nothing to wait for. */
+static void a_writer_waits_for_no_inner_engine_that_fails(void **state)
+{
+    struct waiter waiter;
+    struct rig rig = rig_without_log_room(&waiter);
+    waiter.applies = is_full = true;
+    refusal = ERR_IO;
+    assert_int_equal(put_long(&rig, &waiter), ERR_FULL);
+    assert_int_equal(waiter.waits, 1);
+    is_full = false;
+    done(&rig);
+}
+
+/* A process that is killed soon after each start leaves a segment each time: they do not
+ * pile up, and nothing is lost. */
+static void starts_that_are_killed_early_do_not_fill_the_disk(void **state)
+{
+    struct rig rig = new_rig(16 << 10);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(put(&rig, (char[]){(char)('!' + i % 90), 0}, "v"), OK);
+        reopen(&rig, 16 << 10);
+        assert_true(counters(&rig).log.segments <= LOG_FAILED_MAX + 2);
+    }
+    assert_int_equal(records(&rig), 90);
     done(&rig);
 }
 
@@ -381,6 +570,13 @@ int main(void)
         cmocka_unit_test(however_small_the_memory_it_works),
         cmocka_unit_test(a_full_inner_engine_stops_puts_and_memory),
         cmocka_unit_test(flushing_tries_smaller_chunks),
+        cmocka_unit_test(slow_chunks_get_shorter_and_quick_ones_grow),
+        cmocka_unit_test(slow_chunks_of_long_values_get_shorter),
+        cmocka_unit_test(brief_chunks_are_short_at_once),
+        cmocka_unit_test(starts_that_are_killed_early_do_not_fill_the_disk),
+        cmocka_unit_test(a_writer_waits_for_the_log_to_have_room_for_so_long),
+        cmocka_unit_test(a_writer_goes_on_when_the_log_has_room),
+        cmocka_unit_test(a_writer_waits_for_no_inner_engine_that_fails),
         cmocka_unit_test(records_are_counted_while_they_pass),
         cmocka_unit_test(a_short_range_after_a_long_one_deletes_the_longest_key),
     };

@@ -296,6 +296,118 @@ static void a_full_disk_refuses_and_goes_on_when_there_is_room(void **state)
     rig_done(&rig);
 }
 
+/* Appends until the frame's sync fails. */
+static void fail_a_sync(struct log_rig *rig)
+{
+    assert_int_equal(log_prepare(rig->log), OK);
+    disk_sim_fail(rig->sim, 2, ERR_IO); /* write, sync */
+    assert_int_equal(rig_append(rig, bytes_str("x")), ERR_IO);
+}
+
+/* For minutes no sync succeeds: neither folder nor memory grows, and what comes after
+ * is all there. */
+static void a_disk_that_keeps_failing_is_not_filled(void **state)
+{
+    struct log_rig rig = open_rig();
+    rig_append_ok(&rig, "a");
+    for (int i = 0; i < 500; i++) {
+        fail_a_sync(&rig);
+        assert_true(counters(&rig).segments <= 2);
+        assert_true(disk_sim_used(rig.sim) <= 3 * SMALL);
+    }
+    rig_append_ok(&rig, "b");
+    assert_true(counters(&rig).failures >= 500);
+    rig_crash(&rig);
+    rig_open_ok(&rig);
+    assert_string_equal(rig_replayed(&rig), "a b");
+    rig_done(&rig);
+}
+
+/* Every second sync fails, so each segment is left with a frame in it: so many may
+ * wait for the tree, then it must take them over first. */
+static void segments_that_failures_ended_are_few(void **state)
+{
+    struct log_rig rig = open_rig();
+    unsigned taken = 0;
+    for (; taken < LOG_FAILED_MAX; taken++) {
+        rig_append_ok(&rig, "a");
+        disk_sim_fail(rig.sim, 2, ERR_IO); /* write, sync */
+        assert_int_equal(rig_append(&rig, bytes_str("x")), ERR_IO);
+    }
+    assert_int_equal(rig_append(&rig, bytes_str("x")), ERR_BUSY);
+    assert_true(counters(&rig).segments <= LOG_FAILED_MAX + 1);
+
+    rig.mark.sequence = taken - 1;
+    log_trim(rig.log, rig.mark.sequence);
+    rig_append_ok(&rig, "b");
+    assert_true(counters(&rig).segments <= 3);
+    assert_int_equal(counters(&rig).reused, 0); /* what has failed is not trusted again */
+    reopen(&rig);
+    assert_string_equal(rig_replayed(&rig), "a b");
+    rig_done(&rig);
+}
+
+/* Nor does it fill where no file can be removed. */
+static void segments_that_cannot_be_removed_are_few(void **state)
+{
+    struct log_rig rig = {0};
+    rig_init(&rig, SMALL);
+    rig.keeps_names = true;
+    rig_open_ok(&rig);
+    for (int i = 0; i < LOG_FAILED_MAX; i++)
+        fail_a_sync(&rig);
+    assert_int_equal(log_prepare(rig.log), OK);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(rig_append(&rig, bytes_str("x")), ERR_IO);
+    assert_true(disk_sim_used(rig.sim) <= (LOG_FAILED_MAX + 1) * SMALL);
+    rig_kill(&rig);
+    rig.keeps_names = false;
+    rig_open_ok(&rig);
+    rig_append_ok(&rig, "b");
+    assert_true(disk_sim_used(rig.sim) <= 2 * SMALL); /* the last frame in doubt may be found */
+    rig_done(&rig);
+}
+
+/* Where a write needs room even in a file that has its blocks: the frame is refused as
+ * such, no segment is spent on it, and the next one takes its place. */
+static void a_write_that_finds_no_room_is_told_and_tried_again(void **state)
+{
+    for (int crash = 0; crash < 3; crash++) {
+        struct log_rig rig = open_rig();
+        rig_append_ok(&rig, "a");
+        for (int i = 0; i < 100; i++) {
+            disk_sim_fail(rig.sim, 1, ERR_FULL);
+            uint8_t room[100] = "x.";
+            assert_int_equal(rig_append(&rig, bytes_of(room, sizeof room)), ERR_FULL);
+        }
+        rig_append_ok(&rig, "b");
+        assert_string_equal(rig_names(&rig), "0000000000000001.log");
+        if (crash == 1)
+            rig_kill(&rig);
+        else if (crash == 2)
+            rig_crash(&rig);
+        else
+            rig_close(&rig);
+        rig_open_ok(&rig);
+        assert_string_equal(rig_replayed(&rig), "a b");
+        rig_done(&rig);
+    }
+}
+
+/* A sync that finds no room leaves the frame in doubt, and says why. */
+static void a_sync_that_finds_no_room_is_told(void **state)
+{
+    struct log_rig rig = open_rig();
+    rig_append_ok(&rig, "a");
+    disk_sim_fail(rig.sim, 2, ERR_FULL);
+    assert_int_equal(rig_append(&rig, bytes_str("x")), ERR_FULL);
+    rig_append_ok(&rig, "b");
+    rig_crash(&rig);
+    rig_open_ok(&rig);
+    assert_string_equal(rig_replayed(&rig), "a b");
+    rig_done(&rig);
+}
+
 /* The process dies after a segment has its name and before the name is synced. The next
  * one uses the segment; the power goes. */
 static void a_name_that_was_not_synced_is_before_it_is_used(void **state)
@@ -616,6 +728,11 @@ int main(void)
         cmocka_unit_test(a_doubtful_last_frame_is_settled_by_the_next_opening),
         cmocka_unit_test(failing_to_make_segments_leaves_no_files),
         cmocka_unit_test(a_full_disk_refuses_and_goes_on_when_there_is_room),
+        cmocka_unit_test(a_disk_that_keeps_failing_is_not_filled),
+        cmocka_unit_test(segments_that_failures_ended_are_few),
+        cmocka_unit_test(segments_that_cannot_be_removed_are_few),
+        cmocka_unit_test(a_write_that_finds_no_room_is_told_and_tried_again),
+        cmocka_unit_test(a_sync_that_finds_no_room_is_told),
         cmocka_unit_test(a_name_that_was_not_synced_is_before_it_is_used),
         cmocka_unit_test(a_log_of_another_store_is_refused_untouched),
         cmocka_unit_test(a_log_that_is_missing_is_lost),

@@ -63,7 +63,7 @@ static struct engine *open_engine(struct rig *rig)
     return engine;
 }
 
-static enum err wait_for_applier(void *ctx, uint64_t most_ms)
+static enum err wait_for_applier(void *ctx, uint64_t most_ms, uint64_t *left_ms)
 {
     struct rig *rig = ctx;
     pthread_mutex_lock(&rig->lock);

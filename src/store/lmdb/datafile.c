@@ -102,9 +102,11 @@ static enum err look_at_header(struct datafile *file, struct buf *why)
 
 static char *lock_file_path(const char *path)
 {
-    size_t room = strlen(path) + sizeof "-lock";
-    char *text = mem_new(room);
-    snprintf(text, room, "%s-lock", path);
+    static const char end[] = "-lock";
+    size_t len = strlen(path);
+    char *text = mem_new(len + sizeof end);
+    memcpy(text, path, len);
+    memcpy(text + len, end, sizeof end);
     return text;
 }
 
@@ -206,6 +208,15 @@ enum err datafile_size(const struct datafile *file, uint64_t *ret)
 enum err datafile_resize(const struct datafile *file, uint64_t size)
 {
     return ftruncate(file->fd, (off_t)size) == 0 ? OK : ERR_IO;
+}
+
+enum err datafile_rewrite(const struct datafile *file, size_t bytes)
+{
+    uint8_t *copy = mem_new(bytes);
+    bool done = pread(file->fd, copy, bytes, 0) == (ssize_t)bytes &&
+                pwrite(file->fd, copy, bytes, 0) == (ssize_t)bytes && fdatasync(file->fd) == 0;
+    free(copy);
+    return done ? OK : ERR_IO;
 }
 
 enum err datafile_grow(struct datafile *file, uint64_t end)

@@ -28,7 +28,8 @@ struct datafile {
  * (not a file of ours), ERR_VERSION (of another LMDB), ERR_IO. why gets one line. */
 enum err datafile_open(const char *path, struct datafile *ret, struct buf *why) MUST_USE;
 void datafile_close(struct datafile *file);
-/* After a refusal: removes what opening has left in the folder, then closes. */
+/* After a refusal, or where nothing was written: removes what opening has left in the
+ * folder, then closes. */
 void datafile_discard(struct datafile *file);
 
 /* 20 bytes: inode, then birth seconds and nanoseconds (0 where the file system
@@ -39,6 +40,10 @@ enum err datafile_is(const struct datafile *file, int fd) MUST_USE;
 enum err datafile_sync_folder(const struct datafile *file) MUST_USE;
 enum err datafile_size(const struct datafile *file, uint64_t *ret) MUST_USE;
 enum err datafile_resize(const struct datafile *file, uint64_t size) MUST_USE;
+
+/* Writes the first `bytes` of the file as they are read, and syncs: what is seen there
+ * is then on the disk, though an earlier write or sync of it failed. ERR_IO. */
+enum err datafile_rewrite(const struct datafile *file, size_t bytes) MUST_USE;
 
 /* Sees to it that the bytes up to `end` have blocks on the disk: what is written
  * there later cannot meet a full disk. ERR_FULL, ERR_IO. Where the file system

@@ -16,8 +16,9 @@
  * Failure. Of a commit that fails nothing happened, and the next one may be tried: it
  * writes and syncs all of its pages anew, and the tree refers to no page that a failed
  * sync left in doubt (LMDB aborts the transaction, so its pages stay free). Where the
- * meta page itself could not be written, LMDB takes no write (ERR_IO) until the store
- * is opened again. Reads of what was committed go on.
+ * meta page itself could not be written, LMDB gives up, for readers too. Then the file is
+ * opened anew, in place (lmdb_env.c): readers wait for it, for two seconds at most (ERR_IO),
+ * and before the next write the page that was found is written once more and synced.
  *
  * Opening changes nothing in a file that has content. Records carry checksums of
  * their own; LMDB's pages have none, so a file damaged in its inner pages can stop

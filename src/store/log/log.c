@@ -181,19 +181,57 @@ enum err log_prepare(struct log *log)
 
 /* ---- appending ---------------------------------------------------------------- */
 
-/* Nothing is appended to the current segment any more. */
+/* Tries to remove the segments that hold nothing; what stays is tried again. */
+static void remove_doomed(struct log *log)
+{
+    size_t stay = 0;
+    for (size_t i = 0; i < log->doomed_count; i++) {
+        char name[DISK_NAME_MAX];
+        segment_name(log->doomed[i], name);
+        if (log->disk->ops->remove(log->disk, name) != OK) {
+            log->doomed[stay++] = log->doomed[i];
+            count_failure(log);
+        }
+    }
+    log->doomed_count = stay;
+}
+
+/* Nothing is appended to the current segment any more. If it holds no frame it goes at
+ * once, else when the tree has them. (A crash may bring its name back, and a frame in
+ * doubt with it: that is void once a segment with a higher number begins with its
+ * sequence, and else it may be found.) */
 static void leave_current(struct log *log)
 {
-    if (!log->now.file)
+    struct segment left = log->now;
+    if (!left.file)
         return;
-    log->disk->ops->close(log->now.file);
+    log->disk->ops->close(left.file);
+    left.file = NULL;
     pthread_mutex_lock(&log->lock);
-    log->now.file = NULL;
-    if (!log->now.last)
-        log->now.last = log->sequence;
-    log_add_segment(log, &log->now);
+    if (left.first) {
+        log_add_segment(log, &left);
+        log->failed_count += left.failed;
+    }
     log->now = (struct segment){0};
     pthread_mutex_unlock(&log->lock);
+    if (left.first)
+        return;
+    CHECK(log->doomed_count < LOG_FAILED_MAX);
+    log->doomed[log->doomed_count++] = left.header.number;
+    remove_doomed(log);
+}
+
+/* Whether one more segment may be left: a disk that fails for hours must not be filled,
+ * nor may memory. */
+static enum err may_leave_one_more(struct log *log)
+{
+    remove_doomed(log);
+    if (log->doomed_count == LOG_FAILED_MAX)
+        return ERR_IO;
+    pthread_mutex_lock(&log->lock);
+    bool too_many = !log->now.file && log->failed_count >= LOG_FAILED_MAX;
+    pthread_mutex_unlock(&log->lock);
+    return too_many ? ERR_BUSY : OK;
 }
 
 static bool take_next(struct log *log, uint64_t size, struct segment *ret)
@@ -218,10 +256,13 @@ static enum err find_room(struct log *log, size_t frame)
     uint64_t size = SEGMENT_HEADER + frame;
     if (size < log->segment_bytes)
         size = log->segment_bytes;
+    enum err err = may_leave_one_more(log);
+    if (err != OK)
+        return err;
     if (!take_next(log, size, &segment)) {
         pthread_mutex_lock(&log->making);
         bool taken = take_next(log, size, &segment); /* which may have been in the making */
-        enum err err = taken ? OK : make_segment(log, size, &segment);
+        err = taken ? OK : make_segment(log, size, &segment);
         pthread_mutex_unlock(&log->making);
         if (err != OK)
             return err;
@@ -259,35 +300,36 @@ enum err log_append(struct log *log, struct buf *frame, uint32_t entries)
     if (err != OK)
         return err;
     log_frame_seal(frame, &log->now.header, log->sequence + 1, body_len, entries);
-    if (ops->write(log->now.file, log->offset, buf_bytes(frame)) == OK &&
-        (WEAKENED(SYNC) || ops->sync(log->now.file) == OK)) {
+    err = ops->write(log->now.file, log->offset, buf_bytes(frame));
+    if (err == ERR_FULL) { /* where writing needs room even so: the next frame is written over it */
+        count_failure(log);
+        return err;
+    }
+    if (err == OK && !WEAKENED(SYNC))
+        err = ops->sync(log->now.file);
+    if (err == OK) {
         count_frame(log, frame->len);
         return OK;
     }
-    leave_current(log);
     count_failure(log);
-    return ERR_IO; /* a full disk too: the frame may be there */
+    log->now.failed = true;
+    leave_current(log);
+    return err == ERR_FULL ? ERR_FULL : ERR_IO;
 }
 
 /* ---- trimming ----------------------------------------------------------------- */
-
-static bool has_frame_after_oldest(const struct log *log)
-{
-    bool has = log->now.first != 0;
-    for (size_t i = 1; i < log->segment_count; i++)
-        has = has || log->segments[i].first != 0;
-    return has;
-}
 
 /* The oldest segment, out of the list, if the tree has all of it. The one with the
  * last frame stays: it is what proves that the log is as new as the tree. */
 static bool take_oldest(struct log *log, uint64_t sequence, struct segment *ret)
 {
     pthread_mutex_lock(&log->lock);
-    bool taken = log->segment_count && log->segments[0].last <= sequence && has_frame_after_oldest(log);
+    bool taken = log->segment_count && log->segments[0].last <= sequence &&
+                 (log->segment_count > 1 || log->now.first);
     if (taken) {
         *ret = log->segments[0];
         log->segment_count--;
+        log->failed_count -= ret->failed;
         memmove(&log->segments[0], &log->segments[1], log->segment_count * sizeof *ret);
     }
     pthread_mutex_unlock(&log->lock);
@@ -298,7 +340,8 @@ static bool keep_as_next(struct log *log, const struct segment *old)
 {
     struct segment next;
     pthread_mutex_lock(&log->making);
-    bool kept = !has_next(log) && old->size == log->segment_bytes && take_over(log, old, &next) == OK;
+    bool kept = !has_next(log) && old->size == log->segment_bytes && !old->failed &&
+                take_over(log, old, &next) == OK;
     if (kept)
         set_next(log, &next);
     pthread_mutex_unlock(&log->making);

@@ -7,8 +7,10 @@
  * valid frame of this log follows: it is given up) from damage (one follows: the
  * start stops).
  *
- * What was given up, or is in doubt after a failed write or sync, is never written
- * over or appended to. The next frame goes to the start of a new segment, under the
+ * What was given up, or is in doubt after a failed sync (or a write that failed for
+ * more than want of room: a frame that found none was never synced, and the next one
+ * takes its place), is never written over or appended to. The next frame goes to the
+ * start of a new segment, under the
  * sequence of the one given up: whoever reads the log goes on with the new segment
  * where its first frame's sequence comes due, and what the old one holds from there
  * on is void. So a failed sync is not trusted later (Rebello et al., "Can
@@ -25,6 +27,9 @@
 
 /* A store has two of them at least; at high rates one lasts some tenths of a second. */
 enum { LOG_SEGMENT_BYTES = 4 << 20 };
+/* Segments that a failure ended before they were full. So many may wait for the tree to
+ * have all of them; nothing special about the number. */
+enum { LOG_FAILED_MAX = 16 };
 
 /* What the tree knows of the log: which it is, and up to where it has taken over. */
 struct log_mark {
@@ -67,13 +72,14 @@ void log_id(const struct log *log, uint8_t ret[LOG_ID_SIZE]);
 uint64_t log_sequence(const struct log *log); /* of the last frame; the mark's where there is none */
 
 /* Appends the next frame (begun with log_frame_begin, `entries` entries); durable
- * on OK. Otherwise it did not happen: ERR_FULL (no room for a segment, nothing was
- * written), ERR_TOO_LARGE, ERR_NOMEM (the frame's own); or ERR_IO: it may be found
- * after a crash unless a later append succeeds, which voids it. */
+ * on OK. Otherwise it did not happen: ERR_TOO_LARGE, ERR_NOMEM (the frame's own),
+ * ERR_BUSY (LOG_FAILED_MAX is reached: the tree must take over first); or ERR_FULL (no
+ * room on the disk), ERR_IO: it may be found after a crash unless a later append
+ * succeeds, which voids it. */
 enum err log_append(struct log *log, struct buf *frame, uint32_t entries) MUST_USE;
 
 /* The tree has all up to `sequence`: gives up the segments before, and keeps one of
- * them as the next. */
+ * them as the next, if no write of it has failed. */
 void log_trim(struct log *log, uint64_t sequence);
 /* Makes the next segment ready, unless it is. ERR_FULL, ERR_IO. */
 enum err log_prepare(struct log *log) MUST_USE;

@@ -19,6 +19,12 @@ enum {
     /* So few entries at a time are what is left to try when room is short: they may
      * use what the inner engine keeps back. */
     CHUNK_SMALL = 16,
+    /* However slow the disk: not so few that the reserve is touched, nor so few bytes
+     * that a long value is all. */
+    CHUNK_LEAST = 2 * CHUNK_SMALL,
+    CHUNK_BYTES_LEAST = 256 << 10,
+    /* A chunk twice as long is then still quick. */
+    CHUNK_QUICK_MS = LOG_CHUNK_SLOW_MS / 4,
 };
 
 static const char mark_key[] = "log";
@@ -156,6 +162,7 @@ static void drop_frozen(struct logged *logged)
         log_trim(logged->log, last);
     pthread_mutex_lock(&logged->lock);
     logged->trimming = false;
+    logged->count.trims++;
     pthread_mutex_unlock(&logged->lock);
 }
 
@@ -200,14 +207,15 @@ static enum err apply_node(struct engine *inner, struct engine_txn *txn, const s
 
 /* As many entries as a chunk has, from the place on; the mark behind the last one. */
 static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const struct generation *frozen,
-                           struct place *place, size_t *ret_entries, bool *ret_end)
+                           struct place *place, struct chunk_size *ret_size, bool *ret_end)
 {
     struct engine *inner = logged->inner;
+    size_t most_bytes = logged->most.bytes;
     bool first = place->step == 0 && place->after_len == 0;
     const struct mem_node *node = node_at(frozen->table, place);
     size_t entries = 0, bytes = 0;
     enum err err = OK;
-    while (node && err == OK && entries < logged->chunk && bytes < CHUNK_BYTES) {
+    while (node && err == OK && entries < logged->chunk && bytes < most_bytes) {
         err = apply_node(inner, txn, frozen->table, space_of_step(place->step), node, &bytes);
         struct bytes key = mem_node_key(node);
         CHECK(key.len <= sizeof place->after);
@@ -219,7 +227,7 @@ static enum err fill_chunk(struct logged *logged, struct engine_txn *txn, const 
             node = node_at(frozen->table, place);
         }
     }
-    *ret_entries = entries;
+    *ret_size = (struct chunk_size){entries, bytes};
     *ret_end = !node;
     if (err != OK || (node && !first))
         return err;
@@ -237,17 +245,20 @@ static uint64_t inner_records(struct engine *inner)
     return usage.entries[TABLE_RECORDS];
 }
 
-static void count_chunk(struct logged *logged, size_t entries, uint64_t more_records, enum err err)
+static void count_chunk(struct logged *logged, struct chunk_size size, uint64_t more_records, enum err err)
 {
     pthread_mutex_lock(&logged->lock);
     if (err != ERR_FULL || logged->chunk <= CHUNK_SMALL)
         logged->stuck = err; /* else a smaller chunk may do */
+    logged->last = size;
     if (err == OK) {
-        logged->applied_entries += entries;
-        logged->count.applied_entries += entries;
+        logged->applied_entries += size.entries;
+        logged->count.applied_entries += size.entries;
         if (!logged->frozen->replayed)
             logged->frozen->records -= (int64_t)more_records;
-        size_t most = logged_behind_locked(logged) ? CHUNK_BEHIND : CHUNK_CALM;
+        size_t most = !logged->brief && logged_behind_locked(logged) ? CHUNK_BEHIND : CHUNK_CALM;
+        if (most > logged->most.entries)
+            most = logged->most.entries;
         logged->chunk = logged->chunk < most / 2 ? logged->chunk * 2 : most;
     } else {
         logged->count.apply_failures++;
@@ -256,24 +267,67 @@ static void count_chunk(struct logged *logged, size_t entries, uint64_t more_rec
     pthread_mutex_unlock(&logged->lock);
 }
 
+void logged_init_chunks(struct logged *logged)
+{
+    logged->chunk = 1; /* grows with success */
+    logged->most = (struct chunk_size){CHUNK_BEHIND, CHUNK_BYTES};
+}
+
+static size_t half_of(size_t n, size_t least)
+{
+    return n / 2 > least ? n / 2 : least;
+}
+
+static size_t twice(size_t n, size_t most)
+{
+    return n < most / 2 ? n * 2 : most;
+}
+
+void log_engine_took(struct engine *engine, uint64_t ms)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    struct chunk_size *most = &logged->most;
+    if (ms >= LOG_CHUNK_SLOW_MS) {
+        most->entries = half_of(logged->last.entries, CHUNK_LEAST);
+        most->bytes = half_of(logged->last.bytes, CHUNK_BYTES_LEAST);
+    } else if (ms < CHUNK_QUICK_MS) {
+        most->entries = twice(most->entries, CHUNK_BEHIND);
+        most->bytes = twice(most->bytes, CHUNK_BYTES);
+    }
+    if (logged->chunk > most->entries)
+        logged->chunk = most->entries;
+    pthread_mutex_unlock(&logged->lock);
+}
+
+void log_engine_be_brief(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    logged->brief = true;
+    if (logged->chunk > CHUNK_CALM)
+        logged->chunk = CHUNK_CALM;
+    pthread_mutex_unlock(&logged->lock);
+}
+
 static enum err apply_chunk(struct logged *logged, const struct generation *frozen, bool *ret_end)
 {
     struct engine *inner = logged->inner;
     struct engine_txn *txn;
     struct place place = logged->place;
-    size_t entries = 0;
+    struct chunk_size size = {0};
     uint64_t records = inner_records(inner);
     enum err err = inner->ops->write_begin(inner, &txn);
     if (err == OK) {
         if (inner->ops->use_reserve)
             inner->ops->use_reserve(txn, logged->chunk <= CHUNK_SMALL);
-        err = fill_chunk(logged, txn, frozen, &place, &entries, ret_end);
+        err = fill_chunk(logged, txn, frozen, &place, &size, ret_end);
         if (err == OK)
             err = inner->ops->commit(txn);
         else
             inner->ops->end(txn);
     }
-    count_chunk(logged, entries, inner_records(inner) - records, err);
+    count_chunk(logged, size, inner_records(inner) - records, err);
     if (err == OK)
         logged->place = place;
     return err;

@@ -78,7 +78,7 @@ static struct logged *logged_new(struct engine *inner, const struct log_engine_o
     logged->memory_max = options->memory_max;
     logged->active = generation_new(logged->memory_max / 2);
     logged->writer.overlay = memtable_new(0);
-    logged->chunk = 1; /* grows with success */
+    logged_init_chunks(logged);
     buf_init(&logged->writer.frame, SIZE_MAX);
     CHECK(pthread_mutex_init(&logged->lock, NULL) == 0);
     return logged;
@@ -99,6 +99,18 @@ static enum err save_mark(struct logged *logged)
         return inner->ops->commit(txn);
     inner->ops->end(txn);
     return err;
+}
+
+/* What the tree has already goes, and where that leaves many segments that are hardly
+ * used (each start that was killed early leaves one) it takes over the others too. It may
+ * fail: then there are some more. */
+static void tidy(struct logged *logged)
+{
+    struct log_counters log;
+    log_trim(logged->log, logged->marked);
+    log_counters(logged->log, &log);
+    if (log.segments > LOG_FAILED_MAX && log.segment_bytes > 2 * logged->memory_max)
+        (void)!logged_flush(&logged->face);
 }
 
 /* From now on the log is there. On a full disk a segment is to be had when the tree
@@ -145,8 +157,10 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
         logged->sequence = log_sequence(logged->log);
         if (!mark.present || found.lost)
             err = save_mark(logged);
-        if (err == OK)
+        if (err == OK) {
+            tidy(logged);
             err = prepare_first(logged);
+        }
     }
     if (err != OK) {
         if (!why->len)
@@ -161,7 +175,7 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
 }
 
 void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
-                       enum err (*wait)(void *ctx, uint64_t most_ms), void *ctx)
+                       enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx)
 {
     struct logged *logged = logged_of(engine);
     logged->on_frozen = frozen;

@@ -60,17 +60,27 @@ bool log_engine_freeze(struct engine *engine);
 /* True when the active generation fills faster than the frozen one is applied. */
 bool log_engine_behind(struct engine *engine);
 
+/* Both by the applying thread. For whoever has a clock: the last chunk took so long. After LOG_CHUNK_SLOW_MS
+ * or more the next ones are half as long, or less; they grow again while they are quick. So writers who wait
+ * for a chunk do not run out of patience. */
+enum { LOG_CHUNK_SLOW_MS = 500 };
+void log_engine_took(struct engine *engine, uint64_t ms);
+/* Short chunks only, from now on: the process is about to end. */
+void log_engine_be_brief(struct engine *engine);
+
 /* The log's next segment, ready before it is needed; by the applying thread. ERR_FULL,
  * ERR_IO: it will be made when it is needed. */
 enum err log_engine_prepare(struct engine *engine) MUST_USE;
 
 /* Set before other threads use the engine. Both may be NULL.
  * frozen: a generation waits to be applied; from the writer's thread, after a commit.
- * wait: by the writer, when both generations are full, or soon will be: returns OK when
- * something has been applied, ERR_BUSY when nothing was for so many milliseconds or as
- * long as a writer should be kept. Without it the writer applies by itself. */
+ * wait: by the writer, when both generations are full, or soon will be, or the log has
+ * no room: returns OK when a chunk has been tried, ERR_BUSY when none was for so many
+ * milliseconds. *left_ms is what is left of the writer's patience: it waits no longer,
+ * takes off what it has waited, and all of it when a writer should be kept no more.
+ * Without it the writer applies by itself. */
 void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
-                       enum err (*wait)(void *ctx, uint64_t most_ms), void *ctx);
+                       enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx);
 
 struct log_engine_counters {
     struct log_counters log;
@@ -78,6 +88,7 @@ struct log_engine_counters {
     uint64_t active_bytes;             /* of these, not frozen yet */
     uint64_t applied;                  /* generations, since the start */
     uint64_t applied_entries;
+    uint64_t trims; /* of the log, after generations were applied */
     uint64_t apply_failures;
     uint64_t waits;    /* commits that waited for the memory table's bound */
     uint64_t slowed;   /* commits that waited a little for the applier to keep up */

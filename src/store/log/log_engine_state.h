@@ -46,6 +46,10 @@ struct last_seen {
     bool present;
 };
 
+struct chunk_size {
+    size_t entries, bytes;
+};
+
 /* The one write transaction. */
 struct writer {
     struct logged_txn txn;
@@ -57,6 +61,7 @@ struct writer {
     int64_t records;
     uint64_t cost, room; /* of the inner engine: needed, known to be there */
     size_t active_bytes; /* of the active generation when it began; it does not grow till it ends */
+    uint64_t trims;      /* of the log, when a commit was tried last */
     struct last_seen seen;
 };
 
@@ -68,7 +73,7 @@ struct logged {
     uint64_t memory_max;
     struct writer writer;
     void (*on_frozen)(void *ctx);
-    enum err (*wait)(void *ctx, uint64_t most_ms);
+    enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms);
     void *listener;
 
     /* The last sequence of the generation that is being applied, set before the inner
@@ -92,7 +97,10 @@ struct logged {
     enum err stuck;    /* why the last chunk could not be applied */
     struct logged_txn *pool;
     uint64_t marked;        /* sequence of the mark; the applier's alone */
-    size_t chunk;           /* entries that are applied at a time */
+    size_t chunk;           /* entries that are applied at a time .. */
+    struct chunk_size most; /* .. and what they may be at most, as long as the disk is slow */
+    struct chunk_size last; /* of the last one */
+    bool brief;             /* short ones only: see log_engine_be_brief */
     size_t applied_entries; /* of the frozen generation */
     uint64_t replayed;      /* operations, by the opening */
     struct log_engine_counters count;
@@ -154,6 +162,7 @@ void generation_free(struct generation *generation); /* takes NULL */
 bool logged_freeze_locked(struct logged *logged);
 /* The same; see log_engine_behind. */
 bool logged_behind_locked(const struct logged *logged);
+void logged_init_chunks(struct logged *logged);
 /* As log_engine_apply, and goes on with smaller chunks where room is short. */
 enum err logged_apply_what_fits(struct logged *logged) MUST_USE;
 enum err logged_flush(struct engine *engine) MUST_USE;

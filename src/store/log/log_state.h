@@ -11,8 +11,8 @@ struct segment {
     uint64_t size;
     uint64_t first, last;   /* sequences of its frames; 0: none */
     struct disk_file *file; /* of the current one and the next one */
+    bool failed;            /* a write or sync of it has: it is not taken over */
 };
-/* first == 0 and last > 0: nothing in it counts, what was before it ended at last. */
 
 struct log {
     struct disk *disk;
@@ -24,6 +24,9 @@ struct log {
     uint64_t sequence;  /* of the last frame */
     uint64_t offset;    /* in the current segment, where the next frame goes */
     struct segment now; /* current; file == NULL: none. Changed under the lock */
+    /* Numbers of segments that hold nothing and could not be removed. */
+    uint64_t doomed[LOG_FAILED_MAX];
+    size_t doomed_count;
 
     /* Held by who makes a segment: there is one file to make it of. Before `lock`. */
     pthread_mutex_t making;
@@ -31,6 +34,7 @@ struct log {
     pthread_mutex_t lock;     /* guards what follows; not held while the disk works */
     struct segment *segments; /* owned, ascending by number: those before the current one */
     size_t segment_count;
+    size_t failed_count; /* of them, that a failure ended: at most LOG_FAILED_MAX */
     /* Ready to be current; file == NULL: none. It cannot be once a segment with a higher
      * number has been: sequences rise with the numbers. */
     struct segment next;

@@ -13,10 +13,8 @@ enum {
     OVERLAY_MAX = LOG_BODY_MAX / 2,
     PROMISE_STEP = 4 << 20, /* room that is asked for ahead: asking takes a system call */
     PACE_MS = 20,           /* a commit is slowed by at most so much */
-    ROOM_WAIT_MS = 200,
-    ROOM_TRIES = 25, /* so many waits without a chunk tried: five seconds */
-    LOG_ROOM_WAIT_MS = 100,
-    LOG_ROOM_TRIES = 50, /* so many waits without a chunk applied */
+    ROOM_WAIT_MS = 200,     /* in slices: what was looked at before the wait may be old */
+    PATIENCE_MS = 5000,     /* of a writer: without a chunk tried, or for room in the log */
     PAGE = 4096,
     LONG_VALUE = 1500, /* longer ones may fill pages of their own */
     FRAME_KEPT_MAX = 4 << 20,
@@ -58,7 +56,7 @@ static enum err wait_for_room(struct logged *logged)
 {
     enum err stuck, err = OK;
     bool frozen, waited = false;
-    unsigned vain = 0;
+    uint64_t left_ms = PATIENCE_MS;
     while (err == OK && is_full(logged, &frozen, &stuck) && stuck != ERR_FULL) {
         if (!waited)
             count(logged, &logged->count.waits);
@@ -66,11 +64,12 @@ static enum err wait_for_room(struct logged *logged)
         if (stuck != OK)
             err = stuck;
         else if (logged->wait)
-            err = logged->wait(logged->listener, ROOM_WAIT_MS);
+            err = logged->wait(logged->listener, ROOM_WAIT_MS, &left_ms);
         else
             err = logged_apply_what_fits(logged);
-        vain = err == ERR_BUSY ? vain + 1 : 0;
-        if (vain && vain < ROOM_TRIES) /* in slices: what was looked at before the wait may be old */
+        if (err == OK)
+            left_ms = PATIENCE_MS;
+        else if (err == ERR_BUSY && left_ms)
             err = OK;
     }
     if (err == OK && frozen && logged->on_frozen)
@@ -92,7 +91,8 @@ static void keep_pace(struct logged *logged)
     if (!slow)
         return;
     count(logged, &logged->count.slowed);
-    (void)!logged->wait(logged->listener, PACE_MS);
+    uint64_t left_ms = PACE_MS;
+    (void)!logged->wait(logged->listener, PACE_MS, &left_ms);
 }
 
 static void overlay_clear(struct writer *writer)
@@ -370,6 +370,7 @@ static struct generation *begin_insert(struct logged *logged)
 {
     pthread_mutex_lock(&logged->lock);
     logged->inserting = true;
+    logged->writer.trims = logged->count.trims;
     struct generation *active = logged->active;
     pthread_mutex_unlock(&logged->lock);
     return active;
@@ -410,33 +411,41 @@ static enum err write_and_insert(struct logged *logged, struct writer *writer, u
     return err;
 }
 
-/* Whether segments of the log may still become free: what is in memory is applied. */
-static bool may_free_segments(struct logged *logged)
+/* What a writer sees who waits for segments of the log to become free. */
+struct outlook {
+    bool may;       /* they still may: what is in memory is being applied */
+    uint64_t trims; /* times that the log has given up what was applied */
+    enum err stuck;
+};
+
+static struct outlook look_out(struct logged *logged)
 {
     pthread_mutex_lock(&logged->lock);
     logged_freeze_locked(logged);
-    bool may = logged->frozen || logged->trimming;
+    struct outlook out = {
+        .may = logged->frozen || logged->trimming, .trims = logged->count.trims, .stuck = logged->stuck};
     pthread_mutex_unlock(&logged->lock);
-    return may;
+    return out;
 }
 
-/* The disk has no room for another segment of the log. Those that the inner engine has
- * all of are used again, so the commit waits for that, as long as it may come. */
-static enum err write_when_log_has_room(struct logged *logged, uint64_t at)
+/* The disk has no room for another segment of the log, or too many were left after
+ * failures (log.h). Those that the inner engine has all of are used again or go, so the
+ * commit waits for that as long as it may come, and is tried again when it has. */
+static enum err write_when_log_has_room(struct logged *logged, uint64_t at, enum err err)
 {
     struct writer *writer = &logged->writer;
-    enum err err = ERR_FULL;
-    for (unsigned vain = 0; err == ERR_FULL && vain < LOG_ROOM_TRIES;) {
-        bool may = may_free_segments(logged);
-        enum err moved = !may           ? ERR_NOT_FOUND
-                         : logged->wait ? logged->wait(logged->listener, LOG_ROOM_WAIT_MS)
-                                        : log_engine_apply(&logged->face);
-        if (moved == ERR_IO)
-            break;                                  /* nothing will come of it */
-        err = write_and_insert(logged, writer, at); /* also when it has just become free */
-        if (!may)
+    uint64_t left_ms = PATIENCE_MS;
+    while ((err == ERR_FULL || err == ERR_BUSY) && left_ms) {
+        struct outlook out = look_out(logged);
+        if (out.trims != writer->trims) {
+            err = write_and_insert(logged, writer, at);
+        } else if (!out.may || out.stuck != OK) {
+            break; /* nothing will come of it */
+        } else if (logged->wait) {
+            (void)!logged->wait(logged->listener, ROOM_WAIT_MS, &left_ms);
+        } else if (logged_apply_what_fits(logged) != OK) {
             break;
-        vain += moved != OK;
+        }
     }
     return err;
 }
@@ -450,8 +459,8 @@ enum err logged_commit(struct engine_txn *face)
     uint64_t at = txn->layers.sequence;
     logged_unpin(txn); /* no snapshot is held while the disk works */
     enum err err = writer->entries ? write_and_insert(logged, writer, at) : OK;
-    if (err == ERR_FULL)
-        err = write_when_log_has_room(logged, at);
+    if (err == ERR_FULL || err == ERR_BUSY)
+        err = write_when_log_has_room(logged, at, err);
     overlay_clear(writer);
     if (writer->frame.cap > FRAME_KEPT_MAX)
         buf_done(&writer->frame);
