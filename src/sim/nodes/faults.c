@@ -247,13 +247,18 @@ static void copy(struct world *w, struct host *from)
 
 static void strike_loss(struct world *w, struct host *host)
 {
-    uint64_t how = world_pick(w, 10);
+    uint64_t how = world_pick(w, 12);
     if (!host->used || host->removed)
         return;
     if (how < 5) {
         restore(w, host);
     } else if (how < 7) {
         copy(w, host);
+    } else if (how >= 10) {
+        if (host->running)
+            down(w, host, END_CRASH, duration(w));
+        if (host->disk)
+            host_rot(w, host);
     } else if (count_used(w) < 3) {
         return;
     } else {

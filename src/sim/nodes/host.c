@@ -545,6 +545,10 @@ void host_start(struct world *w, struct host *host)
     w->result.starts++;
     world_say(w, "n%d starts%s", host->index, lost ? ", without its log" : "");
     resolve_doubts(w, host);
+    if (host->rotten) { /* a last frame that does not check counts as one that was being written */
+        host_view_done(&host->view);
+        host->rotten = false;
+    }
     if (lost && w->lossy)
         watch_lost(w, host);
     watch_host(w, host, true);
@@ -594,10 +598,51 @@ void host_wipe(struct world *w, struct host *host)
     tree_free(w, host->tree);
     host->disk = NULL;
     host->tree = NULL;
+    host->rotten = false;
     host_view_done(&host->view);
     for (size_t i = 0; i < host->doubt_count; i++)
         free(host->doubts[i].ops);
     host->doubt_count = 0;
+}
+
+/* ---- rot ---------------------------------------------------------------------------- */
+
+struct names {
+    char list[64][DISK_NAME_MAX + 1];
+    size_t count;
+};
+
+static void keep_name(void *ctx, const char *name)
+{
+    struct names *names = ctx;
+    if (names->count < sizeof names->list / sizeof *names->list)
+        snprintf(names->list[names->count++], sizeof *names->list, "%s", name);
+}
+
+/* Where something was written, if it can be. */
+void host_rot(struct world *w, struct host *host)
+{
+    struct names names = {.count = 0};
+    struct disk *disk = disk_sim_mount(host->disk);
+    struct buf bytes;
+    buf_init(&bytes, SIZE_MAX);
+    enum err err = disk->ops->list(disk, keep_name, &names);
+    disk->ops->free(disk);
+    if (err == OK && names.count) {
+        const char *name = names.list[world_pick(w, names.count)];
+        err = disk_sim_read_file(host->disk, name, &bytes);
+        size_t end = bytes.len;
+        while (end > 0 && bytes.data[end - 1] == 0)
+            end--;
+        if (err == OK && end > 0) {
+            uint64_t bit = world_pick(w, 8 * end);
+            world_say(w, "n%d: bit %llu of %s flips", host->index, (unsigned long long)bit, name);
+            watch_lost(w, host);
+            disk_sim_flip(host->disk, name, bit);
+            host->rotten = true;
+        }
+    }
+    buf_done(&bytes);
 }
 
 /* ---- backups ---------------------------------------------------------------------------------------- */

@@ -124,6 +124,7 @@ struct host {
     bool removed; /* for good: its disk is gone */
     bool left;    /* by POST /cluster/leave */
     bool running;
+    bool rotten; /* bits of its log were flipped: the next start finds damage, or less than there was */
     unsigned life;
     int address;
     uint64_t file; /* what the store's file is: another after a restore elsewhere */
@@ -263,6 +264,7 @@ void host_end(struct world *w, struct host *host, enum end how);
 void host_wipe(struct world *w, struct host *host); /* down: nothing is left of its disk */
 void host_save(struct world *w, struct host *host); /* a backup; replaces the one before */
 void host_restore(struct world *w, struct host *host, const struct image *image, bool same_file);
+void host_rot(struct world *w, struct host *host); /* a bit of its log flips */
 void image_done(struct world *w, struct image *image);
 void host_done(struct world *w, struct host *host);
 void host_step(struct world *w, struct host *host, struct node_event *event);
