@@ -266,14 +266,22 @@ static void answer_works(struct world *w, struct host *host, struct store_work *
     }
 }
 
+/* Nobody answers them any more. */
+static void drop_works(struct store_work *list)
+{
+    for (struct store_work *work = list, *next; work; work = next) {
+        next = work->next;
+        if (work->done)
+            ask_free(work->ctx);
+        store_work_free(work);
+    }
+}
+
 static bool dies_of_it(struct world *w, struct host *host, struct store_work *list)
 {
     if (!disk_sim_dead(host->disk))
         return false;
-    for (struct store_work *work = list, *next; work; work = next) {
-        next = work->next;
-        store_work_free(work);
-    }
+    drop_works(list);
     host_end(w, host, world_chance(w, 300) ? END_KILL : END_CRASH);
     return true;
 }
@@ -575,10 +583,7 @@ void host_end(struct world *w, struct host *host, enum end how)
     host->life++;
     host->running = false;
     host->paused_until_ms = host->slow_until_ms = 0;
-    for (struct store_work *work = host->works, *next; work; work = next) {
-        next = work->next;
-        store_work_free(work);
-    }
+    drop_works(host->works);
     host->works = NULL;
     if (how == END_KILL)
         disk_sim_kill(host->disk);
