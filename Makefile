@@ -27,11 +27,12 @@ demo: yzma
 	@scripts/install-deps.sh demo
 	@YZMA=$(BUILD)/yzma python3 demo/demo.py
 
-# Against the real memberlist. Its packages take some 700 MB, so CI leaves this out.
+# Against the real memberlist, and a serf agent. Their packages take some 700 MB, so CI leaves this out.
 test-interop: yzma
 	@scripts/install-deps.sh test interop
 	@cd tests/interop/peer && GO111MODULE=off GOPATH=/usr/share/gocode go build -o $(abspath $(BUILD))/interop/peer .
 	@YZMA=$(BUILD)/yzma PEER=$(BUILD)/interop/peer python3 tests/interop/test_memberlist.py
+	@YZMA=$(BUILD)/yzma python3 tests/interop/test_serf.py
 
 # Fuzzes every decoder with libFuzzer: SECONDS for each (NAME="packet seal": only some).
 SECONDS ?= 60
@@ -76,7 +77,7 @@ help:
 	@echo "make run      starts one node without configuration"
 	@echo "make test     runs all tests"
 	@echo "make demo     shows three nodes, a death and a return"
-	@echo "make test-interop   tests against the real memberlist (installs Go)"
+	@echo "make test-interop   tests against the real memberlist and serf (installs Go)"
 	@echo "make fuzz     fuzzes every decoder, SECONDS=60 each (NAME=packet: only some)"
 	@echo "make ci       what CI runs: tests, sanitizers, gates"
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"

@@ -7,7 +7,7 @@
 #   test     what the system tests run, and what one of them blocks UDP with
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
-#   interop  Go, for the tests against hashicorp/memberlist
+#   interop  Go, for the tests against hashicorp/memberlist; and a serf agent
 #   bench    what the benchmarks compare with, and LMDB's tool to compact a copy
 set -euo pipefail
 
@@ -18,7 +18,7 @@ packages_of() {
     test) echo python3 curl nftables iproute2 util-linux ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
-    interop) echo golang-go golang-github-hashicorp-memberlist-dev ;;
+    interop) echo golang-go golang-github-hashicorp-memberlist-dev serf ;;
     bench) echo python3 util-linux nginx-light redis-server etcd-server wrk lmdb-utils ;;
     *) echo "$0: no group '$1'" >&2; exit 2 ;;
     esac

@@ -11,6 +11,9 @@ const char cli_help[] =
     "\n"
     "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
     "       yzma keys list|install|use|remove [KEY] [-c FILE | -a HOST:PORT] [-f]\n"
+    "       yzma forget|retire REPLICA [-c FILE | -a HOST:PORT]\n"
+    "       yzma pause|resume [-c FILE | -a HOST:PORT]\n"
+    "       yzma reidentify [-c FILE]\n"
     "\n"
     "  -c, --config FILE     read this configuration; without it the first of\n"
     "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
@@ -35,6 +38,13 @@ const char cli_help[] =
     "  yzma keys use NAME                all seal with it\n"
     "  yzma keys remove NAME             the old one is read no more\n"
     "\n"
+    "Replicas (a UUID, or a member name) that are gone:\n"
+    "  yzma forget REPLICA               is not waited for; it may come back\n"
+    "  yzma retire REPLICA               its id is ended: it never comes back under it\n"
+    "  yzma reidentify                   a node that does not run takes a new replica id,\n"
+    "                                    as one that runs on a copy of another's store must\n"
+    "  yzma pause, yzma resume           what other nodes write waits, and goes on\n"
+    "\n"
     "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
     "line on standard error), 2 the command line was wrong.\n"
     "\n"
@@ -52,6 +62,19 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
+static enum err check_api(const struct cli *cli, struct buf *why)
+{
+    struct config_endpoint endpoint;
+    if (!cli->api)
+        return OK;
+    if (endpoint_parse(bytes_str(cli->api), &endpoint) != OK) {
+        buf_put_format(why, "-a %s: must be host:port", cli->api);
+        return ERR_MALFORMED;
+    }
+    free(endpoint.host);
+    return OK;
+}
+
 /* "keys list", "keys use KEY" and so on, or nothing. */
 static enum err parse_command(int count, char **words, struct cli *ret, struct buf *why)
 {
@@ -61,10 +84,35 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
                                         [CLI_KEYS_REMOVE] = "remove"};
     if (count == 0) {
         if (ret->api || ret->force) {
-            buf_put_text(why, "-a and -f are for yzma keys (see --help)");
+            buf_put_text(why, "-a and -f are for commands such as yzma keys (see --help)");
             return ERR_MALFORMED;
         }
         return OK;
+    }
+    static const struct {
+        const char *word;
+        enum cli_command command;
+        bool replica;
+    } others[] = {{"forget", CLI_FORGET, true},
+                  {"retire", CLI_RETIRE, true},
+                  {"pause", CLI_PAUSE, false},
+                  {"resume", CLI_RESUME, false},
+                  {"reidentify", CLI_REIDENTIFY, false}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (strcmp(words[0], others[i].word) != 0)
+            continue;
+        if (count != (others[i].replica ? 2 : 1)) {
+            buf_put_format(why, "%s: must be followed by %s (see --help)", words[0],
+                           others[i].replica ? "REPLICA" : "nothing more");
+            return ERR_MALFORMED;
+        }
+        ret->command = others[i].command;
+        ret->replica = others[i].replica ? words[1] : NULL;
+        if (ret->command == CLI_REIDENTIFY && ret->api) {
+            buf_put_text(why, "reidentify: is for a node that does not run: -c, not -a (see --help)");
+            return ERR_MALFORMED;
+        }
+        return check_api(ret, why);
     }
     if (strcmp(words[0], "keys") != 0) {
         buf_put_format(why, "%s: no such command (see --help)", words[0]);
@@ -79,15 +127,7 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
         return ERR_MALFORMED;
     }
     ret->key = list ? NULL : words[2];
-    struct config_endpoint endpoint;
-    if (ret->api) {
-        if (endpoint_parse(bytes_str(ret->api), &endpoint) != OK) {
-            buf_put_format(why, "-a %s: must be host:port", ret->api);
-            return ERR_MALFORMED;
-        }
-        free(endpoint.host);
-    }
-    return OK;
+    return check_api(ret, why);
 }
 
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)

@@ -6,12 +6,24 @@
 
 enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2 };
 
-enum cli_command { CLI_SERVE, CLI_KEYS_LIST, CLI_KEYS_INSTALL, CLI_KEYS_USE, CLI_KEYS_REMOVE };
+enum cli_command {
+    CLI_SERVE,
+    CLI_KEYS_LIST,
+    CLI_KEYS_INSTALL,
+    CLI_KEYS_USE,
+    CLI_KEYS_REMOVE,
+    CLI_FORGET,
+    CLI_RETIRE,
+    CLI_PAUSE,
+    CLI_RESUME,
+    CLI_REIDENTIFY
+};
 
 struct cli {
     bool help, version;
     enum cli_command command;
     const char *api, *key; /* of the commands about keys; borrowed from argv, NULL: none */
+    const char *replica;   /* of forget and retire */
     bool force;
     const char *config_path; /* borrowed from argv; NULL: search */
     struct config_list join; /* each a good "host:port" */

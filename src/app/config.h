@@ -53,6 +53,7 @@ struct config {
         struct config_list join, block;
         uint64_t forget_after_ms;
         uint64_t clock_skew_max_ms;
+        uint64_t quarantine_bytes_max;
         int32_t compression;     /* COMPRESSION_AUTO, COMPRESSION_OFF or a level of zstd */
         char *label;             /* "": none */
         struct config_list keys; /* base64; the first one seals */

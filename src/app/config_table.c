@@ -52,6 +52,7 @@ const struct setting settings[SETTINGS] = {
     {"Peering.DelegateVersion", "0,0,0", SETTING_VERSIONS, FIELD(peering.delegate_version)},
     {"Peering.ForgetAfter", "72h", SETTING_DURATION, FIELD(peering.forget_after_ms), SECOND, 100 * YEAR},
     {"Peering.ClockSkewMax", "60s", SETTING_DURATION, FIELD(peering.clock_skew_max_ms), 1, 24 * HOUR},
+    {"Peering.QuarantineMax", "64MiB", SETTING_SIZE, FIELD(peering.quarantine_bytes_max), 1, TIB},
     {"Peering.Compression", "auto", SETTING_COMPRESSION, FIELD(peering.compression), 1, COMPRESSION_MAX},
     {"Server.DBPath", "yzma.db", SETTING_PATH, FIELD(server.db_path)},
     {"Server.History", "1h", SETTING_DURATION, FIELD(server.history_ms), 0, 100 * YEAR},

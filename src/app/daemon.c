@@ -199,10 +199,90 @@ static enum err open_store(struct daemon *d, struct buf *why)
                                         .log_lost = lost,
                                         .wall_ms = wall_ms(),
                                         .skew_max_ms = config->peering.clock_skew_max_ms,
-                                        .versions_max = config->server.versions_max};
+                                        .versions_max = config->server.versions_max,
+                                        .quarantine_max = config->peering.quarantine_bytes_max};
         err = open_store_on(d, &options, why);
     }
     buf_done(&identity);
+    return err;
+}
+
+/* One piece of work, without the threads. */
+static enum err run_alone(struct daemon *d, struct store_work *work)
+{
+    struct store_txn *txn;
+    enum err err = store_begin(d->store, wall_ms(), &txn);
+    if (err != OK)
+        return err;
+    err = store_do(txn, work);
+    if (err != OK) {
+        store_undo(txn);
+        return err;
+    }
+    err = store_commit(txn);
+    return err == OK ? work->err : err;
+}
+
+/* The fork that a twin has shown, if one has (node/twin); else nothing is put again. */
+static enum err read_identity(struct daemon *d, struct replica_id *ret_id, uint64_t *ret_fork)
+{
+    struct snapshot *snapshot;
+    struct identity identity = {0};
+    struct bytes note;
+    enum err err = snapshot_open(d->store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_identity(snapshot, &identity);
+    *ret_fork = UINT64_MAX;
+    if (err == OK && snapshot_note(snapshot, NODE_NOTE_TWIN, &note) == OK) {
+        struct cursor in = cursor_of(note);
+        uint64_t fork = cursor_u64(&in);
+        if (cursor_finish(&in) == OK)
+            *ret_fork = fork;
+    }
+    *ret_id = identity.id;
+    identity_done(&identity);
+    snapshot_close(snapshot);
+    return err;
+}
+
+static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct replica_id *ret_new)
+{
+    uint8_t random[REPLICA_ID_SIZE];
+    struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
+    enum err err = read_identity(d, &work->reidentify.old_id, &work->reidentify.fork);
+    random_bytes(random, sizeof random);
+    random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
+    work->reidentify.new_id = replica_id_of_random(random);
+    store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
+    if (err == OK)
+        err = run_alone(d, work);
+    if (err == OK)
+        err = run_alone(d, notes);
+    *ret_old = work->reidentify.old_id;
+    *ret_new = work->reidentify.new_id;
+    store_work_free(work);
+    store_work_free(notes);
+    return err;
+}
+
+enum err daemon_reidentify(const struct config *config, struct buf *why)
+{
+    struct daemon d = {.config = config, .api.fd = -1};
+    struct replica_id old, new;
+    char old_text[REPLICA_ID_TEXT], new_text[REPLICA_ID_TEXT];
+    check_on_failure(on_check_failure);
+    enum err err = open_store(&d, why);
+    if (err == OK) {
+        err = take_new_id(&d, &old, &new);
+        if (err != OK)
+            buf_put_format(why, "cannot change the store %s: %s", config->server.db_path, err_text(err));
+    }
+    if (d.store)
+        store_close(d.store);
+    if (err == OK)
+        printf("%s was replica %s and is replica %s\n", config->server.db_path,
+               replica_id_text(&old, old_text), replica_id_text(&new, new_text));
     return err;
 }
 
@@ -317,6 +397,7 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .forget_after_ms = config->peering.forget_after_ms,
         .history_ms = config->server.history_ms,
         .history_max_bytes = config->server.history_bytes_max,
+        .clock_skew_max_ms = config->peering.clock_skew_max_ms,
         .label = config->peering.label,
         .takes_unsealed = !config->peering.verify_incoming,
         .sends_unsealed = !config->peering.verify_outgoing,

@@ -1,6 +1,7 @@
 #include "keys_client.h"
 
 #include "check.h"
+#include "json_out.h"
 #include "mem.h"
 
 #include <errno.h>
@@ -99,6 +100,14 @@ static const char *path_of(enum cli_command command)
         return "/cluster/keys/use";
     case CLI_KEYS_REMOVE:
         return "/cluster/keys/remove";
+    case CLI_FORGET:
+        return "/cluster/forget";
+    case CLI_RETIRE:
+        return "/cluster/retire";
+    case CLI_PAUSE:
+        return "/cluster/pause";
+    case CLI_RESUME:
+        return "/cluster/resume";
     default:
         return "/cluster/keys";
     }
@@ -123,8 +132,31 @@ static enum err read_key(const struct cli *cli, FILE *in, char key[KEY_TEXT_MAX 
     return ERR_MALFORMED;
 }
 
+/* The replica as a JSON text: member names may hold what JSON escapes. */
+static void put_replica_request(const struct cli *cli, struct buf *request)
+{
+    struct buf body;
+    buf_init(&body, 4096);
+    if (cli->replica) {
+        struct json_out json = json_out_to(&body);
+        json_object(&json);
+        json_field_text(&json, "Replica", cli->replica);
+        json_object_end(&json);
+    }
+    buf_put_format(request,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: "
+                   "application/json\r\nContent-Length: %zu\r\n\r\n",
+                   path_of(cli->command), body.len);
+    buf_put_bytes(request, buf_bytes(&body));
+    buf_done(&body);
+}
+
 static enum err put_request(const struct cli *cli, FILE *in, struct buf *request, struct buf *why)
 {
+    if (cli->command >= CLI_FORGET && cli->command <= CLI_RESUME) {
+        put_replica_request(cli, request);
+        return request->err;
+    }
     char key[KEY_TEXT_MAX + 2], body[KEY_TEXT_MAX + 64] = "";
     bool list = cli->command == CLI_KEYS_LIST;
     if (!list) {

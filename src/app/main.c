@@ -26,6 +26,17 @@ static int run(const struct cli *cli, struct buf *why)
     return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
 }
 
+static int reidentify(const struct cli *cli, struct buf *why)
+{
+    struct config config;
+    enum err err = cli_config(cli, &config, why);
+    if (err == OK) {
+        err = daemon_reidentify(&config, why);
+        config_done(&config);
+    }
+    return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
+}
+
 int main(int argc, char **argv)
 {
     struct buf why;
@@ -40,6 +51,8 @@ int main(int argc, char **argv)
         puts("yzma " YZMA_VERSION);
     else if (cli.command == CLI_SERVE)
         code = run(&cli, &why);
+    else if (cli.command == CLI_REIDENTIFY)
+        code = reidentify(&cli, &why);
     else if (keys_client_run(&cli, stdin, stdout, &why) != OK)
         code = refuse(EXIT_CODE_REFUSED, &why);
     cli_done(&cli);

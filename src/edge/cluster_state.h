@@ -84,6 +84,7 @@ struct cluster {
     uv_udp_t udp;
     uv_tcp_t gossip, replication;
     uv_timer_t timer; /* the node's next deadline */
+    bool sockets_first; /* the deadline was late: they are read before it counts */
     uv_timer_t abandon;
     uv_async_t wake; /* something is in the inbox */
     pthread_t thread;

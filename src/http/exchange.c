@@ -132,6 +132,10 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_KEYS_INSTALL] = "/cluster/keys/install",
                                                [ROUTE_KEYS_USE] = "/cluster/keys/use",
                                                [ROUTE_KEYS_REMOVE] = "/cluster/keys/remove",
+                                               [ROUTE_FORGET] = "/cluster/forget",
+                                               [ROUTE_RETIRE] = "/cluster/retire",
+                                               [ROUTE_PAUSE] = "/cluster/pause",
+                                               [ROUTE_RESUME] = "/cluster/resume",
                                                [ROUTE_HEALTH] = "/health",
                                                [ROUTE_READY] = "/ready"};
     struct buf line;

@@ -25,6 +25,10 @@ static const struct handler handlers[] = {
     {ROUTE_KEYS_INSTALL, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_install},
     {ROUTE_KEYS_USE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_use},
     {ROUTE_KEYS_REMOVE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_remove},
+    {ROUTE_FORGET, VERB_POST, 0, .body_is_json = true, .run = cluster_forget},
+    {ROUTE_RETIRE, VERB_POST, 0, .body_is_json = true, .run = cluster_retire},
+    {ROUTE_PAUSE, VERB_POST, 0, .run = cluster_pause},
+    {ROUTE_RESUME, VERB_POST, 0, .run = cluster_resume},
     {ROUTE_HEALTH, VERB_GET | VERB_HEAD, 0, .run = health},
     {ROUTE_READY, VERB_GET | VERB_HEAD, 0, .run = cluster_ready},
 };
@@ -40,6 +44,10 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_KEYS_INSTALL] = "POST",
     [ROUTE_KEYS_USE] = "POST",
     [ROUTE_KEYS_REMOVE] = "POST",
+    [ROUTE_FORGET] = "POST",
+    [ROUTE_RETIRE] = "POST",
+    [ROUTE_PAUSE] = "POST",
+    [ROUTE_RESUME] = "POST",
     [ROUTE_HEALTH] = "GET, HEAD",
     [ROUTE_READY] = "GET, HEAD",
 };

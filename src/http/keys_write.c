@@ -4,6 +4,7 @@
 #include "envelope.h"
 #include "exchange.h"
 #include "json_out.h"
+#include "notice.h"
 
 struct write_result {
     enum err err;
@@ -17,12 +18,31 @@ static void take_result(struct exchange *x, void *result)
     x->write_dot = r->dot;
 }
 
+/* Once a key, so far as the store remembers; the others are counted. */
+static void tell_conflict(struct exchange *x)
+{
+    const struct http_backend *backend = &x->http->backend;
+    struct buf line;
+    if (!backend->log)
+        return;
+    buf_init(&line, NOTICE_LINE_MAX);
+    buf_put_text(&line, "event=too_many_versions key=");
+    notice_value(&line, target_key(&x->target));
+    buf_put_text(&line, " next=\"writes that would add one get 409 until the conflict is resolved\"");
+    buf_put_u8(&line, '\0');
+    if (line.err == OK)
+        backend->log(backend->ctx, NOTICE_WARN, (const char *)line.data);
+    buf_done(&line);
+}
+
 /* On the committer's thread. */
 static void write_done(struct store_work *work)
 {
     struct exchange *x = work->ctx;
     struct write_result result = {.err = work->err, .dot = work->write.dot};
     bool last = !work->more;
+    if (work->err == ERR_CONFLICT && work->write.first_refusal)
+        tell_conflict(x);
     store_work_free(work);
     parking_resume(x, take_result, &result); /* too late when it was given up on */
     if (last)

@@ -95,6 +95,10 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
         {"/cluster/join", ROUTE_JOIN},
         {"/cluster/leave", ROUTE_LEAVE},
+        {"/cluster/forget", ROUTE_FORGET},
+        {"/cluster/retire", ROUTE_RETIRE},
+        {"/cluster/pause", ROUTE_PAUSE},
+        {"/cluster/resume", ROUTE_RESUME},
     };
     ret->route = ROUTE_NONE;
     ret->error_status = 0;

@@ -36,6 +36,7 @@ enum node_event_kind {
 struct node_event {
     enum node_event_kind kind;
     uint64_t now_ms;  /* monotonic; never below that of an earlier event */
+    uint64_t now_us;  /* the same clock, for round-trip times; 0: not known so exactly */
     uint64_t wall_ms; /* since 1970; may jump */
     enum stream_kind stream_kind;
     enum node_request request;
@@ -64,7 +65,7 @@ struct node_config {
     bool rejoin;              /* -j was given: joins even where the node had left for good */
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
-    uint64_t forget_after_ms, history_ms, history_max_bytes;
+    uint64_t forget_after_ms, history_ms, history_max_bytes, clock_skew_max_ms;
     const char *label;        /* Peering.Label; NULL or "": none */
     const struct bytes *keys; /* Peering.Keys: the first one seals; borrowed for node_new */
     size_t key_count;

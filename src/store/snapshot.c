@@ -111,6 +111,17 @@ enum err snapshot_walk(struct snapshot *snapshot, struct walk_state *ret)
     return walk_load(snapshot->engine, snapshot->txn, ret);
 }
 
+enum err snapshot_next_expiry(struct snapshot *snapshot, uint64_t *ret_ms)
+{
+    return expire_first(snapshot->engine, snapshot->txn, ret_ms);
+}
+
+enum err snapshot_quarantine(struct snapshot *snapshot, void (*each)(void *ctx, const struct dot *dot),
+                             void *ctx)
+{
+    return snapshot_quarantine_of(snapshot->engine, snapshot->txn, each, ctx);
+}
+
 uint64_t snapshot_key_count(struct snapshot *snapshot)
 {
     struct engine_usage usage;

@@ -38,8 +38,9 @@ struct store_options {
     struct bytes file_identity; /* what the file is (inode, birth time); empty: not checked */
     bool log_lost;              /* its log is missing or older than the file: as if it were another file */
     uint64_t wall_ms;
-    uint64_t skew_max_ms; /* Peering.ClockSkewMax */
-    size_t versions_max;  /* Server.MaxVersions */
+    uint64_t skew_max_ms;    /* Peering.ClockSkewMax */
+    size_t versions_max;     /* Server.MaxVersions */
+    uint64_t quarantine_max; /* Peering.QuarantineMax; 0: the default, 64 MiB */
 };
 
 struct store;
@@ -150,6 +151,26 @@ enum err snapshot_note(struct snapshot *snapshot, const char *name, struct bytes
 enum err snapshot_notes(struct snapshot *snapshot, const char *prefix,
                         void (*each)(void *ctx, struct bytes name, struct bytes value), void *ctx) MUST_USE;
 
+/* What a store holds of a replica's operations: all up to base, and above it rows
+ * found early, up to top (base where there are none). Two stores with equal views hold
+ * the same of it. */
+struct retire_view {
+    uint64_t base, top, digest;
+};
+bool retire_view_equal(const struct retire_view *a, const struct retire_view *b);
+
+/* The counters of those found early, ascending, at most max of them. */
+enum err snapshot_early(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret_counters,
+                        size_t max, size_t *ret_count) MUST_USE;
+enum err snapshot_retire_view(struct snapshot *snapshot, const struct replica_id *id,
+                              struct retire_view *ret) MUST_USE;
+
+/* When the first version that is held expires; ERR_NOT_FOUND. */
+enum err snapshot_next_expiry(struct snapshot *snapshot, uint64_t *ret_ms) MUST_USE;
+
+/* The dots of what is in quarantine, in order. */
+enum err snapshot_quarantine(struct snapshot *snapshot, void (*each)(void *ctx, const struct dot *dot),
+                             void *ctx) MUST_USE;
 uint64_t snapshot_key_count(struct snapshot *snapshot); /* records, those without versions included */
 
 /* ---- writing ------------------------------------------------------------- */
@@ -165,6 +186,9 @@ enum work_kind {
     WORK_PRUNE,      /* raise the floor */
     WORK_NOTES,      /* put or remove notes */
     WORK_REIDENTIFY, /* take a new replica id */
+    WORK_EXPIRE,     /* drop versions whose time is over */
+    WORK_QUARANTINE, /* apply what of the quarantine can be read now */
+    WORK_RETIRE,     /* raise the clock of a dead id over the gaps in its rows */
 };
 
 struct write_work {
@@ -176,10 +200,12 @@ struct write_work {
     /* results */
     struct dot dot; /* counter 0: a delete that removed nothing, so no operation */
     uint64_t stamp;
-    size_t versions; /* held now under the key */
+    size_t versions;    /* held now under the key */
+    bool first_refusal; /* with ERR_CONFLICT: of this key, so far as is remembered */
 };
 /* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_CONFLICT
  * (versions_max reached), ERR_WALKING (the key is hidden and not held here),
+ * ERR_REFUSED (there are as many replicas as there may be, and this would be one more),
  * ERR_DAMAGED; ERR_MALFORMED and ERR_TOO_LARGE for keys, types and values beyond
  * their limits. */
 
@@ -202,17 +228,22 @@ struct rows_work {
     size_t after_len;
     uint8_t through[KEY_MAX]; /* the last key of the piece; unused when last */
     size_t through_len;
-    bool last;                               /* WALK_PIECE: nothing follows; WALK_ROWS: the walk is over */
-    struct dot row_after;                    /* WALK_ROWS: must be where the walk stands */
+    bool last;            /* WALK_PIECE: nothing follows; WALK_ROWS: the walk is over */
+    struct dot row_after; /* WALK_ROWS: must be where the walk stands */
+    /* Result of WORK_ROWS: the next row of the origin is in quarantine, so that its clock
+     * stands there; the rows behind it were taken as those found early. */
+    bool held;
     struct clock source_clock, source_floor; /* owned: of the snapshot the piece was read from */
 };
 /* WORK_ROWS: ERR_BEHIND (own clock[origin] < from), ERR_WALKING, ERR_MALFORMED (a
- * counter missing, a record that does not decode or does not include its row),
+ * counter missing, a record that does not include its row),
  * ERR_DAMAGED (a record of ours), ERR_TOO_LARGE (more replicas or versions than
  * their limits). Rows before the bad one are applied and the
  * clock stands at the last of them. Rows at or below the clock are skipped.
  * A record that knows operations of ours above our own clock: ERR_REFUSED, as
  * this store needs a new id before it may hear of them.
+ * A record that cannot be read is no error as long as the quarantine has room: it is
+ * kept there, and the clock of its replica stays below it (`held`). ERR_VERSION: no room.
  * WORK_WALK_PIECE may stop early at a transaction's limit: the walk's `after`
  * then stands before `through`, and the caller asks again from there. So it does
  * after an error in mid-piece.
@@ -246,7 +277,19 @@ struct store_work {
             struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
             uint64_t fork;                    /* own operations above it are put again under new_id */
             uint64_t start_random;
+            /* Owned, ascending: counters above the fork that others know as the same
+             * operations; they keep their dots. */
+            uint64_t *known;
+            size_t known_count;
         } reidentify;
+        struct {
+            uint64_t before_ms; /* versions that expire at or before this wall time */
+            bool more;          /* result: a transaction's limit was reached before all */
+        } expire;
+        struct {
+            struct replica_id id; /* ERR_REFUSED: the own one. ERR_CONFLICT: the view is another now */
+            struct retire_view view;
+        } retire;
     };
     /* For whoever runs the work: called once, after the commit or the failure. */
     void (*done)(struct store_work *work);
@@ -280,6 +323,11 @@ struct store_counters {
     uint64_t records_merged;  /* of peers */
     uint64_t records_damaged; /* met while working */
     uint64_t rows_pruned;
+    uint64_t versions_expired;               /* dropped */
+    uint64_t records_quarantined;            /* that came and could not be read */
+    uint64_t quarantined, quarantined_bytes; /* now in there */
+    uint64_t conflicts_refused;              /* writes: as many versions as there may be */
+    uint64_t replicas_refused;               /* rows: as many replicas as there may be */
 };
 void store_counters(const struct store *store, struct store_counters *ret);
 

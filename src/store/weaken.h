@@ -6,16 +6,18 @@
 
 enum weaken {
     WEAKEN_NOTHING,
-    WEAKEN_EARLY,       /* the clock rises before the rows are applied */
-    WEAKEN_ENTRY,       /* contexts are dropped entry by entry, not whole */
-    WEAKEN_CLOCK,       /* merges do not ask the local clock */
-    WEAKEN_FILL_STORED, /* what a walk's source covers is stored in the context */
-    WEAKEN_WALK_CLOCK,  /* a walk ends with the highest clock of its pieces, not the lowest */
-    WEAKEN_ROWS,        /* a later row of a key takes the place of the earlier one */
-    WEAKEN_HELD,        /* a write does not wait for what its token has seen */
-    WEAKEN_ANY_KEY,     /* a write removes all that its token covers, by vector, of any key */
-    WEAKEN_FLOOR,       /* a source sends rows to who lacks what it has forgotten */
-    WEAKEN_SYNC,        /* a commit does not wait for the disk */
+    WEAKEN_EARLY,        /* the clock rises before the rows are applied */
+    WEAKEN_ENTRY,        /* contexts are dropped entry by entry, not whole */
+    WEAKEN_CLOCK,        /* merges do not ask the local clock */
+    WEAKEN_FILL_STORED,  /* what a walk's source covers is stored in the context */
+    WEAKEN_WALK_CLOCK,   /* a walk ends with the highest clock of its pieces, not the lowest */
+    WEAKEN_ROWS,         /* a later row of a key takes the place of the earlier one */
+    WEAKEN_HELD,         /* a write does not wait for what its token has seen */
+    WEAKEN_ANY_KEY,      /* a write removes all that its token covers, by vector, of any key */
+    WEAKEN_RETIRE_ANY,   /* a retired id's clock rises although something of it came meanwhile */
+    WEAKEN_RETIRE_FLOOR, /* .. and its floor does not rise with it */
+    WEAKEN_FLOOR,        /* rows go to who lacks what their source has forgotten */
+    WEAKEN_SYNC,         /* a commit does not wait for the disk */
 };
 
 #ifdef YZMA_WEAKEN

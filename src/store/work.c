@@ -39,6 +39,8 @@ void store_work_free(struct store_work *work)
         free(work->rows.entries);
         clock_done(&work->rows.source_clock);
         clock_done(&work->rows.source_floor);
+    } else if (work->kind == WORK_REIDENTIFY) {
+        free(work->reidentify.known);
     } else if (work->kind == WORK_PRUNE) {
         clock_done(&work->prune.floor);
     } else if (work->kind == WORK_NOTES) {
@@ -68,6 +70,14 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
     case WORK_PRUNE:
         records = PRUNE_ROWS_MAX;
         break;
+    case WORK_EXPIRE:
+        records = EXPIRE_KEYS_MAX;
+        break;
+    case WORK_QUARANTINE:
+        bytes = TXN_BYTES_MAX; /* what is in there, and wants its transaction alone */
+        break;
+    case WORK_RETIRE:
+        break;
     case WORK_NOTES:
         records = work->notes.count;
         for (size_t i = 0; i < work->notes.count; i++)
@@ -88,5 +98,11 @@ void store_counters(const struct store *store, struct store_counters *ret)
         .records_merged = store->records_merged,
         .records_damaged = store->records_damaged,
         .rows_pruned = store->rows_pruned,
+        .versions_expired = store->versions_expired,
+        .records_quarantined = store->records_quarantined,
+        .quarantined = store->quarantined,
+        .quarantined_bytes = store->quarantined_bytes,
+        .conflicts_refused = store->conflicts_refused,
+        .replicas_refused = store->replicas_refused,
     };
 }

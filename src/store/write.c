@@ -47,6 +47,17 @@ static size_t replace(struct store_txn *txn, const struct write_work *work)
     return removed;
 }
 
+/* Is it the first time that this key is told of, so far as is remembered? */
+static bool conflict_is_news(struct conflict_memory *memory, struct bytes key)
+{
+    uint64_t hash = token_key_hash(key);
+    for (size_t i = 0; i < CONFLICTS_REMEMBERED; i++)
+        if (memory->hashes[i] == hash)
+            return false;
+    memory->hashes[memory->next++ % CONFLICTS_REMEMBERED] = hash;
+    return true;
+}
+
 enum err write_do(struct store_txn *txn, struct write_work *work)
 {
     enum err err = check(txn, work);
@@ -58,6 +69,11 @@ enum err write_do(struct store_txn *txn, struct write_work *work)
     if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
         return ERR_WALKING;
 
+    /* The first operation of this store, where there are as many replicas as there may be. */
+    if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {
+        txn->store->replicas_refused++;
+        return ERR_REFUSED;
+    }
     size_t removed = replace(txn, work);
     if (work->remove && removed == 0) {
         work->dot = (struct dot){.replica = *txn_own_id(txn)};
@@ -74,8 +90,11 @@ enum err write_do(struct store_txn *txn, struct write_work *work)
         .value = work->value,
     };
     if (!work->remove) {
-        if (txn->merged.count >= txn->store->versions_max)
+        if (txn->merged.count >= txn->store->versions_max) {
+            txn->store->conflicts_refused++;
+            work->first_refusal = conflict_is_news(&txn->store->conflicts, work->key);
             return ERR_CONFLICT;
+        }
         record_add(&txn->merged, &version);
     }
     clock_raise(&txn->merged.context, &version.dot);

@@ -152,6 +152,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
             if (!greet_hello(s, time, link, frame->body, out))
                 return false;
             relay_link_up(s, time, link, out);
+            retire_tell(s, time, link, out);
+            expire_tell(s, time, link, out);
             s->think_at_ms =
                 time.now_ms; /* a blank store walks rather than takes all rows: before they come */
             send_pump(s, time, link, out);
@@ -191,6 +193,16 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         return true;
     case FRAME_LEFT:
         return take_left(s, time, link, out);
+    case FRAME_RETIRED: {
+        bool gone = false;
+        if (!retire_take(s, time, link, frame->body, &gone, out))
+            return malformed(s, time, link, "retired", out);
+        return !gone;
+    }
+    case FRAME_TIME:
+        return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
+    case FRAME_FORGET:
+        return manual_take_forget(s, time, link, frame->body, out) || malformed(s, time, link, "forget", out);
     case FRAME_HELLO:
     case FRAME_TYPES:
         break;
@@ -245,6 +257,21 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
         s->progress_ms = time.now_ms;
         if (work->kind == WORK_ROWS)
             relay_moved(s, &pending->origin, time.now_ms);
+        if (work->kind == WORK_ROWS)
+            relay_held(s, time, &pending->origin, work->rows.held, link, out);
+        return;
+    case ERR_VERSION: /* nothing more of it can be kept: it stays with the peer */
+        s->count.quarantine_full++;
+        effects_notice(out, NOTICE_ERROR,
+                       "event=quarantine_full node=%s next=\"no link with it for 10 s; a newer program may "
+                       "read its records, or Peering.QuarantineMax be raised\"",
+                       link && link->peer ? link->peer->name : "gone");
+        if (link && link->state == LINK_UP) {
+            struct peer *peer = link->peer;
+            sync_link_end(s, time, link, "sends records that cannot be read here, and the quarantine is full",
+                          out);
+            peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
+        }
         return;
     case ERR_WALKING: /* asked again when the walk is over */
     case ERR_CLOSED:
@@ -290,6 +317,16 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
         break;
     case PENDING_PRUNE:
         forget_stored(s, time, work, out);
+        break;
+    case PENDING_EXPIRE:
+        expire_stored(s, time, work, out);
+        break;
+    case PENDING_RETIRE:
+        retire_stored(s, time, work, out);
+        break;
+    case PENDING_QUARANTINE:
+        if (sync_look(s) == OK)
+            relay_released(s, out);
         break;
     case PENDING_NOTES:
         if (work->err != OK)

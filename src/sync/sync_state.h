@@ -23,6 +23,9 @@ enum {
     WALK_SOURCE_PATIENCE_MS =
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
     WALK_ANSWER_MS = 30000,  /* for a piece, without a byte from its source: then another is asked */
+    HELD_RETRY_MS = 300000,  /* rows behind one in quarantine: asked for again so often */
+    SPACE_MS = 1000,         /* how often the room left is looked at while something is written */
+    REPLICAS_WARN = 256,     /* ids in the clock: told at each further so many */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
     HOLD_MAX_MS = 5000,      /* .. doubling up to this */
     SHUN_MS = 10000,         /* no link with a peer that sent a malformed frame: it would send it again */
@@ -60,6 +63,8 @@ struct origin {
     struct replica_id id;
     uint64_t lacking_since_ms; /* 0: nothing lacking */
     uint64_t moved_ms;         /* when rows of it last came, or a relay was asked */
+    bool held;                 /* its next row is in quarantine here */
+    uint64_t held_until_ms;    /* .. and not asked for again before */
     bool relayed;
     struct replica_id relay, avoid; /* the peer that was asked; the one that did not deliver */
     uint64_t avoid_until_ms;
@@ -78,7 +83,16 @@ struct progress {
     } mark[2]; /* older, newer: rates are of the time since the older one */
 };
 
-enum pending_kind { PENDING_ROWS, PENDING_WALK, PENDING_NOTES, PENDING_PRUNE, PENDING_REIDENTIFY };
+enum pending_kind {
+    PENDING_ROWS,
+    PENDING_WALK,
+    PENDING_NOTES,
+    PENDING_PRUNE,
+    PENDING_REIDENTIFY,
+    PENDING_EXPIRE,
+    PENDING_RETIRE,
+    PENDING_QUARANTINE
+};
 
 /* Work at the committer. */
 struct pending {
@@ -100,6 +114,7 @@ struct sync_count {
     uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
         notes_damaged;
     uint64_t reidentified, forks_met, links_over_limit;
+    uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
     uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
     struct traffic_count in, out;
 };
@@ -118,6 +133,19 @@ struct sync {
     bool left;                 /* for good */
     bool stopping;
     bool reidentifying;
+    uint64_t twin_at_ms;     /* no other one is met before */
+    uint64_t twin_fork;      /* the lowest that another node under our id has shown; UINT64_MAX: none */
+    bool held_by_hand;       /* manual.c: what came in waits */
+    bool expiring;           /* expire.c */
+    struct retired *retired; /* retire.c */
+    size_t retired_count;
+    bool retiring;
+    uint64_t retire_at_ms;
+    size_t replicas_told;   /* of so many in the clock the log has told */
+    bool low_space;         /* has been told */
+    bool space_changed;     /* something was committed since the last look */
+    uint64_t space_at_ms;   /* no look before */
+    bool quarantine_looked; /* what is in there was tried again since the start */
     uint64_t started_ms;
 
     struct peers peers;
@@ -161,13 +189,16 @@ struct sync {
 };
 
 /* sync.c */
-void sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
+uint64_t sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
 void sync_push_event(struct sync *s, const struct sync_event *event);
 enum err sync_look(struct sync *s); /* reads clock, floor and walk from the store */
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
-void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
+uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
+/* .. and these above the fork are the same operations for all. */
+void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
+                         struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */
 bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
@@ -239,6 +270,10 @@ void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms);
 void relay_think(struct sync *s, struct sync_time time, struct effects *out);
 void relay_retry(struct sync *s, const struct replica_id *origin, const struct replica_id *peer,
                  uint64_t at_ms);
+/* What the store made of rows of this replica: does one in quarantine hold its clock? */
+void relay_held(struct sync *s, struct sync_time time, const struct replica_id *origin, bool held,
+                const struct link *link, struct effects *out);
+void relay_released(struct sync *s, struct effects *out); /* the quarantine was tried again */
 void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 /* True when a peer's clock names something above ours. */
 bool relay_lacking(const struct sync *s);
@@ -280,7 +315,40 @@ void progress_look_at(struct sync *s, uint64_t now_ms, struct link *link, struct
 /* How many operations `behind` lacks. */
 uint64_t progress_lag(const struct clock *ahead, const struct clock *behind);
 
+/* retire.c */
+#define RETIRED_NOTE "retired/"
+void retire_read_note(struct sync *s, struct bytes value);
+struct retired *retire_find(const struct sync *s, const struct replica_id *id);
+void retire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+void retire_done(struct sync *s);
+/* What the store itself must know, should it return. */
+void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret);
+/* False: malformed. *ret_gone: the link is. */
+bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body, bool *ret_gone,
+                 struct effects *out);
+void retire_tick(struct sync *s, struct sync_time time, struct effects *out);
+void retire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+/* The peer's floor is above our clock for ids only that are retired, and ours will follow. */
+bool retire_explains(const struct sync *s, const struct link *link, uint64_t now_ms);
+struct json_out;
+void retire_report(const struct sync *s, struct sync_time time, struct json_out *out);
+
+/* expire.c */
+void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+bool expire_take_time(struct link *link, struct sync_time time, struct bytes body);
+/* How far the median of the peers' wall clocks is ahead of ours; false: nobody has told. */
+bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms);
+bool expire_may_drop(const struct sync *s, struct sync_time time);
+void expire_look(struct sync *s, struct sync_time time, struct effects *out);
+void expire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+
+/* manual.c */
+#define PAUSED_NOTE "sync/paused"
+bool manual_take_forget(struct sync *s, struct sync_time time, const struct link *link, struct bytes body,
+                        struct effects *out);
+
 /* forget.c */
+void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out);
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 

@@ -44,6 +44,19 @@ static void read_body(const struct frame *frame)
     case FRAME_UNWANT:
         (void)!frame_get_unwant(frame->body, &origin);
         break;
+    case FRAME_RETIRED: {
+        struct retired *list;
+        size_t count;
+        if (frame_get_retired(frame->body, &list, &count) == OK)
+            free(list);
+        break;
+    }
+    case FRAME_TIME:
+        (void)!frame_get_time(frame->body, &number);
+        break;
+    case FRAME_FORGET:
+        (void)!frame_get_forget(frame->body, &origin);
+        break;
     case FRAME_WALK_ASK:
         (void)!frame_get_walk_ask(frame->body, &ask);
         clock_done(&ask.last);

@@ -63,7 +63,7 @@ static void commands_are_read(void **state)
 static void mistakes_are_told(void **state)
 {
     const struct {
-        const char *args[3];
+        const char *args[6];
         const char *expected;
     } bad[] = {
         {{"-j", "local host", NULL}, "-j local host: must be host:port or host"},
@@ -74,7 +74,12 @@ static void mistakes_are_told(void **state)
         {{"keys", NULL}, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
         {{"keys", "use", NULL},
          "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
-        {{"-f", NULL}, "-a and -f are for yzma keys (see --help)"},
+        {{"-f", NULL}, "-a and -f are for commands such as yzma keys (see --help)"},
+        {{"forget", NULL}, "forget: must be followed by REPLICA (see --help)"},
+        {{"pause", "now", NULL}, "pause: must be followed by nothing more (see --help)"},
+        {{"retire", "id", "-a", "nowhere", NULL}, "-a nowhere: must be host:port"},
+        {{"reidentify", "-a", "h:1", NULL},
+         "reidentify: is for a node that does not run: -c, not -a (see --help)"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct cli cli;

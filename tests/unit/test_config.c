@@ -110,7 +110,7 @@ static const char everything[] =
     "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"lab\",\"Keys\":[\"AAECAwQFBgcICQoLDA0ODw==\"],"
     "\"VerifyIncoming\":false,\"VerifyOutgoing\":false,\"ProtocolVersion\":3,\"DelegateVersion\":\"2,5,4\","
     "\"ForgetAfter\":\"2d\","
-    "\"ClockSkewMax\":\"5s\",\"Compression\":7},"
+    "\"ClockSkewMax\":\"5s\",\"QuarantineMax\":\"1MiB\",\"Compression\":7},"
     "\"Server\":{\"DBPath\":\"/tmp/x.db\",\"History\":\"0s\",\"HistoryMax\":\"2MiB\","
     "\"MemoryTable\":1048576,\"MaxStoreBytes\":\"1GiB\",\"MaxVersions\":2,\"Conflict\":\"lww\",\"Log\":{"
     "\"Level\":\"debug\","

@@ -446,6 +446,7 @@ static enum err open_node(struct world *w, struct host *host)
                                  .forget_after_ms = w->forget_after_ms,
                                  .history_ms = w->history_ms,
                                  .history_max_bytes = w->history_max_bytes,
+                                 .clock_skew_max_ms = SKEW_MAX_MS,
                                  .compression = -1};
     char gossip[ADDR_TEXT_MAX];
     host_address(host, GOSSIP_PORT, gossip);
