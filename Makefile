@@ -76,6 +76,16 @@ simulate: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) src/sim/main/yzma-sim
 	@$(BUILD)/src/sim/main/yzma-sim swim all --write docs/SIMULATION.md
 
+# Whole nodes in simulated worlds, on all cores, for SECONDS: docs/RELIABILITY.md.
+soak: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) src/sim/main/yzma-sim
+	@scripts/soak.sh $(BUILD) $(SECONDS) $(SEED)
+
+# Every order of three operations among three replicas: some seven million worlds, a few minutes.
+explore: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) tests/prop/test_explore
+	@$(BUILD)/tests/prop/test_explore links 3 7500000
+
 # Writes every C file as clang-format has it.
 format:
 	@scripts/install-deps.sh check
@@ -98,7 +108,10 @@ help:
 	@echo "make bench    measures against nginx, Redis and etcd into bench/RESULTS.md, in an hour"
 	@echo "              (NAME=get: only some; ARGS=--quick: under 8 minutes, to try it)"
 	@echo "make simulate reruns what was published about membership into docs/SIMULATION.md"
+	@echo "make soak     simulated worlds of whole nodes on all cores, SECONDS=60 (SEED=n)"
+	@echo "make explore  every order of three operations among three replicas, in minutes"
 	@echo "make format   formats the C files"
 	@echo "make clean    removes what was built"
 
-.PHONY: all yzma run test demo test-interop soak-power soak-networks test-upgrade ci bench simulate format fuzz clean help
+.PHONY: all yzma run test demo test-interop soak soak-power soak-networks explore test-upgrade ci bench simulate \
+        format fuzz clean help

@@ -1,5 +1,5 @@
-/* Rules that the property tests switch off, one at a time, to show what each is
- * for and that the tests see its absence. In every other build the macro is a
+/* Rules that the property tests and the simulator switch off, one at a time, to show
+ * what each is for and that they see its absence. In every other build the macro is a
  * constant 0 and leaves no code behind. */
 #ifndef YZMA_STORE_WEAKEN_H
 #define YZMA_STORE_WEAKEN_H
@@ -23,6 +23,8 @@ enum weaken {
     WEAKEN_WATCH_SHOWN,  /* high does not hold what the states shown include */
     WEAKEN_WATCH_GONE,   /* a watch goes on below the floor */
     WEAKEN_WATCH_LISTED, /* a listing does not follow the changes of keys already listed */
+    WEAKEN_FLOOR,        /* rows go to who lacks what their source has forgotten */
+    WEAKEN_SYNC,         /* a commit does not wait for the disk */
 };
 
 #ifdef YZMA_WEAKEN

@@ -13,6 +13,7 @@
  * a new question goes out from where the store stands. */
 #include "check.h"
 #include "sync_state.h"
+#include "weaken.h"
 
 #include <stdlib.h>
 
@@ -20,7 +21,8 @@
 
 static bool can_serve_delta(const struct sync *s, const struct link *link)
 {
-    return link->state == LINK_UP && !link->peer->walking && clock_covers(&s->clock, &link->peer->floor);
+    return link->state == LINK_UP && !link->peer->walking &&
+           (clock_covers(&s->clock, &link->peer->floor) || WEAKENED(FLOOR));
 }
 
 static bool has_what_we_lack(const struct sync *s, const struct link *link)

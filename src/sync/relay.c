@@ -5,6 +5,7 @@
  * asked for them (WANT), and another one if that does not deliver either. */
 #include "mem.h"
 #include "sync_state.h"
+#include "weaken.h"
 
 static struct origin *find(const struct sync *s, const struct replica_id *id)
 {
@@ -105,7 +106,7 @@ static bool can_relay(const struct sync *s, const struct link *link, const struc
         return false;
     if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
         return false;
-    return clock_covers(&s->clock, &peer->floor) &&
+    return (clock_covers(&s->clock, &peer->floor) || WEAKENED(FLOOR)) &&
            clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
 }
 

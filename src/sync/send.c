@@ -7,6 +7,7 @@
  * again. A peer that reads slowly just lags. What was read for one link a moment
  * ago another link at the same place is sent as it is (cache.h). */
 #include "sync_state.h"
+#include "weaken.h"
 
 static const struct chunk_limits limits = {.entries = CHUNK_ENTRIES, .bytes = CHUNK_BYTES},
                                  old_limits = {.entries = OLD_CHUNK_ENTRIES, .bytes = OLD_CHUNK_BYTES};
@@ -74,7 +75,7 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
     if (snapshot_clock(snapshot, &clock, &floor) != OK)
         goto out;
-    bool held = !clock_covers(&link->peer->clock, &floor);
+    bool held = !clock_covers(&link->peer->clock, &floor) && !WEAKENED(FLOOR);
     if (held && !link->held)
         s->count.floor_held++;
     link->held = held;
