@@ -19,6 +19,7 @@ from suite import Sizes, Suite, comparisons
 import rows_get  # noqa: F401  the order of the table
 import rows_put  # noqa: F401
 import rows_mixed  # noqa: F401
+import rows_watch  # noqa: F401
 import rows_store  # noqa: F401
 import rows_cluster  # noqa: F401
 import rows_follow  # noqa: F401

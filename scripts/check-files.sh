@@ -9,6 +9,7 @@ while read -r file; do
     bad=0
     case $file in
     *vectors/* | */crc_tables.h | *.svg | *go.sum) ;; # data, not written by hand
+    docs/openapi.yaml) ;; # one document, which its readers want in one file
     *)
         lines=$(wc -l <"$file") lines_max=800
         [[ $file == tests/* ]] && lines_max=1200

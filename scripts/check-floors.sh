@@ -23,6 +23,7 @@ floors=(
     "sync:base crdt store"
     "node:base crdt swim store sync"
     "sim:base crdt swim store"
+    "sim/nodes:base crdt swim store store/log sync node sim"
 )
 passed=0 failed=0
 

@@ -7,7 +7,8 @@
 # A timeout is one of the wall clock, so it is long: at idle priority the machine may be
 # busy with other things. The corpus grows in build-fuzz/corpus/TARGET, from the captured packets and
 # tests/fuzz/corpus/TARGET. What breaks a target is written to tests/fuzz/corpus/TARGET
-# as hex, so that it is a test from then on.
+# as hex, so that it is a test from then on. scripts/fuzz-keep.sh takes what is worth
+# keeping of what it has grown to.
 set -euo pipefail
 seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET...]}
 shift
@@ -38,6 +39,11 @@ for folder in folders:
         data = bytes.fromhex("".join(text.split()))
         with open(os.path.join(out, hashlib.sha1(data).hexdigest()), "wb") as file:
             file.write(data)
+    for path in glob.glob(os.path.join(folder, "*.lines")):
+        for line in open(path):
+            data = bytes.fromhex(line)
+            with open(os.path.join(out, hashlib.sha1(data).hexdigest()), "wb") as file:
+                file.write(data)
 END
 }
 

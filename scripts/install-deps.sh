@@ -4,10 +4,10 @@
 #
 # Usage: scripts/install-deps.sh GROUP...
 #   build    compiler, build system, libraries (with the unit tests' library)
-#   test     what the system tests run, and what one of them blocks UDP with
+#   test     what the system tests run and read, what some of them cut networks with, and set clocks
 #   demo     the records that the demonstration loads
 #   check    second compiler with its sanitizers, and the formatter
-#   interop  Go, for the tests against hashicorp/memberlist
+#   interop  Go, for the tests against hashicorp/memberlist; and a serf agent
 #   bench    what the benchmarks compare with, and LMDB's tool to compact a copy
 set -euo pipefail
 
@@ -15,10 +15,10 @@ packages_of() {
     case $1 in
     build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev liblmdb-dev \
                 libmicrohttpd-dev libssl-dev libuv1-dev libyajl-dev libzstd-dev ;;
-    test) echo python3 curl nftables iproute2 util-linux ;;
+    test) echo python3 python3-jsonschema python3-yaml curl nftables iproute2 util-linux faketime ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;
-    interop) echo golang-go golang-github-hashicorp-memberlist-dev ;;
+    interop) echo golang-go golang-github-hashicorp-memberlist-dev serf ;;
     bench) echo python3 util-linux nginx-light redis-server etcd-server wrk lmdb-utils ;;
     *) echo "$0: no group '$1'" >&2; exit 2 ;;
     esac

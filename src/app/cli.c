@@ -11,6 +11,14 @@ const char cli_help[] =
     "\n"
     "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
     "       yzma keys list|install|use|remove [KEY] [-c FILE | -a HOST:PORT] [-f]\n"
+    "       yzma forget|retire REPLICA [-c FILE | -a HOST:PORT]\n"
+    "       yzma pause|resume [-c FILE | -a HOST:PORT]\n"
+    "       yzma reidentify [-c FILE]\n"
+    "       yzma backup FILE [-c FILE | -a HOST:PORT]\n"
+    "       yzma restore FILE [-c FILE]\n"
+    "       yzma compact [-c FILE]\n"
+    "       yzma doctor [-c FILE]\n"
+    "       yzma doctor --compare HOST:PORT HOST:PORT\n"
     "\n"
     "  -c, --config FILE     read this configuration; without it the first of\n"
     "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
@@ -35,22 +43,86 @@ const char cli_help[] =
     "  yzma keys use NAME                all seal with it\n"
     "  yzma keys remove NAME             the old one is read no more\n"
     "\n"
+    "Replicas (a UUID, or a member name) that are gone:\n"
+    "  yzma forget REPLICA               is not waited for; it may come back\n"
+    "  yzma retire REPLICA               its id is ended: it never comes back under it\n"
+    "  yzma reidentify                   a node that does not run takes a new replica id,\n"
+    "                                    as one that runs on a copy of another's store must\n"
+    "  yzma pause, yzma resume           what other nodes write waits, and goes on\n"
+    "\n"
+    "backup writes what a running node holds into a new file; restore makes a new\n"
+    "replica of it where the configuration's Server.DBPath has nothing yet. compact\n"
+    "(smaller file) and doctor (checks it, changes nothing) want the node stopped;\n"
+    "doctor --compare finds keys that two running nodes hold differently.\n"
+    "\n"
     "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
-    "line on standard error), 2 the command line was wrong.\n"
+    "line on standard error), 2 the command line was wrong, 3 doctor has\n"
+    "found something.\n"
     "\n"
     "First steps, with the node running:\n"
     "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
     "  curl http://localhost:8080/keys/foo\n";
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"join", required_argument, NULL, 'j'},
-    {"api", required_argument, NULL, 'a'},
-    {"force", no_argument, NULL, 'f'},
-    {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"compare", no_argument, NULL, 'C'},    {"config", required_argument, NULL, 'c'},
+    {"join", required_argument, NULL, 'j'}, {"api", required_argument, NULL, 'a'},
+    {"force", no_argument, NULL, 'f'},      {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
 };
+
+static enum err check_endpoint(const char *what, const char *text, struct buf *why)
+{
+    struct config_endpoint endpoint;
+    if (endpoint_parse(bytes_str(text), &endpoint) != OK) {
+        buf_put_format(why, "%s%s: must be host:port", what, text);
+        return ERR_MALFORMED;
+    }
+    free(endpoint.host);
+    return OK;
+}
+
+/* backup, restore, compact, doctor. False: none of them. */
+static bool parse_tool(int count, char **words, struct cli *ret)
+{
+    static const struct {
+        const char *word;
+        enum cli_command command;
+        int words;
+    } tools[] = {{"backup", CLI_BACKUP, 2},
+                 {"restore", CLI_RESTORE, 2},
+                 {"compact", CLI_COMPACT, 1},
+                 {"doctor", CLI_DOCTOR, 1}};
+    bool compares = ret->command == CLI_COMPARE;
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        if (strcmp(words[0], tools[i].word) != 0 || (compares && tools[i].command != CLI_DOCTOR) ||
+            count != (compares ? 3 : tools[i].words))
+            continue;
+        if (compares) {
+            ret->nodes[0] = words[1];
+            ret->nodes[1] = words[2];
+            return true;
+        }
+        ret->command = tools[i].command;
+        ret->file = count == 2 ? words[1] : NULL;
+        return true;
+    }
+    return false;
+}
+
+/* Of a tool: are its options such that it has? */
+static enum err check_tool(const struct cli *cli, struct buf *why)
+{
+    enum err err = OK;
+    if (cli->force || (cli->api && cli->command != CLI_BACKUP)) {
+        buf_put_text(why, "-a and -f are for yzma keys, and -a for yzma backup (see --help)");
+        return ERR_MALFORMED;
+    }
+    if (cli->api)
+        err = check_endpoint("-a ", cli->api, why);
+    for (int i = 0; err == OK && i < 2 && cli->nodes[i]; i++)
+        err = check_endpoint("", cli->nodes[i], why);
+    return err;
+}
 
 /* "keys list", "keys use KEY" and so on, or nothing. */
 static enum err parse_command(int count, char **words, struct cli *ret, struct buf *why)
@@ -60,13 +132,42 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
                                         [CLI_KEYS_USE] = "use",
                                         [CLI_KEYS_REMOVE] = "remove"};
     if (count == 0) {
-        if (ret->api || ret->force) {
-            buf_put_text(why, "-a and -f are for yzma keys (see --help)");
+        if (ret->api || ret->force || ret->command == CLI_COMPARE) {
+            buf_put_text(why, ret->command == CLI_COMPARE
+                                  ? "--compare is for yzma doctor (see --help)"
+                                  : "-a and -f are for commands such as yzma keys (see --help)");
             return ERR_MALFORMED;
         }
         return OK;
     }
-    if (strcmp(words[0], "keys") != 0) {
+    static const struct {
+        const char *word;
+        enum cli_command command;
+        bool replica;
+    } others[] = {{"forget", CLI_FORGET, true},
+                  {"retire", CLI_RETIRE, true},
+                  {"pause", CLI_PAUSE, false},
+                  {"resume", CLI_RESUME, false},
+                  {"reidentify", CLI_REIDENTIFY, false}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (strcmp(words[0], others[i].word) != 0)
+            continue;
+        if (count != (others[i].replica ? 2 : 1)) {
+            buf_put_format(why, "%s: must be followed by %s (see --help)", words[0],
+                           others[i].replica ? "REPLICA" : "nothing more");
+            return ERR_MALFORMED;
+        }
+        ret->command = others[i].command;
+        ret->replica = others[i].replica ? words[1] : NULL;
+        if (ret->command == CLI_REIDENTIFY && ret->api) {
+            buf_put_text(why, "reidentify: is for a node that does not run: -c, not -a (see --help)");
+            return ERR_MALFORMED;
+        }
+        return ret->api ? check_endpoint("-a ", ret->api, why) : OK;
+    }
+    if (parse_tool(count, words, ret))
+        return check_tool(ret, why);
+    if (strcmp(words[0], "keys") != 0 || ret->command == CLI_COMPARE) {
         buf_put_format(why, "%s: no such command (see --help)", words[0]);
         return ERR_MALFORMED;
     }
@@ -79,15 +180,7 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
         return ERR_MALFORMED;
     }
     ret->key = list ? NULL : words[2];
-    struct config_endpoint endpoint;
-    if (ret->api) {
-        if (endpoint_parse(bytes_str(ret->api), &endpoint) != OK) {
-            buf_put_format(why, "-a %s: must be host:port", ret->api);
-            return ERR_MALFORMED;
-        }
-        free(endpoint.host);
-    }
-    return OK;
+    return ret->api ? check_endpoint("-a ", ret->api, why) : OK;
 }
 
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
@@ -108,6 +201,9 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
             break;
         case 'a':
             ret->api = optarg;
+            break;
+        case 'C':
+            ret->command = CLI_COMPARE;
             break;
         case 'f':
             ret->force = true;

@@ -4,14 +4,33 @@
 
 #include "config.h"
 
-enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2 };
+enum { EXIT_CODE_OK = 0, EXIT_CODE_REFUSED = 1, EXIT_CODE_USAGE = 2, EXIT_CODE_FOUND = 3 };
 
-enum cli_command { CLI_SERVE, CLI_KEYS_LIST, CLI_KEYS_INSTALL, CLI_KEYS_USE, CLI_KEYS_REMOVE };
+enum cli_command {
+    CLI_SERVE,
+    CLI_KEYS_LIST,
+    CLI_KEYS_INSTALL,
+    CLI_KEYS_USE,
+    CLI_KEYS_REMOVE,
+    CLI_FORGET,
+    CLI_RETIRE,
+    CLI_PAUSE,
+    CLI_RESUME,
+    CLI_REIDENTIFY,
+    CLI_BACKUP,
+    CLI_RESTORE,
+    CLI_COMPACT,
+    CLI_DOCTOR,
+    CLI_COMPARE
+};
 
 struct cli {
     bool help, version;
     enum cli_command command;
     const char *api, *key; /* of the commands about keys; borrowed from argv, NULL: none */
+    const char *replica;   /* of forget and retire */
+    const char *file;      /* of backup and restore; borrowed from argv */
+    const char *nodes[2];  /* of doctor --compare: "host:port", borrowed from argv */
     bool force;
     const char *config_path; /* borrowed from argv; NULL: search */
     struct config_list join; /* each a good "host:port" */

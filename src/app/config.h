@@ -22,7 +22,7 @@ struct config_endpoint {
     uint16_t port;
 };
 
-enum config_conflict { CONFLICT_LWW };
+enum config_conflict { CONFLICT_LWW, CONFLICT_SIBLINGS };
 enum config_profile { PROFILE_LAN, PROFILE_WAN, PROFILE_LOCAL };
 enum { COMPRESSION_AUTO = -1, COMPRESSION_OFF = 0, COMPRESSION_MAX = 19 };
 enum { LABEL_TEXT_MAX = 64, REPLICATION_PORT_NEXT = -1 };
@@ -36,6 +36,9 @@ struct config {
         uint64_t connections_max;
         uint64_t request_timeout_ms;
         uint64_t bodies_bytes_max; /* MaxBodiesInFlight */
+        uint64_t watchers_max;
+        uint64_t watch_lag_max; /* operations */
+        uint64_t watch_heartbeat_ms;
         struct config_list allowed_origins;
     } api;
     struct {
@@ -53,6 +56,7 @@ struct config {
         struct config_list join, block;
         uint64_t forget_after_ms;
         uint64_t clock_skew_max_ms;
+        uint64_t quarantine_bytes_max;
         int32_t compression;     /* COMPRESSION_AUTO, COMPRESSION_OFF or a level of zstd */
         char *label;             /* "": none */
         struct config_list keys; /* base64; the first one seals */

@@ -20,7 +20,7 @@
 enum { PATH_TEXT_MAX = 4095, HOST_TEXT_MAX = 255, MEMBER_NAME_TEXT_MAX = 128, ORIGIN_TEXT_MAX = 300 };
 
 static const char *const profiles[] = {"lan", "wan", "local", NULL};
-static const char *const conflicts[] = {"lww", NULL};
+static const char *const conflicts[] = {"lww", "siblings", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
@@ -32,6 +32,9 @@ const struct setting settings[SETTINGS] = {
     {"API.MaxConnections", "10000", SETTING_COUNT, FIELD(api.connections_max), 1, 1000000},
     {"API.RequestTimeout", "30s", SETTING_DURATION, FIELD(api.request_timeout_ms), 1, 24 * HOUR},
     {"API.MaxBodiesInFlight", "256MiB", SETTING_SIZE, FIELD(api.bodies_bytes_max), 1, TIB},
+    {"API.MaxWatchers", "10000", SETTING_COUNT, FIELD(api.watchers_max), 0, 1000000},
+    {"API.MaxWatchLag", "100000", SETTING_COUNT, FIELD(api.watch_lag_max), 1, UINT32_MAX},
+    {"API.WatchHeartbeat", "15s", SETTING_DURATION, FIELD(api.watch_heartbeat_ms), 1, HOUR},
     {"API.AllowedOrigins", NULL, SETTING_ORIGINS, FIELD(api.allowed_origins)},
     {"Peering.Name", NULL, SETTING_LABEL, FIELD(peering.name)},
     {"Peering.BindAddr", "0.0.0.0", SETTING_ADDRESS, FIELD(peering.bind_address)},
@@ -52,6 +55,7 @@ const struct setting settings[SETTINGS] = {
     {"Peering.DelegateVersion", "0,0,0", SETTING_VERSIONS, FIELD(peering.delegate_version)},
     {"Peering.ForgetAfter", "72h", SETTING_DURATION, FIELD(peering.forget_after_ms), SECOND, 100 * YEAR},
     {"Peering.ClockSkewMax", "60s", SETTING_DURATION, FIELD(peering.clock_skew_max_ms), 1, 24 * HOUR},
+    {"Peering.QuarantineMax", "64MiB", SETTING_SIZE, FIELD(peering.quarantine_bytes_max), 1, TIB},
     {"Peering.Compression", "auto", SETTING_COMPRESSION, FIELD(peering.compression), 1, COMPRESSION_MAX},
     {"Server.DBPath", "yzma.db", SETTING_PATH, FIELD(server.db_path)},
     {"Server.History", "1h", SETTING_DURATION, FIELD(server.history_ms), 0, 100 * YEAR},

@@ -33,7 +33,7 @@ struct setting {
     const char *const *choices; /* NULL at the end */
 };
 
-enum { SETTINGS = 37 };
+enum { SETTINGS = 41 };
 extern const struct setting settings[SETTINGS];
 
 static inline bool setting_is_list(const struct setting *s)

@@ -81,7 +81,8 @@ static void prepare_process(const struct config *config)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t wanted = config->api.connections_max + ACCEPTED_MAX + SPARE_DESCRIPTORS;
+    uint64_t wanted = config->api.connections_max + config->api.watchers_max + ACCEPTED_MAX +
+                      SPARE_DESCRIPTORS;
     if (limit.rlim_cur < wanted)
         log_warn("event=few_descriptors limit=%llu wanted=%llu next=\"connections wait at the limit\"",
                  (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
@@ -199,10 +200,90 @@ static enum err open_store(struct daemon *d, struct buf *why)
                                         .log_lost = lost,
                                         .wall_ms = wall_ms(),
                                         .skew_max_ms = config->peering.clock_skew_max_ms,
-                                        .versions_max = config->server.versions_max};
+                                        .versions_max = config->server.versions_max,
+                                        .quarantine_max = config->peering.quarantine_bytes_max};
         err = open_store_on(d, &options, why);
     }
     buf_done(&identity);
+    return err;
+}
+
+/* One piece of work, without the threads. */
+static enum err run_alone(struct daemon *d, struct store_work *work)
+{
+    struct store_txn *txn;
+    enum err err = store_begin(d->store, wall_ms(), &txn);
+    if (err != OK)
+        return err;
+    err = store_do(txn, work);
+    if (err != OK) {
+        store_undo(txn);
+        return err;
+    }
+    err = store_commit(txn);
+    return err == OK ? work->err : err;
+}
+
+/* The fork that a twin has shown, if one has (node/twin); else nothing is put again. */
+static enum err read_identity(struct daemon *d, struct replica_id *ret_id, uint64_t *ret_fork)
+{
+    struct snapshot *snapshot;
+    struct identity identity = {0};
+    struct bytes note;
+    enum err err = snapshot_open(d->store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_identity(snapshot, &identity);
+    *ret_fork = UINT64_MAX;
+    if (err == OK && snapshot_note(snapshot, NODE_NOTE_TWIN, &note) == OK) {
+        struct cursor in = cursor_of(note);
+        uint64_t fork = cursor_u64(&in);
+        if (cursor_finish(&in) == OK)
+            *ret_fork = fork;
+    }
+    *ret_id = identity.id;
+    identity_done(&identity);
+    snapshot_close(snapshot);
+    return err;
+}
+
+static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct replica_id *ret_new)
+{
+    uint8_t random[REPLICA_ID_SIZE];
+    struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
+    enum err err = read_identity(d, &work->reidentify.old_id, &work->reidentify.fork);
+    random_bytes(random, sizeof random);
+    random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
+    work->reidentify.new_id = replica_id_of_random(random);
+    store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
+    if (err == OK)
+        err = run_alone(d, work);
+    if (err == OK)
+        err = run_alone(d, notes);
+    *ret_old = work->reidentify.old_id;
+    *ret_new = work->reidentify.new_id;
+    store_work_free(work);
+    store_work_free(notes);
+    return err;
+}
+
+enum err daemon_reidentify(const struct config *config, struct buf *why)
+{
+    struct daemon d = {.config = config, .api.fd = -1};
+    struct replica_id old, new;
+    char old_text[REPLICA_ID_TEXT], new_text[REPLICA_ID_TEXT];
+    check_on_failure(on_check_failure);
+    enum err err = open_store(&d, why);
+    if (err == OK) {
+        err = take_new_id(&d, &old, &new);
+        if (err != OK)
+            buf_put_format(why, "cannot change the store %s: %s", config->server.db_path, err_text(err));
+    }
+    if (d.store)
+        store_close(d.store);
+    if (err == OK)
+        printf("%s was replica %s and is replica %s\n", config->server.db_path,
+               replica_id_text(&old, old_text), replica_id_text(&new, new_text));
     return err;
 }
 
@@ -241,6 +322,15 @@ static void on_commit(void *ctx)
         http_on_commit(http);
 }
 
+/* From the cluster thread. */
+static void on_replicas(void *ctx)
+{
+    struct daemon *d = ctx;
+    struct http *http = atomic_load(&d->http);
+    if (http)
+        http_on_replicas(http);
+}
+
 static void on_trouble(void *ctx, enum err err)
 {
     (void)ctx;
@@ -275,7 +365,9 @@ static enum err bind_cluster(struct daemon *d, struct buf *why)
                                       .gossip_port = config->peering.bind_port,
                                       .replication_port = (uint16_t)config->peering.replication_port,
                                       .accepted_max = ACCEPTED_MAX,
-                                      .log = log_notice};
+                                      .log = log_notice,
+                                      .on_replicas = on_replicas,
+                                      .ctx = d};
     return cluster_open(&options, &d->cluster, why);
 }
 
@@ -317,6 +409,7 @@ static enum err start_cluster(struct daemon *d, bool rejoin, struct buf *why)
         .forget_after_ms = config->peering.forget_after_ms,
         .history_ms = config->server.history_ms,
         .history_max_bytes = config->server.history_bytes_max,
+        .clock_skew_max_ms = config->peering.clock_skew_max_ms,
         .label = config->peering.label,
         .takes_unsealed = !config->peering.verify_incoming,
         .sends_unsealed = !config->peering.verify_outgoing,
@@ -358,6 +451,12 @@ static uint64_t backend_wall_ms(void *ctx)
     return wall_ms();
 }
 
+static void backend_replicas(void *ctx, const struct dot *dot, unsigned *ret_known, unsigned *ret_having)
+{
+    struct daemon *d = ctx;
+    cluster_replicas(d->cluster, dot, ret_known, ret_having);
+}
+
 static void backend_log(void *ctx, enum notice_level level, const char *line)
 {
     log_notice(level, bytes_str(line));
@@ -382,7 +481,11 @@ static enum err start_api(struct daemon *d, struct buf *why)
         .value_max = config->api.value_bytes_max,
         .bodies_max = config->api.bodies_bytes_max,
         .request_timeout_ms = config->api.request_timeout_ms,
+        .watchers_max = (unsigned)config->api.watchers_max,
+        .watch_heartbeat_ms = config->api.watch_heartbeat_ms,
+        .watch_lag_max = config->api.watch_lag_max,
         .slow_request_ms = config->server.slow_request_ms,
+        .siblings = config->server.conflict == CONFLICT_SIBLINGS,
         .allowed_origins = (const char *const *)config->api.allowed_origins.texts,
         .allowed_origin_count = config->api.allowed_origins.count,
     };
@@ -391,6 +494,8 @@ static enum err start_api(struct daemon *d, struct buf *why)
                                    .submit = submit,
                                    .request = request,
                                    .wall_ms = backend_wall_ms,
+                                   .backup = daemon_backup,
+                                   .replicas = backend_replicas,
                                    .log = backend_log};
     struct http *http;
     enum err err = http_start(&options, &backend, &http, why);

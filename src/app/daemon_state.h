@@ -42,6 +42,9 @@ void daemon_keys_done(struct daemon_keys *keys); /* wipes */
 void daemon_counters(void *ctx, void (*each)(void *each_ctx, const char *name, uint64_t value),
                      void *each_ctx);
 
+/* daemon_backup.c: for http_backend.backup; ctx is the daemon. */
+enum err daemon_backup(void *ctx, const struct backup_ask *ask, struct buf *out);
+
 /* daemon_reload.c: reads the configuration again; what can change in a running
  * node does, and the log tells what a restart would change. */
 void daemon_reload(struct daemon *d, const struct cli *cli);

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "daemon.h"
 #include "keys_client.h"
+#include "tools.h"
 
 #include <stdio.h>
 
@@ -26,6 +27,27 @@ static int run(const struct cli *cli, struct buf *why)
     return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
 }
 
+static int reidentify(const struct cli *cli, struct buf *why)
+{
+    struct config config;
+    enum err err = cli_config(cli, &config, why);
+    if (err == OK) {
+        err = daemon_reidentify(&config, why);
+        config_done(&config);
+    }
+    return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
+}
+
+static int tool(const struct cli *cli, struct buf *why)
+{
+    enum err err = cli->command == CLI_BACKUP    ? tool_backup(cli, stdout, why)
+                   : cli->command == CLI_RESTORE ? tool_restore(cli, stdout, why)
+                   : cli->command == CLI_COMPACT ? tool_compact(cli, stdout, why)
+                   : cli->command == CLI_DOCTOR  ? tool_doctor(cli, stdout, why)
+                                                 : tool_compare(cli, stdout, why);
+    return err == OK ? EXIT_CODE_OK : refuse(err == ERR_DAMAGED ? EXIT_CODE_FOUND : EXIT_CODE_REFUSED, why);
+}
+
 int main(int argc, char **argv)
 {
     struct buf why;
@@ -40,6 +62,10 @@ int main(int argc, char **argv)
         puts("yzma " YZMA_VERSION);
     else if (cli.command == CLI_SERVE)
         code = run(&cli, &why);
+    else if (cli.command == CLI_REIDENTIFY)
+        code = reidentify(&cli, &why);
+    else if (cli.command >= CLI_BACKUP)
+        code = tool(&cli, &why);
     else if (keys_client_run(&cli, stdin, stdout, &why) != OK)
         code = refuse(EXIT_CODE_REFUSED, &why);
     cli_done(&cli);

@@ -33,6 +33,24 @@ void buf_base64url_from(struct buf *b, size_t offset)
     }
 }
 
+void buf_put_base64(struct buf *b, struct bytes bytes)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *from = bytes.data;
+    size_t n = bytes.len;
+    uint8_t *to = buf_extend(b, (n + 2) / 3 * 4);
+    if (!to)
+        return;
+    for (; n > 0; from += 3, to += 4) {
+        uint32_t v = (uint32_t)from[0] << 16 | (n > 1 ? (uint32_t)from[1] << 8 : 0) | (n > 2 ? from[2] : 0);
+        to[0] = (uint8_t)plain[v >> 18];
+        to[1] = (uint8_t)plain[v >> 12 & 63];
+        to[2] = n > 1 ? (uint8_t)plain[v >> 6 & 63] : '=';
+        to[3] = n > 2 ? (uint8_t)plain[v & 63] : '=';
+        n -= n < 3 ? n : 3;
+    }
+}
+
 static int digit(uint8_t c, const char *last_two)
 {
     if (c >= 'A' && c <= 'Z')

@@ -9,6 +9,9 @@
 /* Replaces the bytes of b from offset on by their base64url, in place. */
 void buf_base64url_from(struct buf *b, size_t offset);
 
+/* Appends base64 with padding. */
+void buf_put_base64(struct buf *b, struct bytes bytes);
+
 /* Appends the bytes that text stands for. ERR_MALFORMED, and out is then as it
  * was; ERR_TOO_LARGE, ERR_NOMEM from out. */
 enum err base64url_decode(struct bytes text, struct buf *out) MUST_USE;

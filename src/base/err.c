@@ -15,6 +15,7 @@ static const char *const texts[ERR_MAX] = {
     [ERR_WALKING] = "catching up",
     [ERR_WRONGKEY] = "context belongs to another key",
     [ERR_CONFLICT] = "too many versions",
+    [ERR_UNMET] = "a condition does not hold",
     [ERR_FULL] = "storage is full",
     [ERR_IO] = "input/output error",
     [ERR_LOCKED] = "locked by another process",

@@ -18,6 +18,7 @@ enum err {
     ERR_WALKING,  /* this node is being filled and cannot answer yet */
     ERR_WRONGKEY, /* a token of another key */
     ERR_CONFLICT, /* refused by what is stored (too many versions) */
+    ERR_UNMET,    /* a condition that the request came with does not hold */
     ERR_FULL,     /* the disk, the map or the store's own limit is full */
     ERR_IO,       /* a system call failed; the store may have stopped writing */
     ERR_LOCKED,   /* another process holds the store */

@@ -1,5 +1,6 @@
 #include "json_out.h"
 
+#include "base64.h"
 #include "utf8.h"
 
 static void begin_value(struct json_out *j)
@@ -106,6 +107,14 @@ void json_null(struct json_out *j)
 {
     begin_value(j);
     buf_put_text(j->out, "null");
+}
+
+void json_base64(struct json_out *j, struct bytes bytes)
+{
+    begin_value(j);
+    buf_put_u8(j->out, '"');
+    buf_put_base64(j->out, bytes);
+    buf_put_u8(j->out, '"');
 }
 
 void json_raw(struct json_out *j, struct bytes json)

@@ -34,7 +34,8 @@ void json_text(struct json_out *j, const char *text);
 void json_number(struct json_out *j, uint64_t number);
 void json_bool(struct json_out *j, bool value);
 void json_null(struct json_out *j);
-void json_raw(struct json_out *j, struct bytes json); /* one whole value, as it is */
+void json_base64(struct json_out *j, struct bytes bytes); /* a string */
+void json_raw(struct json_out *j, struct bytes json);     /* one whole value, as it is */
 
 /* name and value at once */
 void json_field_string(struct json_out *j, const char *name, struct bytes text);

@@ -136,19 +136,3 @@ char *size_text(uint64_t bytes, char out[UNITS_TEXT_MAX])
     snprintf(out, UNITS_TEXT_MAX, "%" PRIu64 "B", bytes);
     return out;
 }
-
-/* The days since 1970 as a date: by eras of 400 years, that begin on 1 March. */
-char *instant_text(uint64_t unix_ms, char out[UNITS_TEXT_MAX])
-{
-    uint64_t seconds = unix_ms / 1000, days = seconds / 86400 + 719468, of_day = seconds % 86400;
-    uint64_t era = days / 146097, of_era = days % 146097;
-    uint64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    uint64_t of_year = of_era - (365 * year + year / 4 - year / 100);
-    unsigned month = (unsigned)((5 * of_year + 2) / 153); /* 0 is March */
-    unsigned day = (unsigned)(of_year - (153 * month + 2) / 5 + 1);
-    month = month < 10 ? month + 3 : month - 9;
-    snprintf(out, UNITS_TEXT_MAX, "%04llu-%02u-%02uT%02u:%02u:%02uZ",
-             (unsigned long long)(year + era * 400 + (month <= 2)), month, day, (unsigned)(of_day / 3600),
-             (unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60));
-    return out;
-}

@@ -24,6 +24,12 @@ enum { UNITS_TEXT_MAX = 64 };
 char *duration_text(uint64_t ms, char out[UNITS_TEXT_MAX]);
 /* A moment of the wall clock, to the second: "2026-11-27T22:54:16Z". */
 char *instant_text(uint64_t unix_ms, char out[UNITS_TEXT_MAX]);
+/* The same to the millisecond: "2026-11-27T22:54:16.250Z". */
+char *instant_text_ms(uint64_t unix_ms, char out[UNITS_TEXT_MAX]);
+/* A moment as RFC 3339 writes it, from 1970 on: with any offset, any number of
+ * digits below the second (cut to the millisecond), and 60 seconds for a leap second.
+ * ERR_MALFORMED; ERR_TOO_LARGE before 1970. */
+enum err instant_parse(struct bytes text, uint64_t *ret_unix_ms) MUST_USE;
 char *size_text(uint64_t bytes, char out[UNITS_TEXT_MAX]);
 
 #endif

@@ -95,7 +95,7 @@ const struct version *record_surfaced(const struct record *r, uint64_t now_ms)
     const struct version *best = NULL;
     for (size_t i = 0; i < r->count; i++) {
         const struct version *v = &r->versions[i];
-        if (v->expires_ms && v->expires_ms <= now_ms)
+        if (version_expired(v, now_ms))
             continue;
         if (!best || v->stamp >= best->stamp) /* at equal stamps the later one has the larger dot */
             best = v;

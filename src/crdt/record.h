@@ -59,6 +59,11 @@ ptrdiff_t record_find(const struct record *r, const struct dot *dot);
 /* The highest stamp among the versions, 0 without any. */
 uint64_t record_last_stamp(const struct record *r);
 
+static inline bool version_expired(const struct version *v, uint64_t now_ms)
+{
+    return v->expires_ms && v->expires_ms <= now_ms;
+}
+
 /* What a read shows: of the versions not expired at now_ms (wall), the one with
  * the largest (stamp, dot); NULL without any. */
 const struct version *record_surfaced(const struct record *r, uint64_t now_ms);

@@ -45,6 +45,12 @@ void token_of_read(struct token *t, struct bytes key, const struct record *recor
     record_reflects(record, &t->after);
 }
 
+void token_of_look(struct token *t, struct bytes key, const struct record *record, const struct clock *floor)
+{
+    token_of_read(t, key, record, floor);
+    t->seen_count = 0;
+}
+
 void token_of_write(struct token *t, struct bytes key, const struct dot *dot)
 {
     t->key_hash = token_key_hash(key);

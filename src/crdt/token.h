@@ -32,8 +32,10 @@ void token_done(struct token *t);
 uint64_t token_key_hash(struct bytes key);
 /* Of a read: the versions held; after = their dots, the context and the floor. */
 void token_of_read(struct token *t, struct bytes key, const struct record *record, const struct clock *floor);
-/* Of a write: its own dot, for both. A delete that removed nothing has no dot
- * (counter 0): its token is that of a read of the empty record. */
+/* Of a delete that removed nothing: after as of a read, for its client may not fall behind
+ * what it found; and nothing seen, for it was not shown what may be held. */
+void token_of_look(struct token *t, struct bytes key, const struct record *record, const struct clock *floor);
+/* Of a write: its own dot, for both; of none (counter 0) nothing. */
 void token_of_write(struct token *t, struct bytes key, const struct dot *dot);
 
 /* base64url, no padding, no NUL. ERR_TOO_LARGE in out->err above TOKEN_TEXT_MAX. */

@@ -7,8 +7,10 @@
 #include <arpa/inet.h>
 
 enum {
-    BACKLOG = 1024,       /* as many as may be accepted: a burst waits, and is not told to come again */
-    FREE_PORT_TRIES = 16, /* to find one that is free for TCP and for UDP */
+    BACKLOG = 1024, /* as many as may be accepted: a burst waits, and is not told to come again */
+    UDP_BUFFER = 2 * 1024 * 1024,
+    UDP_BUFFER_MIN = 64 * 1024, /* any system has that */
+    FREE_PORT_TRIES = 16,       /* to find one that is free for TCP and for UDP */
 };
 
 static struct sockaddr_storage bound_at(const struct cluster *c, uint16_t port)
@@ -55,6 +57,15 @@ static int listen_tcp(struct cluster *c, uv_tcp_t *tcp, uint16_t port, uint16_t 
     return 0;
 }
 
+/* A burst of gossip waits there while the node is at something else: as much as
+ * memberlist asks for, or what the system grants. */
+static void widen_udp(struct cluster *c)
+{
+    int size = UDP_BUFFER;
+    while (size >= UDP_BUFFER_MIN && uv_recv_buffer_size((uv_handle_t *)&c->udp, &size) < 0)
+        size /= 2;
+}
+
 static int bind_udp(struct cluster *c, uint16_t port)
 {
     struct sockaddr_storage at = bound_at(c, port);
@@ -62,8 +73,10 @@ static int bind_udp(struct cluster *c, uint16_t port)
     int rc = uv_udp_bind(&c->udp, (const struct sockaddr *)&at, 0);
     if (rc < 0)
         unmake(c, (uv_handle_t *)&c->udp);
-    else
+    else {
         c->udp.data = c;
+        widen_udp(c);
+    }
     return rc;
 }
 

@@ -9,7 +9,10 @@
 #include <time.h>
 
 /* A name that the system's resolver has not given back by then is left to it. */
-enum { ABANDON_MS = 1000 };
+enum {
+    ABANDON_MS = 1000,
+    LATE_MS = 50, /* of a deadline: longer than a turn of the loop, shorter than any timeout */
+};
 
 static uint64_t now_ms(void)
 {
@@ -115,9 +118,22 @@ static void run_effect(struct cluster *c, struct effect *effect)
 
 /* ---- the step ----------------------------------------------------------------- */
 
+/* After a pause of the process (stopped, swapped out, a busy machine) answers wait in
+ * the sockets that libuv would read only after its timers; a deadline that is late gives
+ * them one turn of the loop, so that an answer which was in time does not count as
+ * silence (cf. Lifeguard IV-A: slow message processing makes false positives). */
 static void on_timer(uv_timer_t *timer)
 {
-    cluster_step(timer->data, &(struct node_event){.kind = NODE_TICK});
+    struct cluster *c = timer->data;
+    uint64_t due_ms = node_deadline(c->node);
+    if (!c->sockets_first && due_ms < now_ms() && now_ms() - due_ms > LATE_MS) {
+        c->sockets_first = true;
+        uv_update_time(&c->loop);
+        uv_timer_start(timer, on_timer, 1, 0); /* 0 would come before the sockets again */
+        return;
+    }
+    c->sockets_first = false;
+    cluster_step(c, &(struct node_event){.kind = NODE_TICK});
 }
 
 static void arm_timer(struct cluster *c)
@@ -136,13 +152,16 @@ static void step(struct cluster *c, struct node_event *event)
     CHECK(!c->stepping);
     c->stepping = true;
     struct effects out = {0};
-    event->now_ms = now_ms();
+    event->now_us = uv_hrtime() / 1000;
+    event->now_ms = event->now_us / 1000;
     event->wall_ms = wall_ms();
     node_step(c->node, event, &out);
     for (size_t i = 0; i < out.count; i++)
         run_effect(c, &out.list[i]);
     effects_done(&out);
     c->stepping = false;
+    if (reach_look(&c->reach, c->node, event->kind == NODE_TICK) && c->options.on_replicas)
+        c->options.on_replicas(c->options.ctx);
 }
 
 void cluster_look_at_store(struct cluster *c)
@@ -245,6 +264,7 @@ enum err cluster_open(const struct cluster_options *options, struct cluster **re
     c->bind_address = mem_text(options->bind_address);
     c->next_accepted = 1; /* odd: the node names those it opens with even numbers */
     inbox_init(&c->inbox);
+    reach_init(&c->reach);
     CHECK(uv_loop_init(&c->loop) == 0);
     c->loop.data = c;
     enum err err = cluster_bind(c, why);
@@ -252,6 +272,7 @@ enum err cluster_open(const struct cluster_options *options, struct cluster **re
         uv_run(&c->loop, UV_RUN_DEFAULT); /* connections that came meanwhile, to be closed */
         CHECK(uv_loop_close(&c->loop) == 0);
         inbox_done(&c->inbox);
+        reach_done(&c->reach);
         free(c->bind_address);
         free(c);
         return err;
@@ -320,8 +341,14 @@ void cluster_free(struct cluster *c)
     CHECK(uv_loop_close(&c->loop) == 0);
     node_free(c->node);
     inbox_done(&c->inbox);
+    reach_done(&c->reach);
     free(c->bind_address);
     free(c);
+}
+
+void cluster_replicas(struct cluster *c, const struct dot *dot, unsigned *ret_known, unsigned *ret_having)
+{
+    reach_of(&c->reach, dot, ret_known, ret_having);
 }
 
 void cluster_counters(const struct cluster *c, void (*each)(void *each_ctx, const char *name, uint64_t value),

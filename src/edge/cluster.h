@@ -24,6 +24,10 @@ struct cluster_options {
     uint16_t replication_port; /* 0: any free one */
     size_t accepted_max;       /* connections; beyond it they are closed, and counted */
     void (*log)(enum notice_level level, struct bytes line); /* any thread */
+    /* From the cluster thread, when other replicas have said that they have more, or
+     * are more or fewer: what cluster_replicas says has changed. May be NULL. */
+    void (*on_replicas)(void *ctx);
+    void *ctx;
 };
 
 /* Listens, but answers nobody yet. ERR_IO with one line in why: "cannot bind
@@ -56,6 +60,10 @@ void cluster_rekey(struct cluster *cluster, const struct bytes *keys, size_t key
 void cluster_store_visible(struct cluster *cluster);
 /* .. and it should tell others. */
 void cluster_store_changed(struct cluster *cluster);
+/* How many replicas are known, with this one, and how many of them are known to have an
+ * operation of this one durably, with this one. */
+void cluster_replicas(struct cluster *cluster, const struct dot *dot, unsigned *ret_known,
+                      unsigned *ret_having);
 /* Names like net_datagrams_received, for the status page. */
 void cluster_counters(const struct cluster *cluster,
                       void (*each)(void *each_ctx, const char *name, uint64_t value), void *each_ctx);

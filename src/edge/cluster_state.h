@@ -5,6 +5,7 @@
 #define YZMA_EDGE_CLUSTER_STATE_H
 
 #include "cluster.h"
+#include "reach.h"
 #include "resolve.h"
 
 #include <pthread.h>
@@ -83,7 +84,8 @@ struct cluster {
     uv_loop_t loop;
     uv_udp_t udp;
     uv_tcp_t gossip, replication;
-    uv_timer_t timer; /* the node's next deadline */
+    uv_timer_t timer;   /* the node's next deadline */
+    bool sockets_first; /* the deadline was late: they are read before it counts */
     uv_timer_t abandon;
     uv_async_t wake; /* something is in the inbox */
     pthread_t thread;
@@ -103,6 +105,7 @@ struct cluster {
     atomic_size_t streams;            /* in there */
     size_t accepted_count;
     struct resolves resolves;
+    struct reach reach;
     uint8_t read_buffer[READ_SIZE]; /* one for all: what is read is used at once */
     _Atomic uint64_t counters[NET_COUNTERS];
 };

@@ -160,10 +160,11 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
 {
     bool puts = false;
     for (const struct store_work *work = list; work && !puts; work = work->next)
-        puts = work->kind == WORK_ROWS ||
+        puts = work->kind == WORK_ROWS || work->kind == WORK_BATCH ||
                (work->kind == WORK_WRITE && !work->write.remove && (err != OK || work->err == OK));
     uint64_t now = now_us();
-    if (!puts || err == c->trouble || (c->trouble_us && now < c->trouble_us + TROUBLE_EVERY_US))
+    if (!puts || err == ERR_TOO_LARGE || err == c->trouble ||
+        (c->trouble_us && now < c->trouble_us + TROUBLE_EVERY_US))
         return;
     c->trouble = err;
     c->trouble_us = now;

@@ -10,12 +10,32 @@ enum { MIB = 1 << 20 };
 
 static void count_status(struct http *http, unsigned status)
 {
-    count(http, status < 300 ? COUNT_2XX : status < 500 ? COUNT_4XX : COUNT_5XX);
+    count(http, status < 400 ? COUNT_2XX : status < 500 ? COUNT_4XX : COUNT_5XX);
+}
+
+static bool add(struct MHD_Response *response, const char *name, const char *value)
+{
+    return !value[0] || MHD_add_response_header(response, name, value);
+}
+
+/* Of what is about a key's value. */
+static bool add_value_headers(const struct answer_head *head, struct MHD_Response *response)
+{
+    /* A page that someone has stored here must not call this node as if it were a part
+     * of it: no guessing of types, and for what runs an origin of its own. */
+    return add(response, MHD_HTTP_HEADER_ETAG, head->etag) &&
+           add(response, "X-Yzma-Type", head->value_type) && add(response, "X-Yzma-Size", head->value_size) &&
+           add(response, "X-Yzma-Expires", head->expires) &&
+           add(response, MHD_HTTP_HEADER_VARY, head->varies ? "Accept" : "") &&
+           add(response, "X-Content-Type-Options", head->is_raw ? "nosniff" : "") &&
+           add(response, "Content-Security-Policy", head->is_raw ? "sandbox" : "");
 }
 
 static bool add_headers(struct exchange *x, struct MHD_Response *response)
 {
-    bool ok = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    bool ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                  x->head.body_type[0] ? x->head.body_type : "application/json");
+    ok = ok && add_value_headers(&x->head, response);
     if (x->token_out.len)
         ok = ok && MHD_add_response_header(response, "X-Yzma-Context", (const char *)x->token_out.data);
     if (x->allow && x->status == MHD_HTTP_METHOD_NOT_ALLOWED)
@@ -27,6 +47,18 @@ static bool add_headers(struct exchange *x, struct MHD_Response *response)
     return ok;
 }
 
+void answer_response(struct exchange *x, unsigned status, struct MHD_Response *response)
+{
+    x->status = status;
+    x->outcome = MHD_NO;
+    if (!response)
+        return;
+    if (add_headers(x, response))
+        x->outcome = MHD_queue_response(x->connection, status, response);
+    MHD_destroy_response(response);
+    count_status(x->http, status);
+}
+
 void answer_written(struct exchange *x, unsigned status)
 {
     static char no_memory[] = "{\"Status\":\"error\",\"Error\":\"out of memory\",\"Data\":null}";
@@ -36,17 +68,10 @@ void answer_written(struct exchange *x, unsigned status)
         status = MHD_HTTP_SERVICE_UNAVAILABLE;
         body = no_memory;
         length = sizeof no_memory - 1;
+        x->head.body_type[0] = '\0';
     }
     /* Persistent: the exchange outlives the sending. */
-    struct MHD_Response *response = MHD_create_response_from_buffer(length, body, MHD_RESPMEM_PERSISTENT);
-    x->status = status;
-    x->outcome = MHD_NO;
-    if (!response)
-        return;
-    if (add_headers(x, response))
-        x->outcome = MHD_queue_response(x->connection, status, response);
-    MHD_destroy_response(response);
-    count_status(x->http, status);
+    answer_response(x, status, MHD_create_response_from_buffer(length, body, MHD_RESPMEM_PERSISTENT));
     watch_until(x->watch,
                 deadlines_now_ms() + x->http->options.request_timeout_ms + (uint64_t)(length / MIB) * 1000,
                 false);
@@ -82,6 +107,10 @@ void answer_store_error(struct exchange *x, enum err err)
     switch (err) {
     case ERR_WRONGKEY:
         answer_error(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context belongs to another key");
+        return;
+    case ERR_NOT_FOUND:
+        answer_error(x, MHD_HTTP_NOT_FOUND, "no such key: %.*s", (int)x->target.key_length,
+                     (const char *)x->target.key);
         return;
     case ERR_CONFLICT:
         answer_error(x, MHD_HTTP_CONFLICT,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <yajl/yajl_tree.h>
 
+enum { REPLICA_TEXT_MAX = 255 }; /* of a member name */
+
 static void take_reply(struct exchange *x, void *result)
 {
     x->reply = result;
@@ -229,6 +231,54 @@ void cluster_keys_use(struct exchange *x)
 void cluster_keys_remove(struct exchange *x)
 {
     change_keys(x, NODE_REQUEST_KEYS_REMOVE);
+}
+
+/* ---- by hand ---------------------------------------------------------------------- */
+
+/* {"Replica":".."}: a UUID or a member name; NULL for anything else. */
+static const char *read_replica(yajl_val root)
+{
+    if (!YAJL_IS_OBJECT(root) || YAJL_GET_OBJECT(root)->len != 1 ||
+        strcmp(YAJL_GET_OBJECT(root)->keys[0], "Replica") != 0)
+        return NULL;
+    const char *text = YAJL_GET_STRING(YAJL_GET_OBJECT(root)->values[0]);
+    return text && text[0] && strlen(text) <= REPLICA_TEXT_MAX ? text : NULL;
+}
+
+static void about_replica(struct exchange *x, enum node_request request)
+{
+    if (x->asked) {
+        answer_reply(x);
+        return;
+    }
+    yajl_val root = parse_body(x);
+    const char *name = read_replica(root);
+    if (name)
+        ask_node(x, request, &name, 1);
+    else
+        answer_error(x, MHD_HTTP_BAD_REQUEST,
+                     "body must be {\"Replica\":\"UUID or member name\"} and nothing else");
+    yajl_tree_free(root);
+}
+
+void cluster_forget(struct exchange *x)
+{
+    about_replica(x, NODE_REQUEST_FORGET);
+}
+
+void cluster_retire(struct exchange *x)
+{
+    about_replica(x, NODE_REQUEST_RETIRE);
+}
+
+void cluster_pause(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_PAUSE);
+}
+
+void cluster_resume(struct exchange *x)
+{
+    simple_request(x, NODE_REQUEST_RESUME);
 }
 
 /* A worker that answers is all that this asks for. */

@@ -33,9 +33,10 @@ static void cut_the_late(struct deadlines *d, uint64_t now_ms)
     for (struct watch *w = d->first; w; w = w->next) {
         if (atomic_load_explicit(&w->until_ms, memory_order_relaxed) > now_ms)
             continue;
-        cut(w);
+        /* First: once it is cut, its worker may find it idle at any moment. */
         if (!atomic_load_explicit(&w->idle, memory_order_relaxed))
             count(d->http, COUNT_TIMEOUTS);
+        cut(w);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "mem.h"
 #include "notice.h"
 #include "utf8.h"
+#include "watch.h"
 
 #include <stdlib.h>
 
@@ -24,6 +25,11 @@ static struct exchange *exchange_new(struct worker *worker)
     struct buf body = x->body, refusal = x->refusal, answer = x->answer, token_out = x->token_out;
     memset(x, 0, offsetof(struct exchange, target));
     x->body = body, x->refusal = refusal, x->answer = answer, x->token_out = token_out;
+    x->condition = (struct condition){0};
+    x->type[0] = '\0';
+    x->head.etag[0] = x->head.body_type[0] = x->head.value_type[0] = x->head.value_size[0] =
+        x->head.expires[0] = '\0';
+    x->head.varies = x->head.is_raw = false;
     x->http = worker->http;
     x->worker = worker;
     atomic_init(&x->refs, 1);
@@ -39,7 +45,12 @@ static void empty(struct exchange *x)
         atomic_fetch_sub(&http->body_bytes, x->body_reserved);
     token_done(&x->token);
     node_reply_free(x->reply);
+    watch_poll_free(x->poll);
     free(x->query);
+    free(x->failed_key);
+    if (x->listing)
+        listing_done(x->listing);
+    free(x->listing);
     atomic_fetch_sub(&http->exchanges, 1);
 }
 
@@ -124,6 +135,9 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
     static const char *const routes[ROUTES] = {[ROUTE_NONE] = "unknown",
                                                [ROUTE_KEYS] = "/keys",
                                                [ROUTE_KEY] = "/keys/",
+                                               [ROUTE_CONFLICTS] = "/conflicts",
+                                               [ROUTE_BATCH] = "/batch",
+                                               [ROUTE_WATCH] = "/watch",
                                                [ROUTE_JOIN] = "/cluster/join",
                                                [ROUTE_LEAVE] = "/cluster/leave",
                                                [ROUTE_MEMBERS] = "/cluster/members",
@@ -132,6 +146,12 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_KEYS_INSTALL] = "/cluster/keys/install",
                                                [ROUTE_KEYS_USE] = "/cluster/keys/use",
                                                [ROUTE_KEYS_REMOVE] = "/cluster/keys/remove",
+                                               [ROUTE_FORGET] = "/cluster/forget",
+                                               [ROUTE_RETIRE] = "/cluster/retire",
+                                               [ROUTE_PAUSE] = "/cluster/pause",
+                                               [ROUTE_RESUME] = "/cluster/resume",
+                                               [ROUTE_BACKUP] = "/cluster/backup",
+                                               [ROUTE_DIGEST] = "/cluster/digest",
                                                [ROUTE_HEALTH] = "/health",
                                                [ROUTE_READY] = "/ready"};
     struct buf line;
@@ -159,7 +179,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     parking_leave(x);
     x->worker->progressed = true;
     uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
-    if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms) {
+    bool waits = x->target.route == ROUTE_WATCH; /* that is what it is for */
+    if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms && !waits) {
         count(http, COUNT_SLOW);
         log_slow(x, took_ms);
     }
@@ -191,7 +212,12 @@ static void refuse_body(struct exchange *x, unsigned status, const char *reason)
     x->body_reserved = 0;
 }
 
-static const char too_large[] = "body is larger than allowed (API.MaxValueBytes)";
+static const char *too_large(const struct exchange *x)
+{
+    return x->target.route == ROUTE_BATCH ? "body is larger than a batch may be (64 MiB)"
+                                          : "body is larger than allowed (API.MaxValueBytes)";
+}
+
 static const char no_room[] = "too many request bodies at once (API.MaxBodiesInFlight)";
 
 static void answer_refusal(struct exchange *x)
@@ -207,6 +233,14 @@ static enum MHD_Result answer_and_close(struct exchange *x)
     return x->outcome;
 }
 
+static uint64_t body_limit(const struct exchange *x)
+{
+    uint64_t value_max = x->http->options.value_max;
+    if (x->target.route == ROUTE_BATCH)
+        return BATCH_BODY_MAX;
+    return x->target.route != ROUTE_KEY && value_max > JOIN_BODY_MAX ? JOIN_BODY_MAX : value_max;
+}
+
 static enum MHD_Result first_call(struct exchange *x, const char *method)
 {
     head_read(x, method);
@@ -215,14 +249,12 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
         answer_error(x, MHD_HTTP_BAD_REQUEST, "%s", x->bad_head);
         return x->outcome;
     }
-    x->body_limit = x->http->options.value_max;
-    if (x->target.route != ROUTE_KEY && x->body_limit > JOIN_BODY_MAX)
-        x->body_limit = JOIN_BODY_MAX;
-    x->keep_body = x->handler && x->handler->body_is_json && !x->refused_status;
+    x->body_limit = body_limit(x);
+    x->keep_body = x->handler && x->handler->body != BODY_IGNORED && !x->refused_status;
     x->body.max = x->body_limit;
     if (x->content_length > x->body_limit) {
         if (!x->refused_status)
-            refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+            refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large(x));
         return answer_and_close(x);
     }
     if (x->keep_body && x->lengths && !reserve_body(x, x->content_length)) {
@@ -239,7 +271,7 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
 static void keep_piece(struct exchange *x, const char *data, size_t size)
 {
     if (x->body_seen > x->body_limit) {
-        refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large);
+        refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large(x));
         return;
     }
     if (!x->lengths && !reserve_body(x, size)) {
@@ -252,7 +284,8 @@ static void keep_piece(struct exchange *x, const char *data, size_t size)
         return;
     }
     /* Told at the end: that a body is too large comes before what is wrong in it. */
-    (void)!json_check_feed(&x->check, bytes_of(data, size));
+    if (x->body_is_json)
+        (void)!json_check_feed(&x->check, bytes_of(data, size));
 }
 
 static enum MHD_Result body_call(struct exchange *x, const char *data, size_t size)
@@ -283,7 +316,7 @@ static enum MHD_Result last_call(struct exchange *x)
         answer_refusal(x);
         return x->outcome;
     }
-    if (x->keep_body && json_check_end(&x->check) != OK) {
+    if (x->keep_body && x->body_is_json && json_check_end(&x->check) != OK) {
         answer_bad_json(x);
         return x->outcome;
     }
@@ -302,6 +335,7 @@ enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, c
     x->worker->progressed = true;
     if (!x->head_done) {
         x->head_done = true;
+        x->is_http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
         return first_call(x, method);
     }
     if (*size > 0) {

@@ -16,13 +16,18 @@
 #define YZMA_HTTP_EXCHANGE_H
 
 #include "deadlines.h"
+#include "etag.h"
 #include "http.h"
 #include "json_valid.h"
+#include "listing.h"
 #include "params.h"
 #include "parking.h"
 #include "target.h"
 #include "token.h"
+#include "units.h"
 #include "workers.h"
+
+#include "json_out.h"
 
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -40,8 +45,13 @@ enum {
     SPARE_BYTES_MAX = 4 << 10, /* of each buffer of theirs. Nothing special about these values */
     LIST_BYTES_MAX = 16 << 20, /* of one page; one value at least */
     LIST_SCAN_MAX = 100000,    /* records looked at for one page */
-    NODE_ANSWER_MS = 15000,    /* more than any request to the node takes */
-    KEEP_ALIVE_MS = 75000,     /* between requests; nothing special about this value */
+    SLICE_SCAN_MAX = 2000,     /* .. for one slice of a count or a stream: a few milliseconds */
+    STREAM_BYTES = 64 << 10,   /* of a stream's slice; one line at least */
+    CLEAR_KEYS = 1000,         /* deleted in one transaction */
+    BATCH_BODY_MAX = TXN_BYTES_MAX,
+    BATCH_OPS_MAX = TXN_RECORDS_MAX,
+    NODE_ANSWER_MS = 15000, /* more than any request to the node takes */
+    KEEP_ALIVE_MS = 75000,  /* between requests; nothing special about this value */
 };
 
 enum verb { VERB_OTHER = 0, VERB_GET = 1, VERB_HEAD = 2, VERB_POST = 4, VERB_PUT = 8, VERB_DELETE = 16 };
@@ -61,6 +71,14 @@ enum counter {
     COUNT_TOKENS_LEFT_OUT,    /* longer than TOKEN_HEADER_MAX */
     COUNT_DAMAGED_READS,
     COUNT_SLOW,
+    COUNT_CONDITIONS_UNMET,
+    COUNT_REPLICAS_SHORT, /* w was not reached in time */
+    COUNT_STREAMS_BROKEN, /* lists that ended with an error */
+    COUNT_WATCHES,        /* begun: streams, and polls that had to wait */
+    COUNT_WATCH_EVENTS,
+    COUNT_WATCHES_DROPPED, /* that did not take what came */
+    COUNT_WATCHES_REFUSED, /* above API.MaxWatchers */
+    COUNT_CURSORS_GONE,    /* older than history */
     COUNTERS
 };
 
@@ -73,6 +91,7 @@ struct http {
     uint16_t port;
     struct deadlines deadlines;
     struct parking parking;
+    struct watch_feed *feed; /* owned */
     atomic_bool quiesced;
     atomic_size_t in_flight; /* requests begun and not yet answered to the last byte */
     atomic_size_t exchanges; /* not yet freed */
@@ -86,6 +105,17 @@ static inline void count(struct http *http, enum counter counter)
 }
 
 struct handler;
+
+/* Headers of an answer, besides those that all have. */
+struct answer_head {
+    char etag[ETAG_TEXT_MAX];              /* "": none; so all */
+    char body_type[CONTENT_TYPE_MAX + 64]; /* "": application/json */
+    char value_type[CONTENT_TYPE_MAX + 1]; /* X-Yzma-Type */
+    char value_size[UNITS_TEXT_MAX];       /* X-Yzma-Size */
+    char expires[UNITS_TEXT_MAX];          /* X-Yzma-Expires */
+    bool varies;                           /* Vary: Accept */
+    bool is_raw;                           /* the body is a client's, whatever it is */
+};
 
 struct exchange {
     struct http *http;
@@ -102,13 +132,16 @@ struct exchange {
     struct token token;
     bool has_token;
     const char *host, *origin, *content_type, *token_text; /* borrowed from the connection */
-    unsigned lengths, encodings;                           /* how many headers of each */
+    const char *accept, *if_match, *if_none_match;         /* the same */
+    bool has_condition;
+    unsigned lengths, encodings; /* how many headers of each */
     uint64_t content_length;
     const char *bad_head; /* what is wrong with the head, or NULL */
 
     /* the body */
     bool head_done;
-    bool keep_body;
+    bool keep_body, body_is_json;
+    bool is_http10;
     struct buf body;
     uint64_t body_seen, body_limit, body_reserved;
 
@@ -129,7 +162,17 @@ struct exchange {
     uint64_t wait_until_ms;
     enum err write_err;
     struct dot write_dot;
+    uint64_t write_tag;
+    size_t batch_failed, batch_deleted;
+    char *failed_key; /* owned; of the write of a batch that failed */
+    bool is_written;  /* waits for other replicas, if for anything */
+    uint64_t written_until_ms;
+    struct listing *listing; /* owned */
+    uint64_t listed;         /* counted, or deleted, so far */
+    size_t streamed;         /* of what stands in `answer` */
+    bool stream_broken;
     struct node_reply *reply; /* owned */
+    struct watch_poll *poll;  /* owned; see watch_poll.c */
 
     /* the answer */
     struct buf answer;    /* the body of it, which the library sends from here */
@@ -144,13 +187,22 @@ struct exchange {
     struct target target;
     struct params params;
     struct json_check check; /* while keep_body */
+    struct condition condition;
+    char type[CONTENT_TYPE_MAX + 1]; /* of the value that is put; "" for JSON */
+    struct answer_head head;
+};
+
+enum body {
+    BODY_IGNORED,
+    BODY_JSON,  /* read, checked for media type and grammar, and kept */
+    BODY_VALUE, /* the same where it says that it is JSON, else kept as it is */
 };
 
 struct handler {
     enum route route;
     unsigned verbs, params;
-    bool body_is_json; /* read, checked for media type and grammar, and kept */
-    bool takes_token;
+    enum body body;
+    bool takes_token, takes_conditions;
     void (*run)(struct exchange *x);
 };
 
@@ -174,7 +226,9 @@ void head_read(struct exchange *x, const char *method);
 
 /* ---- answer.c: each ends the exchange's run ---- */
 void answer_written(struct exchange *x, unsigned status); /* what stands in x->answer */
-void answer_ok(struct exchange *x, struct bytes data);    /* JSON; empty: null */
+/* The same of a response of any kind, which is let go of. NULL: no memory for it. */
+void answer_response(struct exchange *x, unsigned status, struct MHD_Response *response);
+void answer_ok(struct exchange *x, struct bytes data); /* JSON; empty: null */
 void answer_error(struct exchange *x, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void answer_error_data(struct exchange *x, unsigned status, struct bytes error, struct bytes data);
@@ -182,6 +236,45 @@ void answer_error_data(struct exchange *x, unsigned status, struct bytes error, 
 void answer_store_error(struct exchange *x, enum err err);
 /* Puts a token into the answer's header. */
 void answer_token(struct exchange *x, const struct token *token);
+
+/* ---- value_out.c: values inside JSON ---- */
+/* "Value", or "Value64" for what is no JSON, or, where lines are counted, has line
+ * breaks in it; "Type" for what is no JSON. */
+void value_put(struct json_out *j, const struct version *version, bool one_line);
+void value_put_expiry(struct json_out *j, const struct version *version); /* "Expires", if it does */
+
+/* ---- versions.c ---- */
+/* The full member name where this node has heard it, else the bare id. Borrowed from
+ * the snapshot, or from id. */
+struct bytes node_of(struct snapshot *snapshot, const struct replica_id *replica, char id[REPLICA_ID_TEXT]);
+/* All living versions of a record, the surfaced one first: as JSON, or, where Accept
+ * names it, as multipart/mixed. It sorts the record's versions anew. */
+enum etag_form versions_form(const struct exchange *x);
+void answer_versions(struct exchange *x, unsigned status, struct snapshot *snapshot, struct record *record,
+                     const struct token *token, uint64_t wall_ms);
+
+/* ---- keys_list.c ---- */
+/* x->listing, which takes the parameters of the request and reads from their start. */
+struct listing *list_begin(struct exchange *x);
+/* Its next slice, from a snapshot of its own. */
+enum err list_read(struct exchange *x, size_t scan_max) MUST_USE;
+
+/* ---- submit.c ---- */
+/* Hands the work to the committer and parks the exchange, which goes on when it is
+ * done, with write_err and what belongs to it; or answers, when the server is ending. */
+void submit_work(struct exchange *x, struct store_work *work);
+/* Whether a put without context and mode leaves what is there beside it. */
+bool put_adds(const struct exchange *x, enum mode mode, const struct condition *condition, bool has_token);
+/* What has become of submitted work other than OK, for all writes alike. */
+void answer_unconfirmed(struct exchange *x);
+
+/* ---- replicas.c ---- */
+/* After a write that is durable here: with ?w, parks the exchange until so many
+ * replicas have it, or the time is up; true then, and the handler returns. */
+bool waiting_for_replicas(struct exchange *x);
+/* Ends a write's answer: 200 with `text` as Data; with ?w, an object that tells how many
+ * replicas have it, and 202 when they are too few. */
+void answer_with_replicas(struct exchange *x, struct bytes data);
 
 /* ---- waiting.c ---- */
 /* With a token whose clock this node has not reached: parks the exchange, or
@@ -193,6 +286,10 @@ void keys_get(struct exchange *x);
 void keys_put(struct exchange *x);
 void keys_delete(struct exchange *x);
 void keys_list(struct exchange *x);
+void keys_clear(struct exchange *x);
+void conflicts_list(struct exchange *x);
+void batch_post(struct exchange *x);
+void watch_get(struct exchange *x);
 void cluster_join(struct exchange *x);
 void cluster_leave(struct exchange *x);
 void cluster_members(struct exchange *x);
@@ -200,8 +297,14 @@ void cluster_keys(struct exchange *x);
 void cluster_keys_install(struct exchange *x);
 void cluster_keys_use(struct exchange *x);
 void cluster_keys_remove(struct exchange *x);
+void cluster_forget(struct exchange *x);
+void cluster_retire(struct exchange *x);
+void cluster_pause(struct exchange *x);
+void cluster_resume(struct exchange *x);
 void cluster_status(struct exchange *x);
 void cluster_ready(struct exchange *x);
+void cluster_backup(struct exchange *x);
+void cluster_digest(struct exchange *x);
 void health(struct exchange *x);
 
 #endif

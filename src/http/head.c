@@ -11,27 +11,46 @@
 /* Every call there is. GET and HEAD share a handler: the library leaves the body
  * of an answer to HEAD out. */
 static const struct handler handlers[] = {
-    {ROUTE_KEY, VERB_GET | VERB_HEAD, PARAM_WAIT | PARAM_SIBLINGS, .takes_token = true, .run = keys_get},
-    {ROUTE_KEY, VERB_POST | VERB_PUT, PARAM_WAIT | PARAM_MODE, .body_is_json = true, .takes_token = true,
-     .run = keys_put},
-    {ROUTE_KEY, VERB_DELETE, PARAM_WAIT, .takes_token = true, .run = keys_delete},
-    {ROUTE_KEYS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES,
+    {ROUTE_KEY, VERB_GET | VERB_HEAD, PARAM_WAIT | PARAM_SIBLINGS | PARAM_RAW, .takes_token = true,
+     .takes_conditions = true, .run = keys_get},
+    {ROUTE_KEY, VERB_POST | VERB_PUT,
+     PARAM_WAIT | PARAM_MODE | PARAM_TTL | PARAM_EXPIRES | PARAM_TOUCH | PARAM_W, .body = BODY_VALUE,
+     .takes_token = true, .takes_conditions = true, .run = keys_put},
+    {ROUTE_KEY, VERB_DELETE, PARAM_WAIT | PARAM_W, .takes_token = true, .takes_conditions = true,
+     .run = keys_delete},
+    {ROUTE_KEYS, VERB_GET | VERB_HEAD,
+     PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END | PARAM_COUNT |
+         PARAM_DELIMITER | PARAM_ALL,
      .run = keys_list},
-    {ROUTE_JOIN, VERB_POST, 0, .body_is_json = true, .run = cluster_join},
+    {ROUTE_KEYS, VERB_DELETE, PARAM_PREFIX | PARAM_NEEDED, .run = keys_clear},
+    {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT, .run = conflicts_list},
+    {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .run = batch_post},
+    {ROUTE_WATCH, VERB_GET, PARAM_PREFIX | PARAM_SINCE | PARAM_VALUES | PARAM_POLL, .run = watch_get},
+    {ROUTE_JOIN, VERB_POST, 0, .body = BODY_JSON, .run = cluster_join},
     {ROUTE_LEAVE, VERB_POST, 0, .run = cluster_leave},
     {ROUTE_MEMBERS, VERB_GET | VERB_HEAD, 0, .run = cluster_members},
     {ROUTE_STATUS, VERB_GET | VERB_HEAD, 0, .run = cluster_status},
     {ROUTE_CLUSTER_KEYS, VERB_GET | VERB_HEAD, 0, .run = cluster_keys},
-    {ROUTE_KEYS_INSTALL, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_install},
-    {ROUTE_KEYS_USE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_use},
-    {ROUTE_KEYS_REMOVE, VERB_POST, 0, .body_is_json = true, .run = cluster_keys_remove},
+    {ROUTE_KEYS_INSTALL, VERB_POST, 0, .body = BODY_JSON, .run = cluster_keys_install},
+    {ROUTE_KEYS_USE, VERB_POST, 0, .body = BODY_JSON, .run = cluster_keys_use},
+    {ROUTE_KEYS_REMOVE, VERB_POST, 0, .body = BODY_JSON, .run = cluster_keys_remove},
+    {ROUTE_FORGET, VERB_POST, 0, .body = BODY_JSON, .run = cluster_forget},
+    {ROUTE_RETIRE, VERB_POST, 0, .body = BODY_JSON, .run = cluster_retire},
+    {ROUTE_PAUSE, VERB_POST, 0, .run = cluster_pause},
+    {ROUTE_RESUME, VERB_POST, 0, .run = cluster_resume},
+    {ROUTE_BACKUP, VERB_GET, PARAM_AFTER | PARAM_ROW, .run = cluster_backup},
+    {ROUTE_DIGEST, VERB_GET | VERB_HEAD, PARAM_AFTER | PARAM_THROUGH | PARAM_LIMIT | PARAM_LIST,
+     .run = cluster_digest},
     {ROUTE_HEALTH, VERB_GET | VERB_HEAD, 0, .run = health},
     {ROUTE_READY, VERB_GET | VERB_HEAD, 0, .run = cluster_ready},
 };
 
 static const char *const allow_of_route[ROUTES] = {
-    [ROUTE_KEYS] = "GET, HEAD",
+    [ROUTE_KEYS] = "GET, HEAD, DELETE",
     [ROUTE_KEY] = "GET, HEAD, POST, PUT, DELETE",
+    [ROUTE_CONFLICTS] = "GET, HEAD",
+    [ROUTE_BATCH] = "POST",
+    [ROUTE_WATCH] = "GET",
     [ROUTE_JOIN] = "POST",
     [ROUTE_LEAVE] = "POST",
     [ROUTE_MEMBERS] = "GET, HEAD",
@@ -40,6 +59,12 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_KEYS_INSTALL] = "POST",
     [ROUTE_KEYS_USE] = "POST",
     [ROUTE_KEYS_REMOVE] = "POST",
+    [ROUTE_FORGET] = "POST",
+    [ROUTE_RETIRE] = "POST",
+    [ROUTE_PAUSE] = "POST",
+    [ROUTE_RESUME] = "POST",
+    [ROUTE_BACKUP] = "GET",
+    [ROUTE_DIGEST] = "GET, HEAD",
     [ROUTE_HEALTH] = "GET, HEAD",
     [ROUTE_READY] = "GET, HEAD",
 };
@@ -90,6 +115,16 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     case 6:
         if (strcasecmp(name, "Origin") == 0)
             take_once(x, &x->origin, value, "Origin is repeated");
+        else if (strcasecmp(name, "Accept") == 0)
+            take_once(x, &x->accept, value, "Accept is repeated");
+        break;
+    case 8:
+        if (strcasecmp(name, "If-Match") == 0)
+            take_once(x, &x->if_match, value, "If-Match is repeated");
+        break;
+    case 13:
+        if (strcasecmp(name, "If-None-Match") == 0)
+            take_once(x, &x->if_none_match, value, "If-None-Match is repeated");
         break;
     case 12:
         if (strcasecmp(name, "Content-Type") == 0)
@@ -167,6 +202,30 @@ static void read_token(struct exchange *x)
     x->has_token = true;
 }
 
+static void read_conditions(struct exchange *x)
+{
+    if (!x->handler->takes_conditions)
+        return;
+    if (x->if_match && etag_list_parse(x->if_match, true, &x->condition.match) != OK)
+        refuse(x, MHD_HTTP_BAD_REQUEST, "If-Match must be \"*\" or at most 16 entity tags");
+    else if (x->if_none_match && etag_list_parse(x->if_none_match, false, &x->condition.none_match) != OK)
+        refuse(x, MHD_HTTP_BAD_REQUEST, "If-None-Match must be \"*\" or at most 16 entity tags");
+    x->has_condition = x->if_match || x->if_none_match;
+}
+
+static void read_type(struct exchange *x)
+{
+    x->body_is_json = media_is_json(x->content_type);
+    if (x->body_is_json)
+        return;
+    if (x->handler->body == BODY_JSON)
+        refuse(x, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "only JSON is supported");
+    else if (!media_is_type(x->content_type))
+        refuse(x, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "Content-Type is not a media type of at most 255 bytes");
+    else
+        memcpy(x->type, x->content_type, strlen(x->content_type) + 1);
+}
+
 static void check_request(struct exchange *x)
 {
     const struct http_options *options = &x->http->options;
@@ -186,8 +245,10 @@ static void check_request(struct exchange *x)
     read_params(x);
     if (!x->refused_status)
         read_token(x);
-    if (!x->refused_status && x->handler->body_is_json && !media_is_json(x->content_type))
-        refuse(x, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "only JSON is supported");
+    if (!x->refused_status)
+        read_conditions(x);
+    if (!x->refused_status && x->handler->body != BODY_IGNORED && !x->params.touch)
+        read_type(x);
 }
 
 void head_read(struct exchange *x, const char *method)

@@ -20,6 +20,13 @@
 #include "node_request.h"
 #include "store.h"
 
+/* What a backup asks for: the head, or the next piece behind a key or a row. */
+struct backup_ask {
+    enum { BACKUP_HEAD, BACKUP_RECORDS, BACKUP_ROWS } part;
+    struct bytes after;
+    struct dot row_after;
+};
+
 struct http_backend {
     void *ctx;
     struct store *store;
@@ -33,6 +40,11 @@ struct http_backend {
     enum err (*request)(void *ctx, enum node_request request, const char *const *names, size_t name_count,
                         void (*done)(void *done_ctx, struct node_reply *reply), void *done_ctx);
     uint64_t (*wall_ms)(void *ctx); /* since 1970 */
+    /* Appends that part, read from a snapshot of its own. ERR_WALKING, ERR_DAMAGED. */
+    enum err (*backup)(void *ctx, const struct backup_ask *ask, struct buf *out);
+    /* How many replicas are known, this one with them, and how many of them have an
+     * operation of this one durably, as last reported: at least one where it is. */
+    void (*replicas)(void *ctx, const struct dot *dot, unsigned *ret_known, unsigned *ret_having);
     void (*log)(void *ctx, enum notice_level level, const char *line);
 };
 
@@ -46,7 +58,11 @@ struct http_options {
     uint64_t value_max;  /* bytes of a body */
     uint64_t bodies_max; /* bytes of all bodies in flight */
     uint64_t request_timeout_ms;
-    uint64_t slow_request_ms; /* 0: none is logged */
+    unsigned watchers_max;       /* streams and waiting polls; 0: none */
+    uint64_t watch_heartbeat_ms; /* of a stream in which nothing happens; 0: 15 s */
+    uint64_t watch_lag_max;      /* operations that a blocked stream may fall behind by; 0: any */
+    uint64_t slow_request_ms;    /* 0: none is logged */
+    bool siblings;               /* Server.Conflict */
     const char *const *allowed_origins;
     size_t allowed_origin_count;
 };
@@ -63,6 +79,9 @@ uint16_t http_port(const struct http *http);
 
 /* To be called after each commit: requests that wait for the clock look again. */
 void http_on_commit(struct http *http);
+
+/* .. and after peers have reported: writes that wait for them look again. Any thread. */
+void http_on_replicas(struct http *http);
 
 /* Takes no more connections; keep-alive ones are closed with their next answer. */
 void http_quiesce(struct http *http);

@@ -1,133 +1,254 @@
-/* GET /keys: a page of keys in byte order. */
+/* GET /keys and GET /conflicts: pages of keys in byte order, how many there are, or all
+ * of them as lines. Whatever takes long is read in slices, each from a snapshot of its
+ * own, and between two slices the worker serves others. */
 #include "envelope.h"
 #include "exchange.h"
-#include "json_out.h"
+#include "mem.h"
 
-/* A page being filled. */
-struct page {
-    const struct params *params;
-    uint64_t wall_ms;
-    struct buf *body;
-    struct json_out json;
-    unsigned keys;
-    uint8_t last[KEY_MAX]; /* the last key looked at: a page that stops early goes on there */
-    size_t last_length;
-    bool more;
-};
+#include <stdio.h>
 
-static bool page_is_full(const struct page *page, size_t scanned)
+struct listing *list_begin(struct exchange *x)
 {
-    return page->keys == page->params->limit || scanned == LIST_SCAN_MAX || page->body->len >= LIST_BYTES_MAX;
+    x->listing = mem_new(sizeof *x->listing);
+    listing_init(x->listing, &x->params, x->http->backend.wall_ms(x->http->backend.ctx));
+    return x->listing;
 }
 
-static enum err page_take(struct page *page, struct bytes key, struct bytes encoded)
-{
-    struct record record = {0};
-    enum err err = record_decode(key, encoded, &record);
-    const struct version *surfaced = err == OK ? record_surfaced(&record, page->wall_ms) : NULL;
-    if (surfaced) {
-        json_object(&page->json);
-        json_field_string(&page->json, "Key", key);
-        if (page->params->values) {
-            json_name(&page->json, "Value");
-            json_raw(&page->json, surfaced->value);
-        }
-        json_object_end(&page->json);
-        page->keys++;
-    }
-    record_done(&record);
-    memcpy(page->last, key.data, key.len);
-    page->last_length = key.len;
-    return err;
-}
-
-static enum err page_fill(struct page *page, struct scan *scan)
-{
-    const struct params *p = page->params;
-    struct bytes prefix = bytes_of(p->prefix, p->prefix_length), after = bytes_of(p->after, p->after_length);
-    for (size_t scanned = 0;;) {
-        struct bytes key, record;
-        enum err err = scan_next(scan, &key, &record);
-        if (err == ERR_NOT_FOUND)
-            return OK;
-        if (err != OK)
-            return err;
-        if (after.len && bytes_compare(key, after) <= 0)
-            continue;
-        if (!bytes_starts_with(key, prefix))
-            return OK;
-        if (page_is_full(page, scanned)) {
-            page->more = true;
-            return OK;
-        }
-        err = page_take(page, key, record);
-        if (err != OK)
-            return err;
-        scanned++;
-    }
-}
-
-/* Is any key of what the page covers still to come with a walk? Keys come in
- * order, so the last one tells for all. */
-static enum err page_check_walk(const struct page *page, struct snapshot *snapshot)
-{
-    uint8_t beyond[KEY_MAX];
-    struct bytes end = bytes_of(page->last, page->last_length);
-    if (!page->more) {
-        /* The end of the prefix: no key is UTF-8 with a byte 0xff in it. */
-        memset(beyond, 0xff, sizeof beyond);
-        memcpy(beyond, page->params->prefix, page->params->prefix_length);
-        end = bytes_of(beyond, sizeof beyond);
-    }
-    struct walk_state walk = {0};
-    enum err err = snapshot_walk(snapshot, &walk);
-    if (err == OK && walk_hides(&walk, end))
-        err = ERR_WALKING;
-    walk_state_done(&walk);
-    return err;
-}
-
-static enum err page_read(struct page *page, struct snapshot *snapshot)
-{
-    const struct params *p = page->params;
-    struct bytes prefix = bytes_of(p->prefix, p->prefix_length), after = bytes_of(p->after, p->after_length);
-    struct scan *scan;
-    enum err err = scan_open(snapshot, bytes_compare(after, prefix) > 0 ? after : prefix, &scan);
-    if (err != OK)
-        return err;
-    err = page_fill(page, scan);
-    scan_close(scan);
-    return err == OK ? page_check_walk(page, snapshot) : err;
-}
-
-void keys_list(struct exchange *x)
+enum err list_read(struct exchange *x, size_t scan_max)
 {
     struct snapshot *snapshot;
     enum err err = snapshot_open(x->http->backend.store, &snapshot);
-    if (err != OK) {
+    if (err != OK)
+        return err;
+    err = listing_read(x->listing, snapshot, scan_max);
+    snapshot_close(snapshot);
+    return err;
+}
+
+static void answer_list_error(struct exchange *x, enum err err)
+{
+    if (err == ERR_WALKING)
+        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
+                     "this node is catching up and lacks keys of this range");
+    else
         answer_store_error(x, err);
-        return;
-    }
-    struct page page = {
-        .params = &x->params, .body = &x->answer, .wall_ms = x->http->backend.wall_ms(x->http->backend.ctx)};
+}
+
+/* ---- a page ---------------------------------------------------------------------- */
+
+struct page {
+    const struct params *params;
+    struct buf *body;
+    struct json_out json;
+    struct buf folders; /* the elements of "Folders" */
+    struct json_out folders_json;
+    unsigned found;
+    bool conflicts;
+};
+
+static bool page_wants(void *ctx)
+{
+    const struct page *page = ctx;
+    return page->found < page->params->limit && page->body->len < LIST_BYTES_MAX;
+}
+
+static void page_key(void *ctx, struct bytes key, const struct version *surfaced, size_t living)
+{
+    struct page *page = ctx;
+    json_object(&page->json);
+    json_field_string(&page->json, "Key", key);
+    if (page->params->values)
+        value_put(&page->json, surfaced, false);
+    if (page->conflicts)
+        json_field_number(&page->json, "Versions", living);
+    else
+        value_put_expiry(&page->json, surfaced);
+    json_object_end(&page->json);
+    page->found++;
+}
+
+static void page_folder(void *ctx, struct bytes folder)
+{
+    struct page *page = ctx;
+    json_string(&page->folders_json, folder);
+    page->found++;
+}
+
+static void answer_page(struct exchange *x, bool conflicts)
+{
+    struct page page = {.params = &x->params, .body = &x->answer, .conflicts = conflicts};
+    struct listing *listing = list_begin(x);
+    listing->sink = (struct listing_sink){page_wants, page_key, page_folder, &page};
+    listing->living_min = conflicts ? 2 : 1;
+    buf_init(&page.folders, SIZE_MAX);
+    page.folders_json = json_out_to(&page.folders);
     envelope_open(page.body);
     page.json = json_out_to(page.body);
     json_object(&page.json);
     json_name(&page.json, "Keys");
     json_array(&page.json);
-    err = page_read(&page, snapshot);
-    snapshot_close(snapshot);
+    enum err err = list_read(x, LIST_SCAN_MAX);
+    if (err == OK) {
+        json_array_end(&page.json);
+        if (x->params.delimiter.length) {
+            json_name(&page.json, "Folders");
+            json_array(&page.json);
+            if (page.folders.len)
+                json_raw(&page.json, buf_bytes(&page.folders));
+            json_array_end(&page.json);
+        }
+        json_field_string(&page.json, "Next",
+                          bytes_of(listing->last.data, listing->done ? 0 : listing->last.length));
+        json_object_end(&page.json);
+        envelope_close(page.body);
+        answer_written(x, MHD_HTTP_OK);
+    } else {
+        answer_list_error(x, err);
+    }
+    buf_done(&page.folders);
+}
+
+/* ---- a count --------------------------------------------------------------------- */
+
+static bool always(void *ctx)
+{
+    return true;
+}
+
+static void count_key(void *ctx, struct bytes key, const struct version *surfaced, size_t living)
+{
+    ++*(uint64_t *)ctx;
+}
+
+static void answer_count(struct exchange *x)
+{
+    if (!x->listing)
+        list_begin(x)->sink = (struct listing_sink){.wants = always, .key = count_key, .ctx = &x->listed};
+    enum err err = list_read(x, SLICE_SCAN_MAX);
     if (err != OK) {
-        if (err == ERR_WALKING)
-            answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
-                         "this node is catching up and lacks keys of this range");
-        else
-            answer_store_error(x, err);
+        answer_list_error(x, err);
         return;
     }
-    json_array_end(&page.json);
-    json_field_string(&page.json, "Next", bytes_of(page.last, page.more ? page.last_length : 0));
-    json_object_end(&page.json);
-    envelope_close(page.body);
-    answer_written(x, MHD_HTTP_OK);
+    if (!x->listing->done)
+        return; /* not answered: the library asks again in its next round */
+    char text[40];
+    snprintf(text, sizeof text, "{\"Count\":%llu}", (unsigned long long)x->listed);
+    answer_ok(x, bytes_str(text));
+}
+
+/* ---- a stream -------------------------------------------------------------------- */
+
+static bool stream_wants(void *ctx)
+{
+    const struct exchange *x = ctx;
+    return x->answer.len < STREAM_BYTES;
+}
+
+static void stream_key(void *ctx, struct bytes key, const struct version *surfaced, size_t living)
+{
+    struct exchange *x = ctx;
+    struct json_out json = json_out_to(&x->answer);
+    json_object(&json);
+    json_field_string(&json, "Key", key);
+    if (x->params.values)
+        value_put(&json, surfaced, true);
+    value_put_expiry(&json, surfaced);
+    json_object_end(&json);
+    buf_put_u8(&x->answer, '\n');
+}
+
+static void stream_folder(void *ctx, struct bytes folder)
+{
+    struct exchange *x = ctx;
+    struct json_out json = json_out_to(&x->answer);
+    json_object(&json);
+    json_field_string(&json, "Folder", folder);
+    json_object_end(&json);
+    buf_put_u8(&x->answer, '\n');
+}
+
+/* The last line of a stream that does not go on says why; after it the connection ends
+ * in the middle of the body, so that nobody takes it for the whole. */
+static void break_off(struct exchange *x, const char *why)
+{
+    count(x->http, COUNT_STREAMS_BROKEN);
+    buf_reset(&x->answer);
+    struct json_out json = json_out_to(&x->answer);
+    json_object(&json);
+    json_field_text(&json, "Error", why);
+    json_object_end(&json);
+    buf_put_u8(&x->answer, '\n');
+    x->stream_broken = true;
+}
+
+static void next_lines(struct exchange *x)
+{
+    x->streamed = 0;
+    buf_reset(&x->answer);
+    if (atomic_load(&x->http->quiesced)) {
+        break_off(x, err_text(ERR_CLOSED));
+        return;
+    }
+    enum err err = list_read(x, SLICE_SCAN_MAX);
+    if (err == OK)
+        err = x->answer.err;
+    if (err != OK)
+        break_off(x, err == ERR_WALKING ? "this node is catching up and lacks keys of this range"
+                                        : err_text(err));
+}
+
+/* The library has room for `room` bytes more. 0: asks again in its next round. */
+static ssize_t read_stream(void *cls, uint64_t at, char *out, size_t room)
+{
+    struct exchange *x = cls;
+    if (x->streamed == x->answer.len) {
+        if (x->stream_broken) {
+            x->worker->again = true; /* the library closes the connection in its next run, unasked */
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+        if (x->listing->done)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        next_lines(x);
+    }
+    size_t n = x->answer.len - x->streamed < room ? x->answer.len - x->streamed : room;
+    if (n)
+        memcpy(out, x->answer.data + x->streamed, n);
+    x->streamed += n;
+    /* Each piece is given the time of a whole answer: who takes nothing is cut off. */
+    watch_until(x->watch, deadlines_now_ms() + x->http->options.request_timeout_ms, false);
+    return (ssize_t)n;
+}
+
+/* The first slice decides whether there is a stream at all. */
+static void answer_stream(struct exchange *x)
+{
+    list_begin(x)->sink = (struct listing_sink){stream_wants, stream_key, stream_folder, x};
+    enum err err = list_read(x, SLICE_SCAN_MAX);
+    if (err == OK)
+        err = x->answer.err;
+    if (err != OK) {
+        answer_list_error(x, err);
+        return;
+    }
+    /* To HEAD the library (0.9.75) sends the end of a chunked body: nothing must follow. */
+    x->close = x->verb == VERB_HEAD;
+    snprintf(x->head.body_type, sizeof x->head.body_type, "application/x-ndjson");
+    answer_response(x, MHD_HTTP_OK,
+                    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, read_stream, x, NULL));
+    watch_until(x->watch, deadlines_now_ms() + x->http->options.request_timeout_ms, false);
+}
+
+void keys_list(struct exchange *x)
+{
+    if (x->params.count)
+        answer_count(x);
+    else if (x->params.limit == 0)
+        answer_stream(x);
+    else
+        answer_page(x, false);
+}
+
+void conflicts_list(struct exchange *x)
+{
+    answer_page(x, true);
 }

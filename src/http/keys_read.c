@@ -2,9 +2,9 @@
  * for a token. */
 #include "envelope.h"
 #include "exchange.h"
-#include "json_out.h"
+#include "media.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 /* Absent here, but possibly only not here yet: a walk has not reached the key. */
 static void answer_absent(struct exchange *x, struct snapshot *snapshot)
@@ -15,69 +15,82 @@ static void answer_absent(struct exchange *x, struct snapshot *snapshot)
     if (err == OK && walk_hides(&walk, key))
         err = ERR_WALKING;
     walk_state_done(&walk);
-    if (err != OK)
-        answer_store_error(x, err);
+    if (err == OK && x->if_match)
+        answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "If-Match does not hold: the key does not exist");
     else
-        answer_error(x, MHD_HTTP_NOT_FOUND, "no such key: %.*s", (int)key.len, (const char *)key.data);
+        answer_store_error(x, err == OK ? ERR_NOT_FOUND : err);
 }
 
-/* The full member name where this node has heard it, else the bare id. */
-static void put_node(struct json_out *j, struct snapshot *snapshot, const struct replica_id *replica)
+static void describe(struct exchange *x, const struct version *surfaced)
 {
-    char id[REPLICA_ID_TEXT], note[sizeof NODE_NOTE_NAME + REPLICA_ID_TEXT] = NODE_NOTE_NAME;
-    struct bytes name;
-    replica_id_text(replica, id);
-    memcpy(note + sizeof NODE_NOTE_NAME - 1, id, sizeof id);
-    if (snapshot_note(snapshot, note, &name) != OK)
-        name = bytes_str(id);
-    json_field_string(j, "Node", name);
+    struct answer_head *head = &x->head;
+    if (surfaced->expires_ms)
+        instant_text_ms(surfaced->expires_ms, head->expires);
+    if (surfaced->type.len || x->verb == VERB_HEAD)
+        media_text(surfaced->type, head->value_type);
+    if (x->verb == VERB_HEAD)
+        snprintf(head->value_size, sizeof head->value_size, "%zu", surfaced->value.len);
 }
 
-static void put_version(struct json_out *j, struct snapshot *snapshot, const struct version *version)
+static void answer_raw(struct exchange *x, const struct version *surfaced)
 {
-    char stamp[17];
-    for (int i = 0; i < 16; i++)
-        stamp[i] = "0123456789abcdef"[version->stamp >> (60 - 4 * i) & 15];
-    stamp[16] = '\0';
-    json_object(j);
-    json_name(j, "Value");
-    json_raw(j, version->value);
-    json_field_text(j, "Stamp", stamp);
-    put_node(j, snapshot, &version->dot.replica);
-    json_object_end(j);
+    media_text(surfaced->type, x->head.body_type);
+    x->head.is_raw = true;
+    buf_reset(&x->answer);
+    buf_reserve(&x->answer, surfaced->value.len);
+    buf_put_bytes(&x->answer, surfaced->value);
+    answer_written(x, MHD_HTTP_OK);
 }
 
-/* The surfaced one first: by (stamp, dot), the largest before the others. */
-static int later_first(const void *a, const void *b)
+/* Bytes that are no JSON, in the envelope. */
+static void answer_bytes(struct exchange *x, const struct version *surfaced)
 {
-    const struct version *va = a, *vb = b;
-    if (va->stamp != vb->stamp)
-        return va->stamp < vb->stamp ? 1 : -1;
-    return dot_compare(&vb->dot, &va->dot);
-}
-
-static void answer_siblings(struct exchange *x, struct snapshot *snapshot, struct record *record,
-                            const struct token *token, uint64_t wall_ms)
-{
-    struct buf text;
-    buf_init(&text, TOKEN_TEXT_MAX);
-    token_encode(token, &text);
-    qsort(record->versions, record->count, sizeof *record->versions, later_first);
-
+    buf_reset(&x->answer);
+    buf_reserve(&x->answer, envelope_overhead() + surfaced->value.len / 3 * 4 + 4 + 64 + surfaced->type.len);
     envelope_open(&x->answer);
     struct json_out j = json_out_to(&x->answer);
     json_object(&j);
-    json_name(&j, "Versions");
-    json_array(&j);
-    for (size_t i = 0; i < record->count; i++)
-        if (!record->versions[i].expires_ms || record->versions[i].expires_ms > wall_ms)
-            put_version(&j, snapshot, &record->versions[i]);
-    json_array_end(&j);
-    json_field_string(&j, "Context", buf_bytes(&text));
+    json_name(&j, "Data");
+    json_base64(&j, surfaced->value);
+    json_field_string(&j, "Type", surfaced->type);
     json_object_end(&j);
     envelope_close(&x->answer);
-    buf_done(&text);
     answer_written(x, MHD_HTTP_OK);
+}
+
+/* Which form the answer has: what the client asked for, and what there is. */
+struct form {
+    bool versions;
+    unsigned status;
+    enum etag_form etag;
+};
+
+static struct form choose_form(const struct exchange *x, const struct record *record, uint64_t wall_ms)
+{
+    size_t living = 0;
+    for (size_t i = 0; i < record->count; i++)
+        living += !version_expired(&record->versions[i], wall_ms);
+    bool conflict = living > 1 && x->http->options.siblings;
+    if (x->params.siblings || conflict)
+        return (struct form){.versions = true,
+                             .status = x->params.siblings ? MHD_HTTP_OK : MHD_HTTP_MULTIPLE_CHOICES,
+                             .etag = versions_form(x)};
+    bool raw = x->params.raw || (x->accept && !media_accepted(x->accept, "application/json", true));
+    return (struct form){.status = MHD_HTTP_OK, .etag = raw ? ETAG_RAW : ETAG_JSON};
+}
+
+/* If-Match and If-None-Match of a read; true when they have answered it. */
+static bool answered_by_condition(struct exchange *x, uint64_t tag, enum etag_form form)
+{
+    if (x->if_match && !etag_list_has(x->if_match, tag, form)) {
+        answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "If-Match does not hold: the ETag is another");
+        return true;
+    }
+    if (!x->if_none_match || !etag_list_has(x->if_none_match, tag, form))
+        return false;
+    buf_reset(&x->answer);
+    answer_written(x, MHD_HTTP_NOT_MODIFIED);
+    return true;
 }
 
 static void read_key(struct exchange *x, struct snapshot *snapshot)
@@ -92,13 +105,28 @@ static void read_key(struct exchange *x, struct snapshot *snapshot)
         return;
     }
     token_of_read(&r->token, key, &r->record, &r->floor.floor);
+    if (x->has_token)
+        clock_join(&r->token.after, &x->token.after);
     answer_token(x, &r->token);
     uint64_t wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
     const struct version *surfaced = record_surfaced(&r->record, wall_ms);
-    if (!surfaced)
+    x->head.varies = true;
+    if (!surfaced) {
         answer_absent(x, snapshot);
-    else if (x->params.siblings)
-        answer_siblings(x, snapshot, &r->record, &r->token, wall_ms);
+        return;
+    }
+    uint64_t tag = record_tag(&r->record, wall_ms);
+    struct form form = choose_form(x, &r->record, wall_ms);
+    etag_text(tag, form.etag, x->head.etag);
+    describe(x, surfaced);
+    if (answered_by_condition(x, tag, form.etag))
+        return;
+    if (form.versions)
+        answer_versions(x, form.status, snapshot, &r->record, &r->token, wall_ms);
+    else if (form.etag == ETAG_RAW)
+        answer_raw(x, surfaced);
+    else if (surfaced->type.len)
+        answer_bytes(x, surfaced);
     else
         answer_ok(x, surfaced->value);
 }

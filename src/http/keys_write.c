@@ -1,57 +1,96 @@
-/* POST, PUT and DELETE /keys/{key}: the connection is parked, the committer does
- * the work, and the answer leaves once it is durable. */
+/* POST, PUT and DELETE /keys/{key}. */
 #include "check.h"
-#include "envelope.h"
 #include "exchange.h"
-#include "json_out.h"
 
-struct write_result {
-    enum err err;
-    struct dot dot;
-};
-
-static void take_result(struct exchange *x, void *result)
+/* What a touch will write: the newest state may be another, but seldom by much. */
+static size_t weight_of_touch(struct exchange *x)
 {
-    const struct write_result *r = result;
-    x->write_err = r->err;
-    x->write_dot = r->dot;
+    struct snapshot *snapshot;
+    struct bytes record = {0};
+    if (snapshot_open(x->http->backend.store, &snapshot) != OK)
+        return 0;
+    (void)!snapshot_record_bytes(snapshot, target_key(&x->target), &record);
+    snapshot_close(snapshot);
+    return record.len;
 }
 
-/* On the committer's thread. */
-static void write_done(struct store_work *work)
+static void submit_write(struct exchange *x, uint64_t expires_ms)
 {
-    struct exchange *x = work->ctx;
-    struct write_result result = {.err = work->err, .dot = work->write.dot};
-    bool last = !work->more;
-    store_work_free(work);
-    parking_resume(x, take_result, &result); /* too late when it was given up on */
-    if (last)
-        workers_wake(x->http);
-    exchange_unref(x);
-}
-
-static void submit(struct exchange *x)
-{
-    const struct http_backend *backend = &x->http->backend;
-    if (!parking_park(x, PARKED_FOR_WRITE, deadlines_now_ms() + x->http->options.request_timeout_ms)) {
-        answer_store_error(x, ERR_CLOSED);
-        return;
-    }
+    const struct params *p = &x->params;
     struct store_work *work = store_work_new(WORK_WRITE);
-    work->write.key = target_key(&x->target);
-    work->write.value = buf_bytes(&x->body);
-    work->write.remove = x->verb == VERB_DELETE;
-    work->write.add = x->params.add;
-    work->write.token = x->has_token ? &x->token : NULL;
-    work->done = write_done;
-    work->ctx = x;
-    x->asked = true;
-    atomic_fetch_add(&x->refs, 1);
-    enum err err = backend->submit(backend->ctx, work);
+    struct write_work *write = &work->write;
+    write->key = target_key(&x->target);
+    write->token = x->has_token ? &x->token : NULL;
+    write->condition = x->has_condition ? &x->condition : NULL;
+    write->remove = x->verb == VERB_DELETE;
+    write->expires_ms = expires_ms;
+    if (p->touch) {
+        write->touch = true;
+        write->weight = weight_of_touch(x);
+    } else if (!write->remove) {
+        write->value = buf_bytes(&x->body);
+        write->type = bytes_str(x->type);
+        write->add = put_adds(x, p->mode, write->condition, x->has_token);
+    }
+    submit_work(x, work);
+}
+
+/* Refuses what the parameters alone do not show to be wrong; else hands it on. */
+static void begin(struct exchange *x)
+{
+    const struct params *p = &x->params;
+    uint64_t wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
+    if (p->expires_ms && p->expires_ms <= wall_ms)
+        answer_error(x, MHD_HTTP_BAD_REQUEST, "query parameter \"expires\" does not lie in the future");
+    else if (p->touch && x->body.len)
+        answer_error(x, MHD_HTTP_BAD_REQUEST, "query parameter \"touch\" contradicts a body");
+    else
+        submit_write(x, p->ttl_ms ? wall_ms + p->ttl_ms : p->expires_ms);
+}
+
+/* With the key as it is now: context and ETag of one moment, to try again with. */
+static void answer_unmet(struct exchange *x)
+{
+    struct bytes key = target_key(&x->target);
+    struct reading *r = &x->worker->reading;
+    struct snapshot *snapshot;
+    count(x->http, COUNT_CONDITIONS_UNMET);
+    if (snapshot_open(x->http->backend.store, &snapshot) == OK) {
+        enum err err = snapshot_record(snapshot, key, &r->record);
+        if ((err == OK || err == ERR_NOT_FOUND) && snapshot_floor(snapshot, &r->floor) == OK) {
+            token_of_read(&r->token, key, &r->record, &r->floor.floor);
+            answer_token(x, &r->token);
+            uint64_t tag = record_tag(&r->record, x->http->backend.wall_ms(x->http->backend.ctx));
+            if (tag)
+                etag_text(tag, ETAG_JSON, x->head.etag);
+        }
+        snapshot_close(snapshot);
+    }
+    const char *which = !x->if_none_match ? "If-Match does not hold"
+                        : !x->if_match    ? "If-None-Match does not hold"
+                                          : "If-Match or If-None-Match does not hold";
+    if (x->head.etag[0])
+        answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key's ETag is %s", which, x->head.etag);
+    else
+        answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key does not exist", which);
+}
+
+/* A delete that found nothing to remove has no dot; what it found is what its client has
+ * seen from now on, elsewhere too. */
+static enum err token_of_idle(struct exchange *x, struct token *token)
+{
+    struct reading *r = &x->worker->reading;
+    struct snapshot *snapshot;
+    enum err err = snapshot_open(x->http->backend.store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_record(snapshot, target_key(&x->target), &r->record);
+    if (err == OK || err == ERR_NOT_FOUND)
+        err = snapshot_floor(snapshot, &r->floor);
     if (err == OK)
-        return;
-    work->err = err;
-    write_done(work);
+        token_of_look(token, target_key(&x->target), &r->record, &r->floor.floor);
+    snapshot_close(snapshot);
+    return err;
 }
 
 /* "added foo": words as the predecessor used them. */
@@ -59,41 +98,55 @@ static void answer_done(struct exchange *x, const char *word)
 {
     struct bytes key = target_key(&x->target);
     struct token *token = &x->worker->reading.token;
-    token_of_write(token, key, &x->write_dot);
+    enum err err = OK;
+    if (x->write_dot.counter)
+        token_of_write(token, key, &x->write_dot);
+    else
+        err = token_of_idle(x, token);
+    if (err != OK) {
+        answer_store_error(x, err);
+        return;
+    }
+    if (x->has_token)
+        clock_join(&token->after, &x->token.after);
     answer_token(x, token);
+    if (x->write_tag)
+        etag_text(x->write_tag, ETAG_JSON, x->head.etag);
 
     char text[16 + KEY_MAX];
+    uint8_t room[2 + 6 * (16 + KEY_MAX)]; /* each byte an escape */
     size_t length = strlen(word);
     CHECK(length + key.len <= sizeof text);
     memcpy(text, word, length);
     memcpy(text + length, key.data, key.len);
-    envelope_open(&x->answer);
-    struct json_out j = json_out_to(&x->answer);
+    struct buf data = {.data = room, .cap = sizeof room, .max = sizeof room};
+    struct json_out j = json_out_to(&data);
     json_string(&j, bytes_of(text, length + key.len));
-    envelope_close(&x->answer);
-    answer_written(x, MHD_HTTP_OK);
+    answer_with_replicas(x, buf_bytes(&data));
 }
 
 static void write_key(struct exchange *x, const char *word)
 {
-    if (waiting_for_clock(x))
-        return;
-    if (!x->asked) {
-        submit(x);
+    if (x->is_written) {
+        if (!waiting_for_replicas(x))
+            answer_done(x, word);
+    } else if (!x->asked) {
+        if (!waiting_for_clock(x))
+            begin(x);
     } else if (x->timed_out) {
-        count(x->http, COUNT_WRITES_UNCONFIRMED);
-        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
-                     "the write is not confirmed to be on disk; it may still get there");
+        answer_unconfirmed(x);
+    } else if (x->write_err == ERR_UNMET) {
+        answer_unmet(x);
     } else if (x->write_err != OK) {
         answer_store_error(x, x->write_err);
-    } else {
+    } else if (!waiting_for_replicas(x)) {
         answer_done(x, word);
     }
 }
 
 void keys_put(struct exchange *x)
 {
-    write_key(x, "added ");
+    write_key(x, x->params.touch ? "touched " : "added ");
 }
 
 void keys_delete(struct exchange *x)

@@ -1,5 +1,7 @@
 #include "media.h"
 
+#include "record.h"
+
 #include <ctype.h>
 #include <strings.h>
 
@@ -35,4 +37,76 @@ bool media_is_json(const char *content_type)
         return false;
     return (length == 4 && strncasecmp(subtype, "json", 4) == 0) ||
            (length == 21 && strncasecmp(subtype, "x-www-form-urlencoded", 21) == 0);
+}
+
+bool media_is_type(const char *content_type)
+{
+    size_t length = strlen(content_type);
+    size_t type_length = token_length(content_type);
+    if (length > CONTENT_TYPE_MAX || type_length == 0 || content_type[type_length] != '/')
+        return false;
+    const char *subtype = content_type + type_length + 1;
+    const char *rest = subtype + token_length(subtype);
+    if (rest == subtype || (*rest && !strchr("; \t", *rest)))
+        return false;
+    for (; *rest; rest++)
+        if (*rest < ' ' || *rest > '~')
+            return false;
+    return true;
+}
+
+char *media_text(struct bytes stored, char *out)
+{
+    struct bytes type = stored.len ? stored : bytes_str("application/json");
+    for (size_t i = 0; i < type.len; i++)
+        out[i] = type.data[i] < ' ' || type.data[i] > '~' ? '?' : (char)type.data[i];
+    out[type.len] = '\0';
+    return out;
+}
+
+static size_t trimmed(const char *text, size_t length)
+{
+    while (length > 0 && (text[length - 1] == ' ' || text[length - 1] == '\t'))
+        length--;
+    return length;
+}
+
+/* Parameters of a range: is there a q of nothing but zeros? */
+static bool is_refused(const char *text, size_t length)
+{
+    for (size_t i = 0; i + 3 <= length; i++) {
+        if (text[i] != ';')
+            continue;
+        size_t at = i + 1 + strspn(text + i + 1, " \t");
+        if (at + 3 > length || (text[at] != 'q' && text[at] != 'Q') || text[at + 1] != '=')
+            continue;
+        return strspn(text + at + 2, "0.") >= trimmed(text + at + 2, length - at - 2);
+    }
+    return false;
+}
+
+static bool range_is(const char *range, size_t length, const char *type, bool by_wildcards)
+{
+    size_t type_length = strlen(type), main_length = strcspn(type, "/") + 1;
+    if (length == type_length && strncasecmp(range, type, length) == 0)
+        return true;
+    if (!by_wildcards)
+        return false;
+    return (length == 3 && memcmp(range, "*/*", 3) == 0) ||
+           (length == main_length + 1 && range[main_length] == '*' &&
+            strncasecmp(range, type, main_length) == 0);
+}
+
+bool media_accepted(const char *accept, const char *type, bool by_wildcards)
+{
+    if (!accept)
+        return by_wildcards;
+    for (const char *at = accept; *at;) {
+        at += strspn(at, " \t,");
+        size_t length = strcspn(at, ","), range = strcspn(at, ";,");
+        if (range_is(at, trimmed(at, range), type, by_wildcards) && !is_refused(at, length))
+            return true;
+        at += length;
+    }
+    return false;
 }

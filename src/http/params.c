@@ -6,10 +6,17 @@
 
 void params_init(struct params *params)
 {
+    params->given = 0;
     params->wait_ms = WAIT_DEFAULT_MS;
-    params->siblings = params->add = params->values = false;
+    params->ttl_ms = params->expires_ms = 0;
+    params->siblings = params->values = params->raw = params->touch = params->reverse = params->count = false;
+    params->list = false;
+    params->row = (struct dot){0};
+    params->mode = MODE_OF_CONFLICT;
     params->limit = LIST_LIMIT_DEFAULT;
-    params->prefix_length = params->after_length = 0;
+    params->w = 0;
+    params->prefix.length = params->after.length = params->end.length = params->delimiter.length = 0;
+    params->through.length = 0;
 }
 
 /* The longest value, a key; names are shorter. */
@@ -34,56 +41,108 @@ static bool read_bool(const struct text *value, bool *ret)
     return *ret || text_is(value, "false");
 }
 
-static bool read_mode(const struct text *value, bool *ret_add)
+static bool read_mode(const struct text *value, enum mode *ret)
 {
-    *ret_add = text_is(value, "add");
-    return *ret_add || text_is(value, "replace");
+    *ret = text_is(value, "add") ? MODE_ADD : MODE_REPLACE;
+    return *ret == MODE_ADD || text_is(value, "replace");
 }
 
-static bool read_limit(const struct text *value, unsigned *ret)
+static bool read_number(const struct text *value, unsigned min, unsigned max, unsigned *ret)
 {
     uint64_t number;
-    if (number_parse(text_bytes(value), &number) != OK || number < 1 || number > LIST_LIMIT_MAX)
+    if (number_parse(text_bytes(value), &number) != OK || number < min || number > max)
         return false;
     *ret = (unsigned)number;
     return true;
 }
 
-static bool read_key(const struct text *value, uint8_t *out, size_t *ret_length)
+static bool read_w(const struct text *value, unsigned *ret)
+{
+    *ret = text_is(value, "all") ? W_ALL : W_MAJORITY;
+    return *ret == W_ALL || text_is(value, "majority") || read_number(value, 1, W_MAX, ret);
+}
+
+static bool read_key(const struct text *value, struct param_key *ret)
 {
     if (value->length && memchr(value->data, '\0', value->length))
         return false;
     if (utf8_valid_until(text_bytes(value)) < value->length)
         return false;
-    memcpy(out, value->data, value->length);
-    *ret_length = value->length;
+    memcpy(ret->data, value->data, value->length);
+    ret->length = value->length;
     return true;
 }
 
-static bool read_wait(const struct text *value, uint64_t max_ms, uint64_t *ret)
+static bool read_duration(const struct text *value, uint64_t min_ms, uint64_t max_ms, uint64_t *ret)
 {
     uint64_t ms;
-    if (duration_parse(text_bytes(value), &ms) != OK || ms > max_ms)
+    if (duration_parse(text_bytes(value), &ms) != OK || ms < min_ms || ms > max_ms)
         return false;
     *ret = ms;
     return true;
 }
 
-static bool read_value(struct params *p, unsigned param, const struct text *value, uint64_t wait_max_ms)
+/* A replica id and a counter, big-endian. */
+static bool read_dot(const struct text *value, struct dot *ret)
+{
+    uint8_t bytes[REPLICA_ID_SIZE + 8] = {0};
+    if (value->length != 2 * sizeof bytes)
+        return false;
+    for (size_t i = 0; i < value->length; i++) {
+        uint8_t c = value->data[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+        if (digit < 0)
+            return false;
+        bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | digit);
+    }
+    struct cursor in = cursor_of(bytes_of(bytes, sizeof bytes));
+    ret->replica = replica_id_decode(&in);
+    ret->counter = cursor_u64(&in);
+    return true;
+}
+
+static bool read_value(struct params *p, unsigned param, const struct text *value, unsigned allowed,
+                       uint64_t wait_max_ms)
 {
     switch (param) {
     case PARAM_WAIT:
-        return read_wait(value, wait_max_ms, &p->wait_ms);
+        return read_duration(value, 0, wait_max_ms, &p->wait_ms);
     case PARAM_SIBLINGS:
         return read_bool(value, &p->siblings);
     case PARAM_MODE:
-        return read_mode(value, &p->add);
+        return read_mode(value, &p->mode);
     case PARAM_PREFIX:
-        return read_key(value, p->prefix, &p->prefix_length);
+        return read_key(value, &p->prefix);
     case PARAM_AFTER:
-        return read_key(value, p->after, &p->after_length);
+        return read_key(value, &p->after);
+    case PARAM_ROW:
+        return read_dot(value, &p->row);
+    case PARAM_THROUGH:
+        return read_key(value, &p->through);
+    case PARAM_LIST:
+        return read_bool(value, &p->list);
     case PARAM_LIMIT:
-        return read_limit(value, &p->limit);
+        return read_number(value, allowed & PARAM_ALL ? 0 : 1, LIST_LIMIT_MAX, &p->limit);
+    case PARAM_RAW:
+        return read_bool(value, &p->raw);
+    case PARAM_TTL:
+        return read_duration(value, 1, TTL_MAX_MS, &p->ttl_ms);
+    case PARAM_EXPIRES:
+        return instant_parse(text_bytes(value), &p->expires_ms) == OK && p->expires_ms > 0;
+    case PARAM_POLL:
+        return read_duration(value, 1, POLL_MAX_MS, &p->poll_ms);
+    case PARAM_TOUCH:
+        return read_bool(value, &p->touch);
+    case PARAM_W:
+        return read_w(value, &p->w);
+    case PARAM_REVERSE:
+        return read_bool(value, &p->reverse);
+    case PARAM_END:
+        return read_key(value, &p->end) && p->end.length > 0;
+    case PARAM_COUNT:
+        return read_bool(value, &p->count);
+    case PARAM_DELIMITER:
+        return read_key(value, &p->delimiter) && p->delimiter.length > 0;
     default:
         return read_bool(value, &p->values);
     }
@@ -99,8 +158,22 @@ static const struct {
     {"mode", PARAM_MODE, "add or replace"},
     {"prefix", PARAM_PREFIX, "at most 480 bytes of UTF-8 without NUL"},
     {"after", PARAM_AFTER, "at most 480 bytes of UTF-8 without NUL"},
-    {"limit", PARAM_LIMIT, "1 to 10000"},
+    {"limit", PARAM_LIMIT, "1 to 10000"}, /* or 0, where that is allowed */
     {"values", PARAM_VALUES, "true or false"},
+    {"row", PARAM_ROW, "48 hexadecimal digits"},
+    {"through", PARAM_THROUGH, "at most 480 bytes of UTF-8 without NUL"},
+    {"list", PARAM_LIST, "true or false"},
+    {"raw", PARAM_RAW, "true or false"},
+    {"ttl", PARAM_TTL, "a duration like 90s, from 1ms to 36525d"},
+    {"expires", PARAM_EXPIRES, "a moment like 2030-01-31T12:00:00Z (RFC 3339)"},
+    {"touch", PARAM_TOUCH, "true or false"},
+    {"since", PARAM_SINCE, "a cursor"},
+    {"poll", PARAM_POLL, "a duration like 30s, from 1ms to 10m"},
+    {"w", PARAM_W, "1 to 1024, majority or all"},
+    {"reverse", PARAM_REVERSE, "true or false"},
+    {"end", PARAM_END, "1 to 480 bytes of UTF-8 without NUL"},
+    {"count", PARAM_COUNT, "true or false"},
+    {"delimiter", PARAM_DELIMITER, "1 to 480 bytes of UTF-8 without NUL"},
 };
 
 static enum err refuse(struct buf *why, struct bytes raw_name, const char *problem)
@@ -112,8 +185,8 @@ static enum err refuse(struct buf *why, struct bytes raw_name, const char *probl
     return ERR_MALFORMED;
 }
 
-static enum err parse_one(struct bytes name, struct bytes value, unsigned allowed, unsigned *seen,
-                          uint64_t wait_max_ms, struct params *params, struct buf *why)
+static enum err parse_one(struct bytes name, struct bytes value, unsigned allowed, uint64_t wait_max_ms,
+                          struct params *params, struct buf *why)
 {
     struct text text;
     if (percent_decode(name, true, text.data, sizeof text.data, &text.length) != OK)
@@ -121,23 +194,57 @@ static enum err parse_one(struct bytes name, struct bytes value, unsigned allowe
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!(known[i].param & allowed) || !text_is(&text, known[i].name))
             continue;
-        if (*seen & known[i].param)
+        if (params->given & known[i].param)
             return refuse(why, name, "is repeated");
-        *seen |= known[i].param;
+        params->given |= known[i].param;
+        if (known[i].param == PARAM_SINCE) {
+            params->since = value;
+            return OK;
+        }
         if (percent_decode(value, true, text.data, sizeof text.data, &text.length) == OK &&
-            read_value(params, known[i].param, &text, wait_max_ms))
+            read_value(params, known[i].param, &text, allowed, wait_max_ms))
             return OK;
         refuse(why, name, "must be ");
         buf_put_text(why, known[i].range);
+        if (known[i].param == PARAM_LIMIT && allowed & PARAM_ALL)
+            buf_put_text(why, ", or 0 for all");
         return ERR_MALFORMED;
     }
     return refuse(why, name, "is unknown");
 }
 
+/* Pairs of which only one can be meant: a name, and the one that stands against it. */
+static enum err check_against(const struct params *p, unsigned allowed, struct buf *why)
+{
+    bool lists = p->count;
+    const struct {
+        bool wrong;
+        const char *name, *problem;
+    } rules[] = {
+        {p->ttl_ms && p->expires_ms, "expires", "contradicts \"ttl\""},
+        {p->touch && !p->ttl_ms && !p->expires_ms, "touch", "needs \"ttl\" or \"expires\""},
+        {p->touch && p->mode != MODE_OF_CONFLICT, "mode", "contradicts \"touch\""},
+        {p->raw && p->siblings, "raw", "contradicts \"siblings\""},
+        {lists && p->values, "values", "contradicts \"count\""},
+        {lists && p->given & PARAM_LIMIT, "limit", "contradicts \"count\""},
+        {lists && p->delimiter.length, "delimiter", "contradicts \"count\""},
+        {lists && p->reverse, "reverse", "contradicts \"count\""},
+        {p->end.length && p->after.length &&
+             (p->reverse ? bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) >= 0
+                         : bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) <= 0),
+         "end", "does not lie beyond \"after\""},
+        {allowed & PARAM_NEEDED && !(p->given & PARAM_PREFIX), "prefix",
+         "is missing (\"prefix=\" stands for all keys)"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].wrong)
+            return refuse(why, bytes_str(rules[i].name), rules[i].problem);
+    return OK;
+}
+
 enum err params_parse(struct bytes query, unsigned allowed, uint64_t wait_max_ms, struct params *params,
                       struct buf *why)
 {
-    unsigned seen = 0;
     size_t at = 0;
     while (at < query.len) {
         const uint8_t *from = query.data + at;
@@ -150,10 +257,9 @@ enum err params_parse(struct bytes query, unsigned allowed, uint64_t wait_max_ms
         size_t name_length = equals ? (size_t)(equals - from) : length;
         struct bytes value = bytes_of(equals ? equals + 1 : from + length,
                                       equals ? length - name_length - 1 : 0);
-        enum err err = parse_one(bytes_of(from, name_length), value, allowed, &seen, wait_max_ms, params,
-                                 why);
+        enum err err = parse_one(bytes_of(from, name_length), value, allowed, wait_max_ms, params, why);
         if (err != OK)
             return err;
     }
-    return OK;
+    return check_against(params, allowed, why);
 }

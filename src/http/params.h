@@ -1,29 +1,66 @@
-/* Query parameters: each named once, known to its route, and in range; anything
- * else is refused by name, so that a misspelt one is never silently ignored. */
+/* Query parameters: each named once, known to its route, in range, and not against
+ * another one; anything else is refused by name, so that a misspelt one is never
+ * silently ignored. */
 #ifndef YZMA_HTTP_PARAMS_H
 #define YZMA_HTTP_PARAMS_H
 
 #include "record.h"
 
 enum {
-    PARAM_WAIT = 1 << 0,     /* wait=1s: how long for a token's clock */
+    PARAM_WAIT = 1 << 0,     /* wait=1s: how long for a token's clock, and again for w */
     PARAM_SIBLINGS = 1 << 1, /* siblings=true */
     PARAM_MODE = 1 << 2,     /* mode=add or mode=replace */
     PARAM_PREFIX = 1 << 3,
     PARAM_AFTER = 1 << 4,
     PARAM_LIMIT = 1 << 5,  /* 1 to LIST_LIMIT_MAX */
     PARAM_VALUES = 1 << 6, /* values=true */
+    PARAM_RAW = 1 << 7,    /* raw=true: the bytes, without the envelope */
+    PARAM_TTL = 1 << 8,    /* ttl=90s, up to TTL_MAX_MS */
+    PARAM_EXPIRES = 1 << 9,
+    PARAM_TOUCH = 1 << 10,
+    PARAM_W = 1 << 11, /* w=1 to W_MAX, majority, all */
+    PARAM_REVERSE = 1 << 12,
+    PARAM_END = 1 << 13,
+    PARAM_COUNT = 1 << 14,
+    PARAM_DELIMITER = 1 << 15,
+    PARAM_ALL = 1 << 16, /* of the route: limit may be 0, for all in one stream */
+    PARAM_ROW = 1 << 18, /* row=48 hex digits: a dot */
+    PARAM_THROUGH = 1 << 19,
+    PARAM_LIST = 1 << 20,   /* list=true */
+    PARAM_SINCE = 1 << 21,  /* a cursor; of any length, and so not decoded */
+    PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
+    PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
 };
 
 enum { WAIT_DEFAULT_MS = 1000, LIST_LIMIT_DEFAULT = 100, LIST_LIMIT_MAX = 10000 };
+enum { W_MAX = 1024 /* CLOCK_REPLICAS_MAX */, W_MAJORITY = W_MAX + 1, W_ALL };
+enum { POLL_MAX_MS = 600000 };
+#define TTL_MAX_MS (UINT64_C(36525) * 86400 * 1000) /* a hundred years */
+
+enum mode { MODE_OF_CONFLICT, MODE_REPLACE, MODE_ADD }; /* the first: as Server.Conflict says */
+
+struct param_key {
+    size_t length;
+    uint8_t data[KEY_MAX];
+};
 
 struct params {
-    uint64_t wait_ms;
-    bool siblings, add, values;
-    unsigned limit;
-    size_t prefix_length, after_length;
-    uint8_t prefix[KEY_MAX], after[KEY_MAX];
+    unsigned given;                       /* PARAM_ bits of those that stand in the query */
+    uint64_t wait_ms, ttl_ms, expires_ms; /* the last two: 0 without */
+    uint64_t poll_ms;
+    struct bytes since; /* raw, borrowed from the query */
+    bool siblings, values, raw, touch, reverse, count, list;
+    enum mode mode;
+    unsigned limit; /* 0: all */
+    unsigned w;     /* 0: without; or a number, W_MAJORITY, W_ALL */
+    struct param_key prefix, after, end, delimiter, through;
+    struct dot row;
 };
+
+static inline struct bytes param_bytes(const struct param_key *key)
+{
+    return bytes_of(key->data, key->length);
+}
 
 /* Those of an empty query. */
 void params_init(struct params *params);

@@ -10,6 +10,7 @@ void parking_init(struct parking *p)
     p->first = NULL;
     p->closed = false;
     atomic_init(&p->clock_waiters, 0);
+    atomic_init(&p->replica_waiters, 0);
 }
 
 void parking_done(struct parking *p)
@@ -40,6 +41,8 @@ bool parking_park(struct exchange *x, enum parked_for what, uint64_t wake_at_ms)
     p->first = x;
     if (what == PARKED_FOR_CLOCK)
         atomic_fetch_add(&p->clock_waiters, 1);
+    if (what == PARKED_FOR_REPLICAS)
+        atomic_fetch_add(&p->replica_waiters, 1);
     pthread_mutex_unlock(&p->lock);
     deadlines_hurry(&x->http->deadlines, wake_at_ms);
     return true;
@@ -55,6 +58,8 @@ static void unlink_parked(struct parking *p, struct exchange *x)
         x->parked_next->parked_prev = x->parked_prev;
     if (x->parked_for == PARKED_FOR_CLOCK)
         atomic_fetch_sub(&p->clock_waiters, 1);
+    if (x->parked_for == PARKED_FOR_REPLICAS)
+        atomic_fetch_sub(&p->replica_waiters, 1);
 }
 
 static void resume(struct parking *p, struct exchange *x)
@@ -115,6 +120,19 @@ void parking_clock_rose(struct http *http, const struct clock *clock)
     for (struct exchange *x = p->first, *next; x; x = next) {
         next = x->parked_next;
         if (x->parked_for == PARKED_FOR_CLOCK && clock_covers(clock, &x->token.after))
+            resume(p, x);
+    }
+    pthread_mutex_unlock(&p->lock);
+    workers_wake(http);
+}
+
+void parking_replicas_reported(struct http *http, bool (*enough)(const struct exchange *x))
+{
+    struct parking *p = &http->parking;
+    pthread_mutex_lock(&p->lock);
+    for (struct exchange *x = p->first, *next; x; x = next) {
+        next = x->parked_next;
+        if (x->parked_for == PARKED_FOR_REPLICAS && enough(x))
             resume(p, x);
     }
     pthread_mutex_unlock(&p->lock);

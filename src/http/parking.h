@@ -18,13 +18,20 @@
 struct exchange;
 struct http;
 
-enum parked_for { PARKED_NOT, PARKED_FOR_CLOCK, PARKED_FOR_WRITE, PARKED_FOR_NODE };
+enum parked_for {
+    PARKED_NOT,
+    PARKED_FOR_CLOCK,
+    PARKED_FOR_WRITE,
+    PARKED_FOR_NODE,
+    PARKED_FOR_REPLICAS,
+    PARKED_FOR_FEED
+};
 
 struct parking {
     pthread_mutex_t lock;
     struct exchange *first;
     bool closed;
-    atomic_size_t clock_waiters;
+    atomic_size_t clock_waiters, replica_waiters;
 };
 
 void parking_init(struct parking *p);
@@ -48,6 +55,9 @@ void parking_leave(struct exchange *x);
 
 /* Resumes those that wait for a clock that this one covers. */
 void parking_clock_rose(struct http *http, const struct clock *clock);
+
+/* Resumes those that wait for replicas and for which `enough` says so. */
+void parking_replicas_reported(struct http *http, bool (*enough)(const struct exchange *x));
 
 /* Resumes those whose time has come; the earliest time of the others, or
  * UINT64_MAX. */

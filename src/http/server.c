@@ -4,6 +4,7 @@
 #include "check.h"
 #include "listener.h"
 #include "mem.h"
+#include "watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,7 @@ static void free_all(struct http *http)
     free(http->address);
     workers_free(http);
     parking_done(&http->parking);
+    watch_feed_free(http);
     free(http);
 }
 
@@ -69,6 +71,7 @@ enum err http_start(const struct http_options *options, const struct http_backen
     close(listener.fd); /* each worker has its own */
     if (err == OK) {
         deadlines_start(&http->deadlines, http);
+        watch_feed_start(http);
         workers_start(http);
         *ret = http;
         return OK;
@@ -112,6 +115,7 @@ void http_stop(struct http *http, uint64_t deadline_ms)
     /* The library aborts when it is stopped with a suspended connection, and
      * drops answers on their way: so first all answers, then it. */
     http_quiesce(http);
+    watch_feed_stop(http);
     drain(http, deadline_ms);
     parking_close(http);
     drain(http, LAST_ANSWERS_MS);
@@ -147,9 +151,18 @@ void http_counters(const struct http *http, void (*each)(void *each_ctx, const c
         [COUNT_TOKENS_LEFT_OUT] = "api_tokens_left_out",
         [COUNT_DAMAGED_READS] = "api_damaged_reads",
         [COUNT_SLOW] = "api_slow_requests",
+        [COUNT_CONDITIONS_UNMET] = "api_conditions_unmet",
+        [COUNT_REPLICAS_SHORT] = "api_replicas_short",
+        [COUNT_STREAMS_BROKEN] = "api_streams_broken",
+        [COUNT_WATCHES] = "api_watches",
+        [COUNT_WATCH_EVENTS] = "api_watch_events",
+        [COUNT_WATCHES_DROPPED] = "api_watches_dropped",
+        [COUNT_WATCHES_REFUSED] = "api_watches_refused",
+        [COUNT_CURSORS_GONE] = "api_cursors_gone",
     };
     for (size_t i = 0; i < COUNTERS; i++)
         each(each_ctx, names[i], atomic_load_explicit(&http->counters[i], memory_order_relaxed));
     each(each_ctx, "api_in_flight", atomic_load(&http->in_flight));
+    each(each_ctx, "api_watchers", watch_feed_open(http));
     each(each_ctx, "api_body_bytes", atomic_load(&http->body_bytes));
 }

@@ -85,6 +85,9 @@ void target_parse(struct bytes raw, struct target *ret)
         enum route route;
     } fixed[] = {
         {"/keys", ROUTE_KEYS},
+        {"/conflicts", ROUTE_CONFLICTS},
+        {"/batch", ROUTE_BATCH},
+        {"/watch", ROUTE_WATCH},
         {"/health", ROUTE_HEALTH},
         {"/ready", ROUTE_READY},
         {"/cluster/members", ROUTE_MEMBERS},
@@ -93,8 +96,14 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
         {"/cluster/keys/use", ROUTE_KEYS_USE},
         {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
+        {"/cluster/backup", ROUTE_BACKUP},
+        {"/cluster/digest", ROUTE_DIGEST},
         {"/cluster/join", ROUTE_JOIN},
         {"/cluster/leave", ROUTE_LEAVE},
+        {"/cluster/forget", ROUTE_FORGET},
+        {"/cluster/retire", ROUTE_RETIRE},
+        {"/cluster/pause", ROUTE_PAUSE},
+        {"/cluster/resume", ROUTE_RESUME},
     };
     ret->route = ROUTE_NONE;
     ret->error_status = 0;

@@ -1,6 +1,7 @@
 /* Waiting for a token's clock: what the client has seen elsewhere must have
  * arrived here before its read is answered or its write replaces it. */
 #include "exchange.h"
+#include "watch.h"
 
 static enum err read_clock(struct http *http, struct clock *clock)
 {
@@ -79,6 +80,7 @@ bool waiting_for_clock(struct exchange *x)
 
 void http_on_commit(struct http *http)
 {
+    watch_feed_on_commit(http);
     if (atomic_load(&http->parking.clock_waiters) == 0)
         return;
     struct clock clock = {0};

@@ -90,16 +90,16 @@ static void wait_for_work(struct worker *worker, int epoll_fd)
     atomic_store(&worker->awake, false);
 }
 
-/* At its limit the library takes the listening socket out of its epoll set, and puts
- * it back only at the beginning of a run: after connections have gone it must run once
- * more, or those who wait to be accepted wake nobody. */
+/* At its limit, or where there are no descriptors left, the library takes the listening
+ * socket out of its epoll set, and puts it back only at the beginning of a run: after
+ * connections have gone it must run once more, or those who wait to be accepted wake
+ * nobody. */
 static bool has_room_again(struct worker *worker)
 {
-    unsigned count =
+    unsigned before = worker->connections;
+    worker->connections =
         MHD_get_daemon_info(worker->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
-    bool was_full = worker->full;
-    worker->full = count >= worker->connections_max;
-    return was_full && !worker->full;
+    return worker->connections < before;
 }
 
 static void *serve(void *arg)
@@ -107,9 +107,9 @@ static void *serve(void *arg)
     struct worker *worker = arg;
     int epoll_fd = MHD_get_daemon_info(worker->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     while (!atomic_load(&worker->ending)) {
-        worker->progressed = false;
+        worker->progressed = worker->again = false;
         MHD_run(worker->daemon);
-        if (has_room_again(worker))
+        if (has_room_again(worker) || worker->again)
             continue;
         if (!worker->held || !worker->progressed)
             wait_for_work(worker, epoll_fd);
@@ -137,7 +137,6 @@ static bool prepare(struct worker *worker, int listen_fd, unsigned connections_m
     int fd = fcntl(listen_fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    worker->connections_max = connections_max;
     worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (worker->wake_fd >= 0)
         worker->daemon = daemon_new(worker, fd, connections_max);

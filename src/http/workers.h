@@ -35,10 +35,10 @@ struct worker {
     } reading;              /* kept between requests, so that none allocates */
     struct exchange *spare; /* by their next_spare */
     unsigned spare_count;
-    unsigned held; /* exchanges that wait without being suspended (parking.h) */
-    unsigned connections_max;
-    bool full;       /* had as many connections after the library's last run */
-    bool progressed; /* some exchange took a step in this round of the library's */
+    unsigned held;        /* exchanges that wait without being suspended (parking.h) */
+    unsigned connections; /* after its last run */
+    bool again;           /* the library is to run once more before anything is waited for */
+    bool progressed;      /* some exchange took a step in this round of the library's */
 };
 
 /* Fills http->workers, one for each of http->options.threads. Each has its own copy

@@ -54,8 +54,14 @@ void join_remembered(struct node *n, struct bytes note)
 
 /* ---- trying --------------------------------------------------------------------- */
 
+static void tried(struct node *n, struct target *target, const char *error, struct effects *out);
+
 static void try_address(struct node *n, struct target *target, struct effects *out)
 {
+    if (node_is_going(n)) { /* it has said goodbye while a name was resolved, or another address tried */
+        tried(n, target, n->left ? "this node has left" : "this node is stopping", out);
+        return;
+    }
     target->ticket = node_new_ticket(n);
     target->at_ms = target->addr_at + 1 < target->addr_count ? n->now_ms + JOIN_ADDRESS_MS : UINT64_MAX;
     swim_join(n->swim, n->now_ms, target->ticket, &target->addrs[target->addr_at], out);
@@ -112,6 +118,10 @@ static void tried(struct node *n, struct target *target, const char *error, stru
     }
     if (!target->standing) {
         drop(n, target);
+        return;
+    }
+    if (node_is_going(n)) { /* if it comes back it tries them all */
+        target->at_ms = UINT64_MAX;
         return;
     }
     if (!error) {
@@ -194,7 +204,7 @@ void join_due(struct node *n, struct effects *out)
 {
     for (size_t i = 0; i < n->target_count; i++) {
         struct target *target = &n->targets[i];
-        if (n->now_ms < target->at_ms || n->left)
+        if (n->now_ms < target->at_ms || node_is_going(n))
             continue;
         if (target->ticket) {
             address_failed(n, target, "no answer in 2 s", out);
@@ -221,7 +231,7 @@ void join_all_again(struct node *n)
 uint64_t join_deadline(const struct node *n)
 {
     uint64_t next = UINT64_MAX;
-    for (size_t i = 0; i < n->target_count && !n->left; i++)
+    for (size_t i = 0; i < n->target_count && !node_is_going(n); i++)
         if (n->targets[i].at_ms < next)
             next = n->targets[i].at_ms;
     return next;
@@ -233,7 +243,7 @@ void join_request(struct node *n, const struct node_event *event, struct effects
 {
     struct request *request = request_add(n, event->ticket, REQUEST_JOIN, JOIN_REQUEST_MS);
     if (n->left) {
-        n->left = false;
+        n->left = n->resting = false;
         sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms});
         remember_left(n, false, out);
         join_all_again(n);

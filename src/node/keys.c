@@ -309,6 +309,40 @@ static enum err read_state(struct cursor *c, struct key_state *ret)
     return OK;
 }
 
+static uint32_t name_of(struct bytes key)
+{
+    struct seal *seal = seal_new(key);
+    uint32_t name = seal_fingerprint(seal);
+    seal_free(seal);
+    return name;
+}
+
+static void send_offer(struct node *n, const struct addr *to, uint32_t key, struct effects *out)
+{
+    struct buf b;
+    begin(n, &b, MESSAGE_OFFER, 0);
+    buf_put_u64(&b, n->keys.epoch);
+    buf_put_u8(&b, (uint8_t)keyring_count(n->keys.ring));
+    for (size_t i = 0; i < keyring_count(n->keys.ring); i++)
+        buf_put_blob(&b, keyring_key_at(n->keys.ring, i));
+    send(n, to, key, &b, out);
+}
+
+/* To the members of our kind, under the key that they know us to seal with. Beyond a
+ * batch they get it when they come by. */
+static void hand_on(struct node *n, uint32_t key, struct effects *out)
+{
+    size_t sent = 0;
+    for (size_t i = 0; i < swim_count(n->swim) && sent < KEYS_BATCH; i++) {
+        struct swim_member member = swim_at(n->swim, i);
+        struct addr addr;
+        if (member.state != MEMBER_ALIVE || !find_sender(n, member.name, &addr))
+            continue;
+        send_offer(n, &addr, key, out);
+        sent++;
+    }
+}
+
 /* A ring of a later epoch, whole and its first key first. */
 static enum err take_offer(struct node *n, struct cursor *c, struct bytes by, struct effects *out)
 {
@@ -324,19 +358,22 @@ static enum err take_offer(struct node *n, struct cursor *c, struct bytes by, st
     }
     if (cursor_finish(c) != OK)
         return ERR_MALFORMED;
-    if (epoch <= n->keys.epoch)
-        return OK;
+    if (keyring_count(n->keys.ring) == 0)
+        return ERR_REFUSED;
+    uint32_t first = name_of(keys[0]), old = first_key(n);
+    if (epoch < n->keys.epoch || (epoch == n->keys.epoch && first <= old))
+        return OK; /* ours is right: it is offered that */
     enum err err = keyring_install(n->keys.ring, keys[0]);
     if (err != OK)
         return err;
     install_all(n->keys.ring, keys, count);
-    struct seal *first = seal_new(keys[0]);
-    err = keyring_use(n->keys.ring, seal_fingerprint(first));
-    seal_free(first);
+    err = keyring_use(n->keys.ring, first);
     n->keys.epoch = epoch;
     changed(n);
     keys_save(n, out);
     notice_ring(n, "keys_taken", by, out);
+    if (first != old)
+        hand_on(n, old, out);
     return err;
 }
 
@@ -382,14 +419,8 @@ void keys_message(struct node *n, const struct swim_event *event, struct effects
 
 void keys_old_key(struct node *n, const struct swim_event *event, struct effects *out)
 {
-    struct buf b;
     struct addr addr;
     if (n->keys.epoch == 0 || keyring_count(n->keys.ring) == 0 || !find_sender(n, event->name, &addr))
         return; /* without a rotation, the files differ: that is the operator's to mend */
-    begin(n, &b, MESSAGE_OFFER, 0);
-    buf_put_u64(&b, n->keys.epoch);
-    buf_put_u8(&b, (uint8_t)keyring_count(n->keys.ring));
-    for (size_t i = 0; i < keyring_count(n->keys.ring); i++)
-        buf_put_blob(&b, keyring_key_at(n->keys.ring, i));
-    send(n, &addr, event->key, &b, out);
+    send_offer(n, &addr, event->key, out);
 }

@@ -10,9 +10,11 @@
  *
  * The epoch counts rotations, over the whole cluster. Of two members with different
  * first keys the one with the higher epoch is right, and offers its ring to the
- * other when that one comes by with an older key. The version is a random number
- * that is new with each change of a ring: a command names the version that it is
- * about, so that a recorded one cannot be played again. */
+ * other when that one comes by with an older key. At the same epoch (two halves of a
+ * split were each given a key, or two calls crossed) the first key of the higher name
+ * is. Who takes an offer hands it on to those who sealed with the key that it leaves. The version is a random
+ * number that is new with each change of a ring: a command names the version that it is about, so that a
+ * recorded one cannot be played again. */
 #ifndef YZMA_NODE_KEYS_H
 #define YZMA_NODE_KEYS_H
 

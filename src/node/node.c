@@ -8,6 +8,7 @@
 #include "check.h"
 #include "mem.h"
 #include "node_state.h"
+#include "units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,11 @@ bool node_has_company(const struct node *n)
     return false;
 }
 
+bool node_is_going(const struct node *n)
+{
+    return n->left || n->stopping;
+}
+
 /* ---- making ------------------------------------------------------------------------------ */
 
 static const char *keep_text(struct node *n, const char *text)
@@ -109,6 +115,7 @@ static enum err make_swim(struct node *n, uint32_t incarnation)
             .sends_unsealed = n->config.sends_unsealed,
             .ctx = n,
             .blocked = swim_blocked,
+            .id_len = REPLICA_ID_TEXT, /* '-' and 36 characters */
             .new_stream = new_stream,
         };
         memcpy(config.vsn, n->config.vsn, sizeof config.vsn);
@@ -128,6 +135,7 @@ static enum err make_sync(struct node *n)
         .forget_after_ms = n->config.forget_after_ms,
         .history_ms = n->config.history_ms,
         .history_max_bytes = n->config.history_max_bytes,
+        .clock_skew_max_ms = n->config.clock_skew_max_ms,
         .compression = n->config.compression,
         .protocol_max = n->config.protocol_max,
         .new_stream = new_stream,
@@ -225,6 +233,23 @@ static void remember_soon(struct node *n)
         n->remember_at_ms = n->now_ms > n->remember_after_ms ? n->now_ms : n->remember_after_ms;
 }
 
+/* Somebody has our own name, and so our replica id: the hellos of replication show how far
+ * both are the same. Its replication port is reckoned by ours. */
+static void meet_twin(struct node *n, const struct swim_event *event, struct effects *out)
+{
+    const char *colon = strrchr(n->config.ingress, ':');
+    char address[ADDR_TEXT_MAX], target[INGRESS_MAX + 1];
+    if (!bytes_equal(event->name, bytes_str(n->name)) || !colon)
+        return;
+    struct addr addr = event->addr;
+    uint64_t port;
+    if (number_parse(bytes_str(colon + 1), &port) != OK)
+        return;
+    addr.port = (uint16_t)(addr.port + port - n->config.advertise.port);
+    snprintf(target, sizeof target, "%s", addr_text(&addr, address));
+    sync_meet_twin(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, target, out);
+}
+
 static void take_swim_event(struct node *n, const struct swim_event *event, struct effects *out)
 {
     tell_change(n, event, out);
@@ -247,8 +272,14 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
         break;
     case SWIM_SUSPECTED:
     case SWIM_CLEARED:
+    case SWIM_BLOCKED:
+        tell_sync(n, event->name, event->meta, false, out);
+        remember_soon(n);
+        break;
     case SWIM_REAPED:
     case SWIM_CONFLICT:
+        meet_twin(n, event, out);
+        break;
     case SWIM_REFUSED:
     case SWIM_PATH:
         break;
@@ -273,7 +304,7 @@ static void take_address(struct node *n, const struct sync_event *event, struct 
         bool up = member.state == MEMBER_ALIVE || member.state == MEMBER_SUSPECT;
         if (!up || !addr_equal(&member.addr, &event->addr))
             swim_readdress(n->swim, n->now_ms, name, &event->addr, out);
-    } else if (!n->left) { /* a replica that gossip does not know: exchange what is known */
+    } else if (!node_is_going(n)) { /* a replica that gossip does not know: exchange what is known */
         swim_join(n->swim, n->now_ms, node_new_ticket(n), &event->addr, out);
     }
 }
@@ -367,6 +398,7 @@ static void configure(struct node *n, const struct node_event *event, struct eff
     free_list(n->config.block, n->config.block_count);
     n->config.block = keep_list(event->names, event->name_count);
     n->config.block_count = event->name_count;
+    swim_blocks_changed(n->swim, n->now_ms, out);
     sync_blocks_changed(n->sync, time_of(n), out);
 }
 
@@ -377,8 +409,14 @@ static void tick(struct node *n, struct effects *out)
         remember_name(n, out);
         remember_incarnation(n, swim_incarnation(n->swim), out);
         keys_save(n, out);
-        if (n->left)
+        if (n->left) {
             sync_leave(n->sync, time_of(n), out);
+            swim_leave(n->swim, n->now_ms, out);
+        }
+    }
+    if (is_silent(n) && !n->resting) {
+        n->resting = true;
+        swim_rest(n->swim, n->now_ms, out);
     }
     if (n->remember_at_ms <= n->now_ms)
         remember_members(n, out);
@@ -393,6 +431,7 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     CHECK(event->now_ms >= n->now_ms);
     n->now_ms = event->now_ms;
     n->wall_ms = event->wall_ms;
+    swim_fine_time(n->swim, event->now_us);
     switch (event->kind) {
     case NODE_TICK:
         tick(n, out);
@@ -414,6 +453,8 @@ void node_step(struct node *n, const struct node_event *event, struct effects *o
     case NODE_STORED:
         if (!sync_stored(n->sync, time_of(n), event->ticket, event->work, out))
             request_stored(n, event->ticket, event->work->err, out);
+        else
+            request_noted(n, event->ticket, event->work->err, out);
         break;
     case NODE_STORE_CHANGED:
         sync_store_changed(n->sync, time_of(n), out);
@@ -441,10 +482,23 @@ uint64_t node_deadline(const struct node *n)
     if (!n->started)
         return n->now_ms;
     uint64_t next = n->remember_at_ms;
+    if (n->left && !n->resting && n->silent_at_ms < next)
+        next = n->silent_at_ms;
     uint64_t others[] = {swim_deadline(n->swim), sync_deadline(n->sync, n->now_ms), join_deadline(n),
                          request_deadline(n), rotate_deadline(n)};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i] < next)
             next = others[i];
     return next;
+}
+
+size_t node_reported(const struct node *n, struct replica_id *ret_own, uint64_t counters[])
+{
+    *ret_own = *sync_id(n->sync);
+    return sync_reported(n->sync, n->wall_ms, counters);
+}
+
+uint64_t node_reports(const struct node *n)
+{
+    return sync_reports(n->sync);
 }

@@ -36,6 +36,7 @@ enum node_event_kind {
 struct node_event {
     enum node_event_kind kind;
     uint64_t now_ms;  /* monotonic; never below that of an earlier event */
+    uint64_t now_us;  /* the same clock, for round-trip times; 0: not known so exactly */
     uint64_t wall_ms; /* since 1970; may jump */
     enum stream_kind stream_kind;
     enum node_request request;
@@ -64,7 +65,7 @@ struct node_config {
     bool rejoin;              /* -j was given: joins even where the node had left for good */
     const char *const *block; /* Peering.Block: Name or full member name */
     size_t block_count;
-    uint64_t forget_after_ms, history_ms, history_max_bytes;
+    uint64_t forget_after_ms, history_ms, history_max_bytes, clock_skew_max_ms;
     const char *label;        /* Peering.Label; NULL or "": none */
     const struct bytes *keys; /* Peering.Keys: the first one seals; borrowed for node_new */
     size_t key_count;
@@ -92,5 +93,9 @@ void node_free(struct node *node);
 void node_step(struct node *node, const struct node_event *event, struct effects *out);
 /* When a NODE_TICK is next wanted, on the clock of now_ms. */
 uint64_t node_deadline(const struct node *node);
+
+/* What the others have of this replica's operations: sync_reported. */
+size_t node_reported(const struct node *node, struct replica_id *ret_own, uint64_t counters[]);
+uint64_t node_reports(const struct node *node);
 
 #endif

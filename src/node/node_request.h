@@ -15,6 +15,10 @@ enum node_request {
     NODE_REQUEST_KEYS_INSTALL, /* names: the key in base64; these are answered within 12 s */
     NODE_REQUEST_KEYS_USE,     /* names: its name or base64, then perhaps "force" */
     NODE_REQUEST_KEYS_REMOVE,
+    NODE_REQUEST_FORGET, /* names: a replica's UUID or member name; these are answered when durable */
+    NODE_REQUEST_RETIRE,
+    NODE_REQUEST_PAUSE,
+    NODE_REQUEST_RESUME,
     NODE_REQUEST_SHUTDOWN, /* announces memberlist's leave; answered when that is told, within 2 s */
 };
 
@@ -23,6 +27,7 @@ enum node_request {
  *   READY    OK, or ERR_WALKING with {"Reason","Peer","KeysDone","KeysTotal"}
  *   KEYS     OK; ERR_CONFLICT when members or rules stand against it, with the same data;
  *            ERR_MALFORMED, ERR_NOT_FOUND, ERR_TOO_LARGE, ERR_EXISTS, ERR_BUSY without
+ *   FORGET, RETIRE   OK; ERR_NOT_FOUND, ERR_CONFLICT, ERR_TOO_LARGE, ERR_TIMEOUT
  *   others   OK */
 struct node_reply {
     enum err err;
@@ -34,5 +39,8 @@ void node_reply_free(struct node_reply *reply); /* takes NULL */
 /* The note under which the member name of a replica is kept for readers of
  * versions: NODE_NOTE_NAME followed by its UUID. */
 #define NODE_NOTE_NAME "name/"
+/* Another node has shown itself under this store's id: 8 bytes, the counter up to which
+ * both are surely the same. Read by yzma reidentify. */
+#define NODE_NOTE_TWIN "sync/twin"
 
 #endif

@@ -14,6 +14,7 @@ enum {
     JOIN_RETRY_MAX_MS = 30000, /* also how often a node that is alone tries again */
     JOIN_ADDRESS_MS = 2000,    /* for one of a name's addresses, while there are others */
     JOIN_HEAD_START_MS = 500,  /* of the remembered members before the configured names */
+    BY_HAND_MS = 10000,        /* for the note of a request to be stored */
     SHUTDOWN_MS = 2000,        /* for the goodbye to spread */
     LEAVE_MS = 3000,
     REMEMBER_EVERY_MS = 1000, /* the first change is noted at once, a burst of further ones together */
@@ -41,16 +42,16 @@ struct target {
     char why[JOIN_WHY_MAX]; /* what its addresses so far have failed by */
 };
 
-enum request_kind { REQUEST_JOIN, REQUEST_LEAVE, REQUEST_SHUTDOWN };
+enum request_kind { REQUEST_JOIN, REQUEST_LEAVE, REQUEST_SHUTDOWN, REQUEST_BY_HAND };
 
 /* A request that is answered later. */
 struct request {
     uint64_t ticket, deadline_ms;
     enum request_kind kind;
-    size_t waiting; /* JOIN: targets; LEAVE: 1 while the note is not stored */
+    size_t waiting; /* JOIN: targets; LEAVE, BY_HAND: 1 while the note is not stored */
     size_t joined;
     struct buf failed;    /* JOIN: the elements of "Failed", with their commas */
-    uint64_t note_ticket; /* LEAVE */
+    uint64_t note_ticket; /* LEAVE, BY_HAND */
 };
 
 struct node {
@@ -68,7 +69,9 @@ struct node {
 
     bool started;          /* the first tick has been */
     bool left;             /* for good */
+    bool stopping;         /* the goodbye of a shutdown is under way */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
+    bool resting;          /* that is over */
     struct target *targets;
     size_t target_count, target_room;
     struct request *requests;
@@ -108,6 +111,8 @@ struct request *request_add(struct node *n, uint64_t ticket, enum request_kind k
 struct request *request_find(struct node *n, uint64_t ticket);
 void request_reply(uint64_t ticket, enum err err, const char *error, struct buf *data, struct effects *out);
 void request_due(struct node *n, struct effects *out); /* those that are done or late */
+/* The request that waits for this note, if there is one, is answered. */
+void request_noted(struct node *n, uint64_t ticket, enum err err, struct effects *out);
 void request_stored(struct node *n, uint64_t ticket, enum err err, struct effects *out);
 uint64_t request_deadline(const struct node *n);
 void request_done(struct request *request);
@@ -120,5 +125,6 @@ void report_status(struct node *n, struct buf *out);
 bool node_blocked(const struct node *n, struct bytes name);
 uint64_t node_new_ticket(void *node);
 bool node_has_company(const struct node *n); /* another member is alive */
+bool node_is_going(const struct node *n);    /* left or stopping: a join would undo its goodbye */
 
 #endif

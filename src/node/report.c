@@ -111,6 +111,8 @@ void report_status(struct node *n, struct buf *out)
     json_field_number(&json, "Records", usage.entries[TABLE_RECORDS]);
     json_field_number(&json, "Rows", usage.entries[TABLE_ROWS]);
     json_field_number(&json, "FileBytes", usage.file_bytes);
+    json_field_number(&json, "UsedBytes", sync_space_used(&usage));
+    json_field_number(&json, "BytesMax", usage.bytes_max);
     json_object_end(&json);
     json_name(&json, "Counters");
     json_object(&json);
@@ -120,6 +122,10 @@ void report_status(struct node *n, struct buf *out)
     json_field_number(&json, "store_records_merged", store.records_merged);
     json_field_number(&json, "store_records_damaged", store.records_damaged);
     json_field_number(&json, "store_rows_pruned", store.rows_pruned);
+    json_field_number(&json, "store_versions_expired", store.versions_expired);
+    json_field_number(&json, "store_records_quarantined", store.records_quarantined);
+    json_field_number(&json, "store_conflicts_refused", store.conflicts_refused);
+    json_field_number(&json, "store_replicas_refused", store.replicas_refused);
     json_field_number(&json, "node_notes_refused", n->notes_refused);
     json_field_number(&json, "node_key_messages_refused", n->keys.messages_refused);
     if (n->config.world_counters)

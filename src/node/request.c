@@ -85,6 +85,8 @@ static bool is_done(const struct node *n, const struct request *request)
         return request->waiting == 0 && swim_left_done(n->swim);
     case REQUEST_SHUTDOWN:
         return swim_left_done(n->swim);
+    case REQUEST_BY_HAND:
+        return request->waiting == 0;
     }
     return true;
 }
@@ -108,23 +110,29 @@ void request_due(struct node *n, struct effects *out)
     }
 }
 
-void request_stored(struct node *n, uint64_t ticket, enum err err, struct effects *out)
+void request_noted(struct node *n, uint64_t ticket, enum err err, struct effects *out)
 {
-    if (err != OK)
-        n->notes_refused++;
     for (size_t i = 0; i < n->request_count; i++) {
         struct request *request = &n->requests[i];
-        if (request->kind != REQUEST_LEAVE || request->note_ticket != ticket)
+        if ((request->kind != REQUEST_LEAVE && request->kind != REQUEST_BY_HAND) ||
+            request->note_ticket != ticket)
             continue;
         if (err == OK) {
             request->waiting = 0;
         } else {
-            request_reply(request->ticket, err, "the leave could not be stored", NULL, out);
+            request_reply(request->ticket, err, "it could not be stored", NULL, out);
             request_done(request);
             *request = n->requests[--n->request_count];
         }
         return;
     }
+}
+
+void request_stored(struct node *n, uint64_t ticket, enum err err, struct effects *out)
+{
+    if (err != OK)
+        n->notes_refused++;
+    request_noted(n, ticket, err, out);
 }
 
 uint64_t request_deadline(const struct node *n)
@@ -151,6 +159,34 @@ static void leave(struct node *n, const struct node_event *event, struct effects
     n->silent_at_ms = n->now_ms + LEAVE_MS;
     sync_leave(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, out);
     swim_leave(n->swim, n->now_ms, out);
+}
+
+/* What an operator does to replication: answered when it is durable. */
+static void by_hand(struct node *n, const struct node_event *event, struct effects *out)
+{
+    struct sync_time time = {n->now_ms, n->wall_ms};
+    const char *why = NULL;
+    uint64_t ticket = 0;
+    struct replica_id id;
+    enum err err = OK;
+    bool pauses = event->request == NODE_REQUEST_PAUSE || event->request == NODE_REQUEST_RESUME;
+    if (pauses) {
+        ticket = sync_pause(n->sync, time, event->request == NODE_REQUEST_PAUSE, out);
+    } else if (event->name_count != 1 || !sync_find_replica(n->sync, event->names[0], &id)) {
+        err = ERR_NOT_FOUND;
+        why = "no such replica is known here: its UUID or member name is wanted";
+    } else if (event->request == NODE_REQUEST_FORGET) {
+        err = sync_forget(n->sync, time, &id, &why, &ticket, out);
+    } else {
+        err = sync_retire(n->sync, time, &id, &why, &ticket, out);
+    }
+    if (err != OK || !ticket) {
+        request_reply(event->ticket, err, why, NULL, out);
+        return;
+    }
+    struct request *request = request_add(n, event->ticket, REQUEST_BY_HAND, BY_HAND_MS);
+    request->waiting = 1;
+    request->note_ticket = ticket;
 }
 
 static void ready(struct node *n, uint64_t ticket, struct effects *out)
@@ -203,7 +239,14 @@ void request_take(struct node *n, const struct node_event *event, struct effects
     case NODE_REQUEST_KEYS_REMOVE:
         rotate_request(n, event, out);
         break;
+    case NODE_REQUEST_FORGET:
+    case NODE_REQUEST_RETIRE:
+    case NODE_REQUEST_PAUSE:
+    case NODE_REQUEST_RESUME:
+        by_hand(n, event, out);
+        break;
     case NODE_REQUEST_SHUTDOWN:
+        n->stopping = true;
         if (n->remember_at_ms != UINT64_MAX)
             remember_members(n, out);
         request_add(n, event->ticket, REQUEST_SHUTDOWN, SHUTDOWN_MS);

@@ -62,7 +62,8 @@ static void conflict(const struct node *n, const struct swim_event *event, struc
         "event=name_conflict node=%.*s addr=%s known=%s inc=%u cause=%s next=%s", BYTES(event->name),
         addr_text(&event->addr, claimed), addr_text(&event->known, known), event->incarnation,
         ours ? "another node has our name: a copy of this store?" : "claims the name of a living member",
-        ours ? "replication compares their pasts, and the copy takes a new id"
+        ours ? "replication compares their pasts: a peer that knows the older one gives the copy a new id; "
+               "else stop the copy and run: yzma reidentify"
              : "refused until that one is gone, or it has proven its replica id");
 }
 
@@ -135,6 +136,13 @@ void tell_change(struct node *n, const struct swim_event *event, struct effects 
         break;
     case SWIM_REFUSED:
         refused(event, out);
+        break;
+    case SWIM_BLOCKED:
+        effects_notice(
+            out, NOTICE_WARN,
+            "event=member_blocked node=%.*s addr=%s cause=Peering.Block next=\"nothing is exchanged "
+            "with it\"",
+            BYTES(event->name), addr_text(&event->addr, address));
         break;
     case SWIM_PATH:
         path(event, out);

@@ -245,24 +245,9 @@ void crowd_join(struct crowd *c, size_t node, size_t to)
 
 /* --- looking --- */
 
-struct search {
-    const char *name;
-    uint64_t value;
-};
-
-static void on_counter(void *ctx, const char *name, uint64_t value)
-{
-    struct search *search = ctx;
-    if (strcmp(name, search->name) == 0)
-        search->value = value;
-}
-
 uint64_t crowd_counter(const struct crowd *c, size_t node, const char *name)
 {
-    struct search search = {name, UINT64_MAX};
-    swim_counters(c->nodes[node].swim, on_counter, &search);
-    CHECK(search.value != UINT64_MAX);
-    return search.value;
+    return swim_counter(c->nodes[node].swim, name);
 }
 
 struct vnet_sent crowd_sent(const struct crowd *c)

@@ -6,7 +6,7 @@
 
 /* Operations of ours that we do not know: this store is an older state of
  * itself, and would give their dots out again. It needs a new id first. */
-static bool knows_more_of_us(const struct store_txn *txn, const struct record *record)
+bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record)
 {
     const struct replica_id *own = txn_own_id(txn);
     uint64_t counter = clock_get(&txn->state.clock, own);
@@ -20,7 +20,7 @@ static bool knows_more_of_us(const struct store_txn *txn, const struct record *r
 }
 
 /* The stamp of each version that came with this merge. */
-static void adopt_stamps(struct store_txn *txn)
+void adopt_stamps(struct store_txn *txn)
 {
     for (size_t i = 0; i < txn->merged.count; i++) {
         const struct version *version = &txn->merged.versions[i];
@@ -39,11 +39,11 @@ enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes enco
     if (encoded.len) {
         enum err err = record_decode(key, encoded, &txn->remote);
         if (err != OK)
-            return ERR_MALFORMED;
+            return ERR_VERSION;
     }
     if (row && !clock_covers_dot(&txn->remote.context, &row->dot))
         return ERR_MALFORMED;
-    if (knows_more_of_us(txn, &txn->remote))
+    if (record_knows_more_of_us(txn, &txn->remote))
         return ERR_REFUSED;
     enum err err = txn_load(txn, key);
     if (err != OK)
@@ -86,7 +86,22 @@ static bool walking(const struct store_txn *txn)
     return txn->state.walk.phase != WALK_NONE;
 }
 
-enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
+/* One entry of a replica's rows. What cannot be read is put aside, and so what
+ * depends on it waits for it: *held from then on. */
+static enum err take_entry(struct store_txn *txn, const struct work_entry *entry, bool new, bool *held)
+{
+    enum err err = apply_entry(txn, entry, new);
+    if (err == ERR_VERSION) {
+        struct row row = {.dot = entry->dot, .kind = entry->kind, .key = entry->key};
+        err = new ? quarantine_put(txn, &row, entry->record) : OK;
+        *held = *held || new;
+    } else if (err == ERR_MALFORMED && *held && txn->failed == OK && entry->record.len == 0) {
+        err = OK; /* its record came with the entry that was put aside */
+    }
+    return err;
+}
+
+enum err apply_rows(struct store_txn *txn, struct rows_work *work)
 {
     if (walking(txn))
         return ERR_WALKING;
@@ -95,12 +110,17 @@ enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
     if (work->to < work->from)
         return ERR_MALFORMED;
     uint64_t have = clock_get(&txn->state.clock, &work->origin);
-    if (have < work->from)
+    enum err err = quarantine_holds(txn, &work->origin, &work->held);
+    if (err != OK)
+        return err;
+    if (have < work->from && !work->held)
         return ERR_BEHIND;
     if (have >= work->to)
         return OK;
-    if (have == 0 && txn->state.clock.count >= CLOCK_REPLICAS_MAX)
+    if (have == 0 && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {
+        txn->store->replicas_refused++;
         return ERR_TOO_LARGE;
+    }
     if (WEAKENED(EARLY))
         clock_set(&txn->state.clock, &work->origin, work->to);
     for (size_t i = 0; i < work->count; i++) {
@@ -110,22 +130,27 @@ enum err apply_rows(struct store_txn *txn, const struct rows_work *work)
             return ERR_MALFORMED;
         /* A row that we have may bring the record for one that we have not. */
         bool new = entry->dot.counter > have;
-        enum err err = apply_entry(txn, entry, new);
+        if (entry->dot.counter == clock_get(&txn->state.clock, &work->origin) + 1)
+            work->held = false; /* perhaps it can be read this time */
+        err = take_entry(txn, entry, new, &work->held);
         if (err != OK)
             return err;
-        if (new)
+        if (new && !work->held)
             clock_raise(&txn->state.clock, &entry->dot);
     }
-    return work->count == work->to - work->from ? OK : ERR_MALFORMED;
+    if (work->count != work->to - work->from)
+        return ERR_MALFORMED;
+    return quarantine_sweep(txn, false);
 }
 
 enum err apply_ahead(struct store_txn *txn, const struct rows_work *work)
 {
     if (walking(txn))
         return ERR_WALKING;
+    bool held = false;
     for (size_t i = 0; i < work->count; i++) {
         const struct work_entry *entry = &work->entries[i];
-        enum err err = apply_entry(txn, entry, !clock_covers_dot(&txn->state.clock, &entry->dot));
+        enum err err = take_entry(txn, entry, !clock_covers_dot(&txn->state.clock, &entry->dot), &held);
         if (err != OK)
             return err;
     }

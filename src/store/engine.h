@@ -33,8 +33,12 @@ struct engine_cursor;
 struct engine_usage {
     uint64_t entries[TABLES];     /* of rows an estimate is enough */
     uint64_t table_bytes[TABLES]; /* pages in use; an estimate is enough */
-    uint64_t file_bytes, bytes_max;
-    uint64_t reopenings; /* of the file, after a failure, since the start */
+    uint64_t file_bytes;
+    uint64_t bytes_max;     /* for what is not work that makes room; 0: not known */
+    uint64_t pending_bytes; /* that what stands in front will take of bytes_max */
+    bool disk_known;
+    uint64_t disk_free_bytes; /* when disk_known */
+    uint64_t reopenings;      /* of the file, after a failure, since the start */
 };
 
 struct engine_ops {

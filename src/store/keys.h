@@ -13,6 +13,9 @@
  *                                         16 + 8 bytes the last row done, 1 byte has_low,
  *                                         the vectors low, high, last, varint keys done
  *   "note/" name                          the note's bytes
+ *   "expiry/" 8 bytes ms since 1970, key  1 byte: a version of the key expires then
+ *   "quarantine/" 16 bytes replica id,    1 byte kind, varint length and bytes of the key,
+ *                 8 bytes counter         the record as it came (quarantine.c)
  *
  * TABLE_CLOCKS       16 bytes replica id  8 bytes counter, 8 bytes floor
  *
@@ -28,12 +31,14 @@
 
 enum { ROW_KEY_SIZE = REPLICA_ID_SIZE + 8, ROW_VALUE_MAX = 1 + KEY_MAX };
 
-#define META_FORMAT      "format"
-#define META_IDENTITY    "identity"
-#define META_FILE        "file"
-#define META_STAMP       "stamp"
-#define META_WALK        "walk"
-#define META_NOTE_PREFIX "note/"
+#define META_FORMAT            "format"
+#define META_IDENTITY          "identity"
+#define META_FILE              "file"
+#define META_STAMP             "stamp"
+#define META_WALK              "walk"
+#define META_NOTE_PREFIX       "note/"
+#define META_EXPIRY_PREFIX     "expiry/"
+#define META_QUARANTINE_PREFIX "quarantine/"
 
 /* Returns the key's bytes, in `out`. */
 struct bytes row_key(const struct dot *dot, uint8_t out[ROW_KEY_SIZE]);

@@ -11,6 +11,9 @@
 
 #include <stdlib.h>
 
+/* Peering.QuarantineMax where nobody says otherwise. */
+enum { QUARANTINE_MAX = 64 << 20 };
+
 struct found {
     bool fresh; /* nothing in it yet */
     bool moved; /* the file is not the one it was, or lacks its log */
@@ -150,6 +153,7 @@ enum err store_open(struct engine *engine, const struct store_options *options, 
     store->engine = engine;
     store->skew_max_ms = options->skew_max_ms;
     store->versions_max = options->versions_max;
+    store->quarantine_max = options->quarantine_max ? options->quarantine_max : QUARANTINE_MAX;
 
     struct engine_txn *txn;
     enum err err = engine->ops->read_begin(engine, &txn);
@@ -160,6 +164,8 @@ enum err store_open(struct engine *engine, const struct store_options *options, 
     if (err == OK) {
         start(options, &found, &store->state);
         err = save(engine, options, &found, &store->state);
+        store->quarantined = store->state.quarantined;
+        store->quarantined_bytes = store->state.quarantined_bytes;
     }
     /* Where a program looks that knows no log. */
     if (err == OK && (found.fresh || found.older) && engine->ops->flush)

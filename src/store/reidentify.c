@@ -8,7 +8,9 @@
  * that its record travels. Contexts are cut to the last operation of the old id
  * on their key at or below the fork: first the keys with a row there are visited,
  * from the fork down, so that each is cut to exactly its last one; then the keys
- * of the rows above the fork that are left. All of it is one transaction, which
+ * of the rows above the fork that are left. Operations above it that others are known
+ * to have (of an id that was retired) keep their dots: a version of theirs that was
+ * removed meanwhile must not come as a new one. All of it is one transaction, which
  * may be large: it happens once after a restore. */
 #include "txn.h"
 
@@ -17,11 +19,27 @@
 struct fork {
     struct replica_id old;
     uint64_t at;
+    const uint64_t *known; /* above it, ascending: the same operations for all */
+    size_t known_count;
 };
+
+static bool is_known(const struct fork *fork, uint64_t counter)
+{
+    size_t low = 0, high = fork->known_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (fork->known[middle] < counter)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < fork->known_count && fork->known[low] == counter;
+}
 
 static bool above(const struct fork *fork, const struct dot *dot)
 {
-    return dot->counter > fork->at && replica_id_equal(&dot->replica, &fork->old);
+    return dot->counter > fork->at && replica_id_equal(&dot->replica, &fork->old) &&
+           !is_known(fork, dot->counter);
 }
 
 static bool touched(const struct fork *fork, const struct record *record)
@@ -162,13 +180,16 @@ static enum err visit_all(struct store_txn *txn, const struct fork *fork)
 /* All that can be refused comes before the first change; a damaged row or record
  * met on the way fails the whole transaction, as half of it must not stay. */
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork_at, uint64_t start_random)
+                       const struct replica_id *new_id, uint64_t fork_at, uint64_t start_random,
+                       const uint64_t *known, size_t known_count)
 {
     struct state *state = &txn->state;
-    struct fork fork = {.old = *old_id, .at = fork_at};
+    struct fork fork = {.old = *old_id, .at = fork_at, .known = known, .known_count = known_count};
     if (!replica_id_equal(old_id, txn_own_id(txn)) || replica_id_is_zero(new_id) ||
         replica_id_equal(old_id, new_id) || clock_get(&state->clock, new_id))
         return ERR_REFUSED;
+    if (state->clock.count >= CLOCK_REPLICAS_MAX) /* what is put again would be one replica more */
+        return ERR_TOO_LARGE;
     uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
     if (fork.at > counter)
         fork.at = counter;

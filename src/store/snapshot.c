@@ -44,8 +44,14 @@ enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct rec
         return err;
     if (record_decode(key, bytes, ret) == OK)
         return OK;
-    snapshot->store->records_damaged++;
+    snapshot_met_damage(snapshot, key, NULL);
     return ERR_DAMAGED;
+}
+
+void snapshot_met_damage(struct snapshot *snapshot, struct bytes key, const struct dot *proof)
+{
+    snapshot->store->records_damaged++;
+    store_note_damage(snapshot->store, key, proof);
 }
 
 enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret)
@@ -111,6 +117,17 @@ enum err snapshot_walk(struct snapshot *snapshot, struct walk_state *ret)
     return walk_load(snapshot->engine, snapshot->txn, ret);
 }
 
+enum err snapshot_next_expiry(struct snapshot *snapshot, uint64_t *ret_ms)
+{
+    return expire_first(snapshot->engine, snapshot->txn, ret_ms);
+}
+
+enum err snapshot_quarantine(struct snapshot *snapshot, void (*each)(void *ctx, const struct dot *dot),
+                             void *ctx)
+{
+    return snapshot_quarantine_of(snapshot->engine, snapshot->txn, each, ctx);
+}
+
 uint64_t snapshot_key_count(struct snapshot *snapshot)
 {
     struct engine_usage usage;
@@ -159,6 +176,23 @@ enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_r
     scan->started = true;
     return first ? ops->cursor_seek(scan->cursor, buf_bytes(&scan->from), ret_key, ret_record)
                  : ops->cursor_next(scan->cursor, ret_key, ret_record);
+}
+
+enum err scan_seek(struct scan *scan, struct bytes key, struct bytes *ret_key, struct bytes *ret_record)
+{
+    scan->started = true;
+    return scan->engine->ops->cursor_seek(scan->cursor, key, ret_key, ret_record);
+}
+
+enum err scan_before(struct scan *scan, struct bytes below, struct bytes *ret_key, struct bytes *ret_record)
+{
+    /* Copied: the engines may move what they gave out before. */
+    buf_reset(&scan->from);
+    buf_put_bytes(&scan->from, below);
+    scan->started = true;
+    if (scan->from.err != OK)
+        return scan->from.err;
+    return scan->engine->ops->cursor_before(scan->cursor, buf_bytes(&scan->from), ret_key, ret_record);
 }
 
 void scan_close(struct scan *scan)

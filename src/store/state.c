@@ -3,6 +3,7 @@
 
 #include "keys.h"
 #include "mem.h"
+#include "txn.h"
 
 #include <stdlib.h>
 
@@ -61,6 +62,8 @@ void state_copy(struct state *to, const struct state *from)
     clock_copy(&to->floor, &from->floor);
     to->stamp = from->stamp;
     walk_copy(&to->walk, &from->walk);
+    to->quarantined = from->quarantined;
+    to->quarantined_bytes = from->quarantined_bytes;
 }
 
 void identity_renew(struct identity *identity, const struct replica_id *id, uint64_t start_random)
@@ -215,6 +218,8 @@ enum err state_load(struct engine *engine, struct engine_txn *txn, struct state 
         err = clocks_load(engine, txn, &state.clock, &state.floor);
     if (err == OK)
         err = walk_load(engine, txn, &state.walk);
+    if (err == OK)
+        err = quarantine_count(engine, txn, &state.quarantined, &state.quarantined_bytes);
     struct bytes value;
     if (err == OK) {
         err = meta_get(engine, txn, META_STAMP, &value);

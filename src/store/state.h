@@ -14,6 +14,7 @@ struct state {
     struct clock clock, floor;
     struct stamp_clock stamp;
     struct walk_state walk;
+    uint64_t quarantined, quarantined_bytes; /* counted when loaded */
 };
 
 void state_done(struct state *state);

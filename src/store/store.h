@@ -14,6 +14,7 @@
 #ifndef YZMA_STORE_STORE_H
 #define YZMA_STORE_STORE_H
 
+#include "condition.h"
 #include "engine.h"
 #include "merge.h"
 #include "stamp.h"
@@ -38,8 +39,9 @@ struct store_options {
     struct bytes file_identity; /* what the file is (inode, birth time); empty: not checked */
     bool log_lost;              /* its log is missing or older than the file: as if it were another file */
     uint64_t wall_ms;
-    uint64_t skew_max_ms; /* Peering.ClockSkewMax */
-    size_t versions_max;  /* Server.MaxVersions */
+    uint64_t skew_max_ms;    /* Peering.ClockSkewMax */
+    size_t versions_max;     /* Server.MaxVersions */
+    uint64_t quarantine_max; /* Peering.QuarantineMax; 0: the default, 64 MiB */
 };
 
 struct store;
@@ -73,6 +75,10 @@ enum err snapshot_record(struct snapshot *snapshot, struct bytes key, struct rec
 /* The record's encoded bytes as they are stored, not verified: record_decode
  * does. ERR_NOT_FOUND. */
 enum err snapshot_record_bytes(struct snapshot *snapshot, struct bytes key, struct bytes *ret) MUST_USE;
+
+/* Counts and notes a record that was found damaged by whoever decoded its bytes, or
+ * that does not include the operation of a row (`proof`, or NULL). */
+void snapshot_met_damage(struct snapshot *snapshot, struct bytes key, const struct dot *proof);
 
 /* Either may be NULL. The results must be initialised. */
 enum err snapshot_clock(struct snapshot *snapshot, struct clock *ret_clock, struct clock *ret_floor) MUST_USE;
@@ -119,6 +125,13 @@ bool walk_hides(const struct walk_state *walk, struct bytes key);
 struct scan;
 enum err scan_open(struct snapshot *snapshot, struct bytes from, struct scan **ret) MUST_USE;
 enum err scan_next(struct scan *scan, struct bytes *ret_key, struct bytes *ret_record) MUST_USE;
+/* The first record at or above key, and scan_next from there. */
+enum err scan_seek(struct scan *scan, struct bytes key, struct bytes *ret_key,
+                   struct bytes *ret_record) MUST_USE;
+/* The last record below key, which need not be one's; after it only a seek or
+ * another call of this makes sense. `below` may be the last ret_key. */
+enum err scan_before(struct scan *scan, struct bytes below, struct bytes *ret_key,
+                     struct bytes *ret_record) MUST_USE;
 void scan_close(struct scan *scan);
 
 struct row {
@@ -150,12 +163,65 @@ enum err snapshot_note(struct snapshot *snapshot, const char *name, struct bytes
 enum err snapshot_notes(struct snapshot *snapshot, const char *prefix,
                         void (*each)(void *ctx, struct bytes name, struct bytes value), void *ctx) MUST_USE;
 
+/* What a store holds of a replica's operations: all up to base, and above it rows
+ * found early, up to top (base where there are none). Two stores with equal views hold
+ * the same of it. */
+struct retire_view {
+    uint64_t base, top, digest;
+};
+bool retire_view_equal(const struct retire_view *a, const struct retire_view *b);
+
+/* The counters of those found early, ascending, at most max of them. */
+enum err snapshot_early(struct snapshot *snapshot, const struct replica_id *id, uint64_t *ret_counters,
+                        size_t max, size_t *ret_count) MUST_USE;
+enum err snapshot_retire_view(struct snapshot *snapshot, const struct replica_id *id,
+                              struct retire_view *ret) MUST_USE;
+
+/* When the first version that is held expires; ERR_NOT_FOUND. */
+enum err snapshot_next_expiry(struct snapshot *snapshot, uint64_t *ret_ms) MUST_USE;
+
+/* The dots of what is in quarantine, in order. */
+enum err snapshot_quarantine(struct snapshot *snapshot, void (*each)(void *ctx, const struct dot *dot),
+                             void *ctx) MUST_USE;
 uint64_t snapshot_key_count(struct snapshot *snapshot); /* records, those without versions included */
+
+/* Keys whose record was found damaged, until it is mended (WORK_REPAIR); of more than
+ * DAMAGED_KEYS_MAX the others are noted later. From any thread. */
+enum { DAMAGED_KEYS_MAX = 64 };
+struct damaged_key {
+    uint8_t key[KEY_MAX];
+    size_t key_len;
+    struct dot proof; /* counter 0: its bytes fail their check; else this row's operation is not in it */
+};
+void store_note_damage(struct store *store, struct bytes key, const struct dot *proof);
+bool store_damaged_key(struct store *store, size_t index, struct damaged_key *ret);
+void store_damage_mended(struct store *store, struct bytes key);
+
+/* A range of keys in short: what two nodes with equal clocks compare (digest.c). */
+struct range_digest {
+    uint64_t keys; /* with versions */
+    uint64_t hash; /* of their names and their versions' dots; in any order */
+};
+struct digest_limits {
+    size_t records, bytes;
+    uint64_t expired_ms; /* versions that expired by then do not count */
+};
+/* Keys in (after, through]; through.data NULL: to the end. It stops early at the
+ * limits: *ret_through is then the last key of it, and *ret_end false. `each`, unless
+ * NULL, is given every key's own hash. ERR_DAMAGED (noted): nothing can be said. */
+enum err snapshot_digest(struct snapshot *snapshot, struct bytes after, struct bytes through,
+                         const struct digest_limits *limits, struct range_digest *ret,
+                         uint8_t ret_through[KEY_MAX], size_t *ret_through_len, bool *ret_end,
+                         void (*each)(void *ctx, struct bytes key, uint64_t hash), void *ctx) MUST_USE;
+/* True when nothing here is of operations above the clock, and no walk is under way:
+ * records are then what the clock says. */
+enum err snapshot_is_settled(struct snapshot *snapshot, bool *ret) MUST_USE;
 
 /* ---- writing ------------------------------------------------------------- */
 
 enum work_kind {
     WORK_WRITE,      /* a client's put or delete */
+    WORK_BATCH,      /* several of them, all or none */
     WORK_ROWS,       /* a peer's rows of one replica, in counter order, raising the clock */
     WORK_AHEAD,      /* rows and records that raise no clock */
     WORK_WALK_START, /* forget the pieces so far, begin at the first key */
@@ -165,23 +231,48 @@ enum work_kind {
     WORK_PRUNE,      /* raise the floor */
     WORK_NOTES,      /* put or remove notes */
     WORK_REIDENTIFY, /* take a new replica id */
+    WORK_EXPIRE,     /* drop versions whose time is over */
+    WORK_QUARANTINE, /* apply what of the quarantine can be read now */
+    WORK_RETIRE,     /* raise the clock of a dead id over the gaps in its rows */
+    WORK_REPAIR,     /* a peer's record in the place of a damaged one */
+    WORK_MEND,       /* a peer's record that should be equal to ours, and is not */
 };
 
 struct write_work {
     struct bytes key, type, value; /* borrowed until done */
     bool remove;                   /* a delete: type and value unused */
     bool add;                      /* mode=add: replaces nothing */
+    bool touch; /* the surfaced version is put again with this expiry, and only it replaced */
     uint64_t expires_ms;
-    const struct token *token; /* or NULL; borrowed until done. Replaces exactly what it saw */
+    const struct token *token;         /* or NULL; borrowed until done. Replaces exactly what it saw */
+    const struct condition *condition; /* or NULL; the same. Of the newest state */
+    size_t weight;                     /* bytes that a touch will write, about */
     /* results */
     struct dot dot; /* counter 0: a delete that removed nothing, so no operation */
+    uint64_t tag;   /* of what the key holds now; after ERR_UNMET, of what it held */
     uint64_t stamp;
-    size_t versions; /* held now under the key */
+    size_t versions;    /* held now under the key */
+    bool first_refusal; /* with ERR_CONFLICT: of this key, so far as is remembered */
 };
-/* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_CONFLICT
+/* ERR_BEHIND (the clock does not cover token->after), ERR_WRONGKEY, ERR_UNMET (the
+ * condition), ERR_NOT_FOUND (nothing to touch), ERR_CONFLICT
  * (versions_max reached), ERR_WALKING (the key is hidden and not held here),
+ * ERR_REFUSED (there are as many replicas as there may be, and this would be one more),
  * ERR_DAMAGED; ERR_MALFORMED and ERR_TOO_LARGE for keys, types and values beyond
  * their limits. */
+
+/* Writes of one transaction, each of another key (that is up to the caller): every one
+ * is judged first, and the first that is refused refuses all; they get consecutive counters. */
+struct batch_work {
+    struct write_work *writes; /* owned array */
+    size_t count, room;
+    struct condition *conditions; /* owned array that writes may borrow from, or NULL */
+    struct buf text;              /* owned: what they may borrow from */
+    /* results */
+    size_t failed;   /* with an error: the index of the first that was refused; else count */
+    size_t deleted;  /* deletes that removed something */
+    struct dot last; /* the last operation; counter 0: there was none */
+};
 
 struct work_entry {
     struct dot dot; /* of the row; unused in WORK_WALK_PIECE */
@@ -202,23 +293,47 @@ struct rows_work {
     size_t after_len;
     uint8_t through[KEY_MAX]; /* the last key of the piece; unused when last */
     size_t through_len;
-    bool last;                               /* WALK_PIECE: nothing follows; WALK_ROWS: the walk is over */
-    struct dot row_after;                    /* WALK_ROWS: must be where the walk stands */
+    bool last;            /* WALK_PIECE: nothing follows; WALK_ROWS: the walk is over */
+    struct dot row_after; /* WALK_ROWS: must be where the walk stands */
+    /* Result of WORK_ROWS: the next row of the origin is in quarantine, so that its clock
+     * stands there; the rows behind it were taken as those found early. */
+    bool held;
     struct clock source_clock, source_floor; /* owned: of the snapshot the piece was read from */
 };
 /* WORK_ROWS: ERR_BEHIND (own clock[origin] < from), ERR_WALKING, ERR_MALFORMED (a
- * counter missing, a record that does not decode or does not include its row),
+ * counter missing, a record that does not include its row),
  * ERR_DAMAGED (a record of ours), ERR_TOO_LARGE (more replicas or versions than
  * their limits). Rows before the bad one are applied and the
  * clock stands at the last of them. Rows at or below the clock are skipped.
  * A record that knows operations of ours above our own clock: ERR_REFUSED, as
  * this store needs a new id before it may hear of them.
+ * A record that cannot be read is no error as long as the quarantine has room: it is
+ * kept there, and the clock of its replica stays below it (`held`). ERR_VERSION: no room.
  * WORK_WALK_PIECE may stop early at a transaction's limit: the walk's `after`
  * then stands before `through`, and the caller asks again from there. So it does
  * after an error in mid-piece.
  * WORK_WALK_*: a source whose clock does not cover those of the pieces before:
  * ERR_REFUSED. Rows are wanted in the order of row_scan, from any source that
  * covers; work->row_after of the first is {0}. */
+
+/* One record of a peer, and the clock and floor of the snapshot it was read from. */
+struct repair_work {
+    uint8_t key[KEY_MAX];
+    size_t key_len;
+    struct dot proof;                        /* WORK_REPAIR: as noted */
+    struct buf record;                       /* owned, encoded; empty: the peer has none */
+    struct clock source_clock, source_floor; /* owned */
+    struct clock others; /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back */
+    bool settle;         /* WORK_REPAIR: operations that none of them knows may be given up */
+    /* results */
+    bool changed;
+    size_t lost; /* operations that were */
+};
+/* WORK_REPAIR: OK also when there is nothing to repair (any more). ERR_BEHIND: the
+ * peer lacks operations on the key that our clock claims; another may have them.
+ * WORK_MEND: ERR_BEHIND unless the clocks are equal and nothing of either record is
+ * above them. Both: ERR_MALFORMED, ERR_REFUSED (the peer knows operations of ours
+ * that we do not), ERR_WALKING. See repair.c. */
 
 struct note {
     char name[NOTE_NAME_MAX];
@@ -231,6 +346,7 @@ struct store_work {
     enum err err; /* the result, when done */
     union {
         struct write_work write;
+        struct batch_work batch;
         struct rows_work rows; /* WORK_ROWS, WORK_AHEAD, WORK_WALK_* */
         struct {
             struct clock floor; /* owned: the target; cut to the own clock */
@@ -246,7 +362,20 @@ struct store_work {
             struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
             uint64_t fork;                    /* own operations above it are put again under new_id */
             uint64_t start_random;
+            /* Owned, ascending: counters above the fork that others know as the same
+             * operations; they keep their dots. */
+            uint64_t *known;
+            size_t known_count;
         } reidentify;
+        struct {
+            uint64_t before_ms; /* versions that expire at or before this wall time */
+            bool more;          /* result: a transaction's limit was reached before all */
+        } expire;
+        struct {
+            struct replica_id id; /* ERR_REFUSED: the own one. ERR_CONFLICT: the view is another now */
+            struct retire_view view;
+        } retire;
+        struct repair_work repair; /* WORK_REPAIR, WORK_MEND */
     };
     /* For whoever runs the work: called once, after the commit or the failure. */
     void (*done)(struct store_work *work);
@@ -259,6 +388,8 @@ struct store_work {
 };
 
 struct store_work *store_work_new(enum work_kind kind);
+/* Adds a write to a WORK_BATCH: to be filled in, and moved by the next call. */
+struct write_work *store_work_add_write(struct store_work *work);
 /* Adds a note to a WORK_NOTES (copies name and value); removes it when value.data
  * is NULL. A name too long is a CHECK. */
 void store_work_add_note(struct store_work *work, const char *name, struct bytes value);
@@ -280,6 +411,13 @@ struct store_counters {
     uint64_t records_merged;  /* of peers */
     uint64_t records_damaged; /* met while working */
     uint64_t rows_pruned;
+    uint64_t versions_expired;               /* dropped */
+    uint64_t records_quarantined;            /* that came and could not be read */
+    uint64_t quarantined, quarantined_bytes; /* now in there */
+    uint64_t conflicts_refused;              /* writes: as many versions as there may be */
+    uint64_t replicas_refused;               /* rows: as many replicas as there may be */
+    uint64_t records_repaired;               /* damaged ones that a peer's took the place of */
+    uint64_t records_mended;                 /* that differed from a peer's at equal clocks */
 };
 void store_counters(const struct store *store, struct store_counters *ret);
 

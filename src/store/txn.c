@@ -43,8 +43,10 @@ enum err txn_del_rows(struct store_txn *txn, const struct dot *below)
 
 static enum err cursor_of_table(struct store_txn *txn, enum table table, struct engine_cursor **ret)
 {
-    CHECK(table == TABLE_RECORDS || table == TABLE_ROWS);
-    struct engine_cursor **cursor = table == TABLE_RECORDS ? &txn->records : &txn->rows;
+    CHECK(table == TABLE_RECORDS || table == TABLE_ROWS || table == TABLE_META);
+    struct engine_cursor **cursor = table == TABLE_RECORDS ? &txn->records
+                                    : table == TABLE_ROWS  ? &txn->rows
+                                                           : &txn->meta;
     enum err err = OK;
     if (!*cursor)
         err = noted(txn, txn->store->engine->ops->cursor_open(txn->engine_txn, table, cursor));
@@ -87,6 +89,7 @@ enum err txn_load(struct store_txn *txn, struct bytes key)
         return err;
     if (record_decode(key, bytes, &txn->local) != OK) {
         txn->store->records_damaged++;
+        store_note_damage(txn->store, key, NULL);
         return ERR_DAMAGED;
     }
     txn->local_bytes = bytes;
@@ -169,6 +172,8 @@ enum err txn_store(struct store_txn *txn, struct bytes key, struct record *recor
     if (err == OK && row)
         err = txn_put_row(txn, row);
     if (err == OK && changed)
+        err = expire_index(txn, key, &txn->local, record);
+    if (err == OK && changed)
         err = gone ? txn_del(txn, TABLE_RECORDS, key)
                    : txn_put(txn, TABLE_RECORDS, key, buf_bytes(&txn->scratch));
     return err;
@@ -205,6 +210,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     switch (work->kind) {
     case WORK_WRITE:
         return write_do(txn, &work->write);
+    case WORK_BATCH:
+        return batch_do(txn, &work->batch);
     case WORK_ROWS:
         return apply_rows(txn, &work->rows);
     case WORK_AHEAD:
@@ -223,7 +230,18 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return notes_do(txn, work->notes.list, work->notes.count);
     case WORK_REIDENTIFY:
         return reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id, work->reidentify.fork,
-                             work->reidentify.start_random);
+                             work->reidentify.start_random, work->reidentify.known,
+                             work->reidentify.known_count);
+    case WORK_EXPIRE:
+        return expire_do(txn, work->expire.before_ms, &work->expire.more);
+    case WORK_QUARANTINE:
+        return quarantine_sweep(txn, true);
+    case WORK_RETIRE:
+        return retire_do(txn, &work->retire.id, &work->retire.view);
+    case WORK_REPAIR:
+        return repair_do(txn, &work->repair);
+    case WORK_MEND:
+        return mend_do(txn, &work->repair);
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;
@@ -232,7 +250,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
 /* A delete writes a row and a context before anything is given back. */
 static bool makes_room(const struct store_work *work)
 {
-    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE;
+    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE ||
+           work->kind == WORK_EXPIRE;
 }
 
 enum err store_do(struct store_txn *txn, struct store_work *work)
@@ -253,7 +272,9 @@ static void close_cursors(struct store_txn *txn)
         ops->cursor_close(txn->records);
     if (txn->rows)
         ops->cursor_close(txn->rows);
-    txn->records = txn->rows = NULL;
+    if (txn->meta)
+        ops->cursor_close(txn->meta);
+    txn->records = txn->rows = txn->meta = NULL;
 }
 
 static void txn_free(struct store_txn *txn)
@@ -286,6 +307,8 @@ enum err store_commit(struct store_txn *txn)
         struct state before = store->state;
         store->state = txn->state;
         txn->state = before;
+        store->quarantined = store->state.quarantined;
+        store->quarantined_bytes = store->state.quarantined_bytes;
     }
     txn_free(txn);
     return err;

@@ -16,23 +16,44 @@
 /* Bytes of one encoded record: its versions together. */
 enum { RECORD_BYTES_MAX = VALUE_MAX + (16 << 20) }; /* it has to fit into one frame of replication */
 
+/* Keys whose conflict has been told of, as hashes: each is told once, unless so many
+ * others came after it. */
+enum { CONFLICTS_REMEMBERED = 256 };
+struct conflict_memory {
+    uint64_t hashes[CONFLICTS_REMEMBERED];
+    size_t next;
+};
+
+/* Keys whose record was found damaged (damage.c). */
+struct damage {
+    atomic_flag busy;
+    size_t count;
+    struct damaged_key list[DAMAGED_KEYS_MAX];
+};
+
 struct store {
     struct engine *engine;
     uint64_t skew_max_ms;
     size_t versions_max;
-    struct state state; /* as committed */
+    uint64_t quarantine_max; /* bytes */
+    struct state state;      /* as committed */
     struct store_txn *txn;
     /* Counted by the writer, read by anybody. */
     /* Counts up before and after a commit that raises the floor: odd while one may be
      * becoming visible (a sequence lock without the lock). */
     _Atomic uint64_t floor_epoch;
     _Atomic uint64_t stamps_ahead, records_merged, records_damaged, rows_pruned;
+    _Atomic uint64_t quarantined, quarantined_bytes; /* as committed */
+    _Atomic uint64_t versions_expired, records_quarantined, conflicts_refused, replicas_refused;
+    struct conflict_memory conflicts; /* of the writer */
+    _Atomic uint64_t records_repaired, records_mended;
+    struct damage damage;
 };
 
 struct store_txn {
     struct store *store;
     struct engine_txn *engine_txn;
-    struct engine_cursor *records, *rows; /* opened when first needed */
+    struct engine_cursor *records, *rows, *meta; /* opened when first needed */
     struct state state;
     uint64_t wall_ms;
     enum err failed;                       /* the engine's: the transaction can only be undone */
@@ -53,7 +74,7 @@ enum err txn_put(struct store_txn *txn, enum table table, struct bytes key, stru
 enum err txn_del(struct store_txn *txn, enum table table, struct bytes key) MUST_USE;
 /* All rows of below's replica that lie below it. */
 enum err txn_del_rows(struct store_txn *txn, const struct dot *below) MUST_USE;
-/* The first record or row at or above from. ERR_NOT_FOUND. */
+/* The first record, row or entry of TABLE_META at or above from. ERR_NOT_FOUND. */
 enum err txn_seek(struct store_txn *txn, enum table table, struct bytes from, struct bytes *ret_key,
                   struct bytes *ret_value) MUST_USE;
 /* The last row below. ERR_NOT_FOUND. */
@@ -85,7 +106,10 @@ bool txn_is_full(const struct store_txn *txn, size_t records_before, size_t byte
 
 /* The kinds of work, a file each: see store.h. */
 enum err write_do(struct store_txn *txn, struct write_work *work) MUST_USE;
-enum err apply_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE;
+/* All that may refuse it, but for what the record then weighs; changes nothing. */
+enum err write_judge(struct store_txn *txn, struct write_work *work) MUST_USE;
+enum err batch_do(struct store_txn *txn, struct batch_work *work) MUST_USE;
+enum err apply_rows(struct store_txn *txn, struct rows_work *work) MUST_USE;
 enum err apply_ahead(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err walk_start(struct store_txn *txn, struct rows_work *work) MUST_USE;
 enum err walk_piece(struct store_txn *txn, const struct rows_work *work) MUST_USE;
@@ -93,14 +117,45 @@ enum err walk_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE
 enum err walk_stop(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) MUST_USE;
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random) MUST_USE;
+                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random,
+                       const uint64_t *known, size_t known_count) MUST_USE;
 enum { PRUNE_ROWS_MAX = 1000 }; /* rows removed in one go: each may touch a record anywhere */
 enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more) MUST_USE;
 
+enum { EXPIRE_KEYS_MAX = 500 }; /* looked at in one go */
+enum err expire_do(struct store_txn *txn, uint64_t before_ms, bool *ret_more) MUST_USE;
+enum err retire_do(struct store_txn *txn, const struct replica_id *id,
+                   const struct retire_view *agreed) MUST_USE;
+
+enum err expire_first(struct engine *engine, struct engine_txn *txn, uint64_t *ret_ms) MUST_USE;
+/* expire.c: brings the index from the one record of a key to the other. */
+enum err expire_index(struct store_txn *txn, struct bytes key, const struct record *before,
+                      const struct record *after) MUST_USE;
+
+/* quarantine.c. Keeps a record that cannot be read, once; ERR_VERSION: no room for it
+ * (Peering.QuarantineMax). */
+enum err quarantine_put(struct store_txn *txn, const struct row *row, struct bytes record) MUST_USE;
+/* Is the next row of this replica in there? */
+enum err quarantine_holds(struct store_txn *txn, const struct replica_id *origin, bool *ret) MUST_USE;
+/* Removes what the clock covers by now; try_again: applies what can be read now. */
+enum err quarantine_sweep(struct store_txn *txn, bool try_again) MUST_USE;
+enum err quarantine_count(struct engine *engine, struct engine_txn *txn, uint64_t *ret_count,
+                          uint64_t *ret_bytes) MUST_USE;
+enum err snapshot_quarantine_of(struct engine *engine, struct engine_txn *txn,
+                                void (*each)(void *ctx, const struct dot *dot), void *ctx) MUST_USE;
+
 /* Merges an encoded record of a peer (empty: none) into ours under key, and
- * writes row, unless NULL. ERR_MALFORMED, ERR_REFUSED (it knows operations of
- * ours that we do not), ERR_DAMAGED, ERR_TOO_LARGE: nothing is changed. */
+ * writes row, unless NULL. ERR_VERSION (it cannot be read), ERR_MALFORMED, ERR_REFUSED (it knows operations
+ * of ours that we do not), ERR_DAMAGED, ERR_TOO_LARGE: nothing is changed. */
 enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
                       const struct clock *also_covers, const struct row *row) MUST_USE;
+
+/* It knows operations of ours that we do not: this store is an older state of itself. */
+bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record);
+/* The stamp of each version of txn->merged that txn->local has not. */
+void adopt_stamps(struct store_txn *txn);
+
+enum err repair_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
+enum err mend_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
 
 #endif

@@ -136,8 +136,8 @@ static enum err merge_piece(struct store_txn *txn, const struct rows_work *work,
         struct bytes key = order <= 0 ? entry->key : own;
         struct bytes record = order <= 0 ? entry->record : bytes_of(NULL, 0);
         enum err err = apply_record(txn, key, record, &work->source_clock, NULL);
-        if (err != OK)
-            return err;
+        if (err != OK) /* what cannot be read stays at the source: nothing behind it is taken */
+            return err == ERR_VERSION ? ERR_MALFORMED : err;
         sent += order <= 0;
         own_known = own_known && order < 0;
         walk->keys_done++;
@@ -189,7 +189,8 @@ static enum err finish(struct store_txn *txn)
     clock_join(&state->floor, &state->walk.high);
     reset(&state->walk, WALK_NONE);
     bool more; /* what is left below the floor goes with later prunings */
-    return prune_do(txn, &state->floor, &more);
+    enum err err = prune_do(txn, &state->floor, &more);
+    return err == OK ? quarantine_sweep(txn, false) : err;
 }
 
 enum err walk_rows(struct store_txn *txn, const struct rows_work *work)

@@ -12,6 +12,19 @@ struct store_work *store_work_new(enum work_kind kind)
     return work;
 }
 
+struct write_work *store_work_add_write(struct store_work *work)
+{
+    struct batch_work *batch = &work->batch;
+    CHECK(work->kind == WORK_BATCH && batch->count < TXN_RECORDS_MAX);
+    if (batch->count == batch->room) {
+        batch->room = batch->room ? 2 * batch->room : 16;
+        batch->writes = mem_grow(batch->writes, batch->room * sizeof *batch->writes);
+    }
+    struct write_work *write = &batch->writes[batch->count++];
+    memset(write, 0, sizeof *write);
+    return write;
+}
+
 void store_work_add_note(struct store_work *work, const char *name, struct bytes value)
 {
     CHECK(work->kind == WORK_NOTES && strlen(name) < NOTE_NAME_MAX);
@@ -39,14 +52,30 @@ void store_work_free(struct store_work *work)
         free(work->rows.entries);
         clock_done(&work->rows.source_clock);
         clock_done(&work->rows.source_floor);
+    } else if (work->kind == WORK_BATCH) {
+        free(work->batch.writes);
+        free(work->batch.conditions);
+        buf_done(&work->batch.text);
+    } else if (work->kind == WORK_REIDENTIFY) {
+        free(work->reidentify.known);
     } else if (work->kind == WORK_PRUNE) {
         clock_done(&work->prune.floor);
     } else if (work->kind == WORK_NOTES) {
         for (size_t i = 0; i < work->notes.count; i++)
             buf_done(&work->notes.list[i].value);
         free(work->notes.list);
+    } else if (work->kind == WORK_REPAIR || work->kind == WORK_MEND) {
+        buf_done(&work->repair.record);
+        clock_done(&work->repair.source_clock);
+        clock_done(&work->repair.source_floor);
+        clock_done(&work->repair.others);
     }
     free(work);
+}
+
+static size_t write_cost(const struct write_work *write)
+{
+    return write->key.len + write->type.len + write->value.len + write->weight;
 }
 
 void store_work_cost(const struct store_work *work, size_t *ret_records, size_t *ret_bytes)
@@ -54,7 +83,12 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
     size_t records = 1, bytes = 0;
     switch (work->kind) {
     case WORK_WRITE:
-        bytes = work->write.key.len + work->write.type.len + work->write.value.len;
+        bytes = write_cost(&work->write);
+        break;
+    case WORK_BATCH:
+        records = work->batch.count;
+        for (size_t i = 0; i < work->batch.count; i++)
+            bytes += write_cost(&work->batch.writes[i]);
         break;
     case WORK_ROWS:
     case WORK_AHEAD:
@@ -68,10 +102,22 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
     case WORK_PRUNE:
         records = PRUNE_ROWS_MAX;
         break;
+    case WORK_EXPIRE:
+        records = EXPIRE_KEYS_MAX;
+        break;
+    case WORK_QUARANTINE:
+        bytes = TXN_BYTES_MAX; /* what is in there, and wants its transaction alone */
+        break;
+    case WORK_RETIRE:
+        break;
     case WORK_NOTES:
         records = work->notes.count;
         for (size_t i = 0; i < work->notes.count; i++)
             bytes += work->notes.list[i].value.len;
+        break;
+    case WORK_REPAIR:
+    case WORK_MEND:
+        bytes = work->repair.record.len;
         break;
     case WORK_REIDENTIFY:
         records = TXN_RECORDS_MAX; /* may touch more: it is rare, and wants its transaction alone */
@@ -88,5 +134,13 @@ void store_counters(const struct store *store, struct store_counters *ret)
         .records_merged = store->records_merged,
         .records_damaged = store->records_damaged,
         .rows_pruned = store->rows_pruned,
+        .versions_expired = store->versions_expired,
+        .records_quarantined = store->records_quarantined,
+        .quarantined = store->quarantined,
+        .quarantined_bytes = store->quarantined_bytes,
+        .conflicts_refused = store->conflicts_refused,
+        .replicas_refused = store->replicas_refused,
+        .records_repaired = store->records_repaired,
+        .records_mended = store->records_mended,
     };
 }

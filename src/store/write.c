@@ -30,14 +30,14 @@ static enum err check(const struct store_txn *txn, const struct write_work *work
 }
 
 /* What stays is in txn->merged after; returns how many versions went. */
-static size_t replace(struct store_txn *txn, const struct write_work *work)
+static size_t replace(struct store_txn *txn, const struct write_work *work, const struct version *touched)
 {
     size_t removed = 0;
     record_clear(&txn->merged);
     clock_copy(&txn->merged.context, &txn->local.context);
     for (size_t i = 0; i < txn->local.count; i++) {
         const struct version *version = &txn->local.versions[i];
-        if (replaces(work, &version->dot)) {
+        if (work->touch ? version == touched : replaces(work, &version->dot)) {
             clock_raise(&txn->merged.context, &version->dot);
             removed++;
         } else {
@@ -47,8 +47,27 @@ static size_t replace(struct store_txn *txn, const struct write_work *work)
     return removed;
 }
 
-enum err write_do(struct store_txn *txn, struct write_work *work)
+/* Is it the first time that this key is told of, so far as is remembered? */
+static bool conflict_is_news(struct conflict_memory *memory, struct bytes key)
 {
+    uint64_t hash = token_key_hash(key);
+    for (size_t i = 0; i < CONFLICTS_REMEMBERED; i++)
+        if (memory->hashes[i] == hash)
+            return false;
+    memory->hashes[memory->next++ % CONFLICTS_REMEMBERED] = hash;
+    return true;
+}
+
+/* What a write has come to before it is carried out: txn->local and txn->merged
+ * are what was and what stays. */
+struct judged {
+    const struct version *touched; /* in txn->local */
+    bool nothing;                  /* a delete that removes nothing */
+};
+
+static enum err judge(struct store_txn *txn, struct write_work *work, struct judged *ret)
+{
+    *ret = (struct judged){0};
     enum err err = check(txn, work);
     if (err == OK)
         err = txn_load(txn, work->key);
@@ -57,9 +76,42 @@ enum err write_do(struct store_txn *txn, struct write_work *work)
     /* What a walk has not reached yet is not known to be absent. */
     if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
         return ERR_WALKING;
+    work->tag = record_tag(&txn->local, txn->wall_ms);
+    if (work->condition && !condition_holds(work->condition, work->tag))
+        return ERR_UNMET;
+    if (work->touch) {
+        ret->touched = record_surfaced(&txn->local, txn->wall_ms);
+        if (!ret->touched)
+            return ERR_NOT_FOUND;
+    }
+    /* The first operation of this store, where there are as many replicas as there may be. */
+    if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {
+        txn->store->replicas_refused++;
+        return ERR_REFUSED;
+    }
+    size_t removed = replace(txn, work, ret->touched);
+    ret->nothing = work->remove && removed == 0;
+    if (!work->remove && txn->merged.count >= txn->store->versions_max) {
+        txn->store->conflicts_refused++;
+        work->first_refusal = conflict_is_news(&txn->store->conflicts, work->key);
+        return ERR_CONFLICT;
+    }
+    return OK;
+}
 
-    size_t removed = replace(txn, work);
-    if (work->remove && removed == 0) {
+enum err write_judge(struct store_txn *txn, struct write_work *work)
+{
+    struct judged judged;
+    return judge(txn, work, &judged);
+}
+
+enum err write_do(struct store_txn *txn, struct write_work *work)
+{
+    struct judged judged;
+    enum err err = judge(txn, work, &judged);
+    if (err != OK)
+        return err;
+    if (judged.nothing) {
         work->dot = (struct dot){.replica = *txn_own_id(txn)};
         work->stamp = 0;
         work->versions = txn->local.count;
@@ -70,16 +122,14 @@ enum err write_do(struct store_txn *txn, struct write_work *work)
         .dot = {.replica = *txn_own_id(txn), .counter = clock_get(&txn->state.clock, txn_own_id(txn)) + 1},
         .stamp = stamp_next(&stamps, txn->wall_ms, txn->store->skew_max_ms, record_last_stamp(&txn->local)),
         .expires_ms = work->expires_ms,
-        .type = work->type,
-        .value = work->value,
+        .type = judged.touched ? judged.touched->type : work->type,
+        .value = judged.touched ? judged.touched->value : work->value,
     };
-    if (!work->remove) {
-        if (txn->merged.count >= txn->store->versions_max)
-            return ERR_CONFLICT;
+    if (!work->remove)
         record_add(&txn->merged, &version);
-    }
     clock_raise(&txn->merged.context, &version.dot);
     size_t versions = txn->merged.count;
+    uint64_t tag = record_tag(&txn->merged, txn->wall_ms);
 
     struct row row = {.dot = version.dot, .kind = work->remove ? ROW_DELETE : ROW_PUT, .key = work->key};
     err = txn_store(txn, work->key, &txn->merged, &row);
@@ -90,5 +140,6 @@ enum err write_do(struct store_txn *txn, struct write_work *work)
     work->dot = version.dot;
     work->stamp = version.stamp;
     work->versions = versions;
+    work->tag = tag;
     return OK;
 }

@@ -10,9 +10,9 @@
  * held takes the place of what came; an answer is sealed by the key that the
  * question was sealed by, so that who is behind in a rotation understands it.
  *
- * A join whose answer lists our own name alive at another address asks there, by a
- * ping, before it is done: who answers is another node of our name, and the join has
- * failed; silence is an entry of our own former life.
+ * A join whose answer lists our own name alive at another address, or our id under
+ * another name, asks there, by a ping, before it is done: who answers is another node
+ * with it, and the join has failed; silence is an entry of our own former life.
  *
  * What comes is buffered until the message is whole, within bounds for one stream
  * and for all; every stream has a deadline. */
@@ -26,24 +26,30 @@
 
 enum { WHY_MAX = 512 }; /* of a reason with a name in it */
 
+static const char blocked_there[] = "%.*s is blocked there (Peering.Block)";
+
 struct stream {
     uint64_t id;
     enum stream_role role;
     struct addr peer;
     struct timer timer;
     struct buf in;
-    bool label_read; /* or none is to come */
-    bool opened;     /* `in` is what a key had sealed; no more is to come */
-    uint32_t key;    /* its name, when opened; of a USER stream, the one to seal with */
-    bool unpacked;   /* `in` is what a compress message held; no more is to come */
-    bool discards;   /* all that still comes */
-    uint32_t seq;    /* PING */
-    uint64_t ticket; /* JOIN, NAMESAKE */
-    size_t others;   /* NAMESAKE: what the join would be answered with */
-    struct buf user; /* USER: the message */
+    bool label_read;   /* or none is to come */
+    bool opened;       /* `in` is what a key had sealed; no more is to come */
+    uint32_t key;      /* its name, when opened; before, the one to seal with, if .. */
+    bool keyed;        /* .. it is to be another than the first */
+    bool unpacked;     /* `in` is what a compress message held; no more is to come */
+    bool discards;     /* all that still comes */
+    uint32_t seq;      /* PING */
+    uint64_t ticket;   /* JOIN, NAMESAKE */
+    size_t others;     /* NAMESAKE: what the join would be answered with */
+    struct bytes name; /* NAMESAKE: what it is called there; SYNC: a suspect to hear again; owned */
+    struct buf user;   /* USER: the message */
     struct push_pull_reader reader;
     struct stream *next, *previous;
 };
+
+static void fail(struct swim *s, struct stream *stream, enum err err);
 
 /* --- the list --- */
 
@@ -79,6 +85,7 @@ static void drop(struct swim *s, struct stream *stream)
     buf_done(&stream->in);
     mem_wipe(stream->user.data, stream->user.len); /* perhaps a key */
     buf_done(&stream->user);
+    free((void *)stream->name.data);
     if (stream->next)
         stream->next->previous = stream->previous;
     if (stream->previous)
@@ -95,6 +102,12 @@ void swim_streams_done(struct swim *s)
         drop(s, s->streams);
 }
 
+void swim_streams_close(struct swim *s)
+{
+    while (s->streams)
+        fail(s, s->streams, ERR_CLOSED);
+}
+
 /* Whoever waits for the stream learns how it went. */
 static void tell_end(struct swim *s, const struct stream *stream, enum err err, struct bytes text,
                      size_t others)
@@ -102,7 +115,8 @@ static void tell_end(struct swim *s, const struct stream *stream, enum err err, 
     char why[WHY_MAX];
     if (stream->role == ROLE_JOIN) {
         swim_tell_join(s, stream->ticket, err, text, others);
-    } else if (stream->role == ROLE_SYNC && (err == ERR_REFUSED || err == ERR_VERSION)) {
+    } else if ((stream->role == ROLE_SYNC || stream->role == ROLE_PING) &&
+               (err == ERR_REFUSED || err == ERR_VERSION)) {
         snprintf(why, sizeof why, "%.*s", (int)text.len, (const char *)text.data);
         swim_tell_refused(s, &stream->peer, why);
     }
@@ -155,6 +169,28 @@ void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq
     s->probe.has_stream = true;
 }
 
+static void keep_name(struct stream *stream, struct bytes name)
+{
+    stream->name = bytes_of(mem_copy(name.data, name.len), name.len);
+}
+
+void swim_stream_open_convince(struct swim *s, const struct member *suspect)
+{
+    uint64_t id;
+    if (swim_stream_open(s, ROLE_SYNC, &suspect->addr, 0, &id))
+        keep_name(find(s, id), suspect->name);
+}
+
+void swim_stream_open_by(struct swim *s, const struct addr *to, size_t key_at)
+{
+    uint64_t id;
+    if (!swim_stream_open(s, ROLE_SYNC, to, 0, &id) || !envelope_has_keys(&s->envelope))
+        return;
+    struct stream *stream = find(s, id);
+    stream->key = keyring_name_at(s->envelope.keys, key_at);
+    stream->keyed = true;
+}
+
 void swim_stream_abandon(struct swim *s, uint64_t id)
 {
     struct stream *stream = find(s, id);
@@ -183,7 +219,7 @@ void swim_push_pull_tick(struct swim *s)
 /* The place of the key to seal with. */
 static size_t key_of(const struct swim *s, const struct stream *stream)
 {
-    bool named = stream->opened || stream->role == ROLE_USER;
+    bool named = stream->opened || stream->keyed;
     size_t at = named ? keyring_find(s->envelope.keys, stream->key) : 0;
     return at < keyring_count(s->envelope.keys) ? at : 0;
 }
@@ -269,6 +305,7 @@ void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, stru
         return;
     struct stream *stream = find(s, id);
     stream->key = key;
+    stream->keyed = true;
     buf_put_bytes(&stream->user, payload);
 }
 
@@ -287,7 +324,7 @@ void swim_stream_opened(struct swim *s, uint64_t now_ms, uint64_t id, struct eff
     if (stream->role == ROLE_USER) {
         send_user(s, stream);
     } else if (stream->role == ROLE_NAMESAKE) {
-        struct wire_message ping = swim_ping_of(s, s->members.self->name, stream->seq);
+        struct wire_message ping = swim_ping_of(s, stream->name, stream->seq);
         send_message(s, stream, &ping);
     } else if (stream->role == ROLE_PING) {
         if (!s->probe.target)
@@ -315,7 +352,8 @@ static void tell_old_key(struct swim *s, const struct stream *stream, struct byt
 }
 
 /* False when it cannot be asked. */
-static bool ask_namesake(struct swim *s, const struct stream *join, const struct addr *at, size_t others)
+static bool ask_namesake(struct swim *s, const struct stream *join, const struct addr *at, struct bytes name,
+                         size_t others)
 {
     uint64_t id, ticket = join->ticket;
     if (!swim_stream_open(s, ROLE_NAMESAKE, at, ticket, &id))
@@ -323,8 +361,31 @@ static bool ask_namesake(struct swim *s, const struct stream *join, const struct
     struct stream *stream = find(s, id);
     stream->seq = swim_new_seq(s);
     stream->others = others;
+    keep_name(stream, name);
     timers_set(&s->timers, &stream->timer, s->now + s->profile->probe_interval_ms);
     return true;
+}
+
+/* Both ends learn why. */
+static void refuse_blocked(struct swim *s, struct stream *stream, struct bytes name)
+{
+    char why[WHY_MAX];
+    swim_count_one(s, COUNT_BLOCKED);
+    snprintf(why, sizeof why, blocked_there, (int)name.len, (const char *)name.data);
+    if (stream->role == ROLE_ACCEPTED)
+        send_error(s, stream, why);
+    snprintf(why, sizeof why, "%.*s is blocked here (Peering.Block)", (int)name.len, (const char *)name.data);
+    if (stream->role == ROLE_ACCEPTED)
+        swim_tell_refused(s, &stream->peer, why);
+    finish(s, stream, ERR_REFUSED, bytes_str(why), 0);
+}
+
+/* What a suspect answered, it wrote before it had read that it is suspected. */
+static void hear_again(struct swim *s, struct bytes name)
+{
+    struct member *member = members_find(&s->members, name);
+    if (member && member->state == MEMBER_SUSPECT)
+        swim_stream_open(s, ROLE_SYNC, &member->addr, 0, NULL);
 }
 
 static void on_push_pull(struct swim *s, struct stream *stream)
@@ -332,12 +393,12 @@ static void on_push_pull(struct swim *s, struct stream *stream)
     struct bytes message = buf_bytes(&stream->in);
     size_t others = 0;
     swim_count_one(s, COUNT_PUSH_PULLS);
+    struct bytes blocked = push_pull_blocked(s, message, &stream->peer, stream->role != ROLE_ACCEPTED);
+    if (blocked.len > 0) {
+        refuse_blocked(s, stream, blocked);
+        return;
+    }
     if (stream->role == ROLE_ACCEPTED) {
-        if (push_pull_is_blocked(s, message, &stream->peer)) {
-            swim_count_one(s, COUNT_BLOCKED);
-            fail(s, stream, ERR_REFUSED);
-            return;
-        }
         if (send_state(s, stream, stream->reader.header.join) != OK) {
             send_error(s, stream, "too many exchanges at once: later will do");
             fail(s, stream, ERR_BUSY);
@@ -346,7 +407,9 @@ static void on_push_pull(struct swim *s, struct stream *stream)
     }
     struct buf why;
     buf_init(&why, WHY_MAX);
-    struct addr namesake = stream->role == ROLE_JOIN ? push_pull_namesake(s, message) : (struct addr){0};
+    struct bytes name;
+    struct addr namesake = stream->role == ROLE_JOIN ? push_pull_namesake(s, message, &name)
+                                                     : (struct addr){0};
     enum err err = s->leaving ? OK : push_pull_merge(s, message, &others, &why);
     if (err == OK && !s->leaving)
         tell_old_key(s, stream, message);
@@ -356,8 +419,10 @@ static void on_push_pull(struct swim *s, struct stream *stream)
         swim_tell_refused(s, &stream->peer, why.err == OK ? (const char *)line.data : err_text(err));
         why.len = line.len;
     }
-    if (err == OK && namesake.len > 0 && ask_namesake(s, stream, &namesake, others))
+    if (err == OK && namesake.len > 0 && ask_namesake(s, stream, &namesake, name, others))
         stream->role = ROLE_SYNC; /* the join is told of later */
+    else if (err == OK && stream->role == ROLE_SYNC && stream->name.len > 0)
+        hear_again(s, stream->name);
     finish(s, stream, err, buf_bytes(&why), others);
     buf_done(&why);
 }
@@ -371,9 +436,18 @@ static bool is_own_question(const struct swim *s, const struct wire_ping *ping)
     return false;
 }
 
+/* Said at the other end, which may not know yet; here it is what the operator wants. */
+static void refuse_ping(struct swim *s, struct stream *stream, struct bytes name)
+{
+    char why[WHY_MAX];
+    swim_count_one(s, COUNT_BLOCKED);
+    snprintf(why, sizeof why, blocked_there, (int)name.len, (const char *)name.data);
+    send_error(s, stream, why);
+}
+
 static void on_stream_ping(struct swim *s, struct stream *stream, const struct wire_ping *ping)
 {
-    bool of_our_name = bytes_equal(ping->source_node, s->members.self->name);
+    bool of_our_name = swim_is_namesake(s, ping->source_node);
     if (of_our_name && is_own_question(s, ping)) {
         finish(s, stream, OK, bytes_of(NULL, 0), 0);
         return;
@@ -383,7 +457,7 @@ static void on_stream_ping(struct swim *s, struct stream *stream, const struct w
     if (ping->node.len > 0 && !bytes_equal(ping->node, s->members.self->name))
         swim_count_one(s, COUNT_WRONG_PING);
     else if (swim_is_blocked(s, ping->source_node, bytes_of(NULL, 0)))
-        swim_count_one(s, COUNT_BLOCKED);
+        refuse_ping(s, stream, ping->source_node);
     else
         send_message(s, stream, &(struct wire_message){.type = WIRE_ACK, .ack.seq = ping->seq});
     finish(s, stream, OK, bytes_of(NULL, 0), 0);
@@ -393,7 +467,8 @@ static void on_stream_ack(struct swim *s, struct stream *stream, const struct wi
 {
     if (ack->seq == stream->seq && stream->role == ROLE_NAMESAKE) {
         char where[ADDR_TEXT_MAX], text[ADDR_TEXT_MAX + 64];
-        snprintf(text, sizeof text, "another node has our name and lives at %s",
+        bool same = bytes_equal(stream->name, s->members.self->name);
+        snprintf(text, sizeof text, "another node has our %s and lives at %s", same ? "name" : "replica id",
                  addr_text(&stream->peer, where));
         swim_tell_conflict(s, s->members.self, &stream->peer, 0);
         stream->role = ROLE_JOIN;
@@ -508,6 +583,8 @@ static enum err read_small(struct swim *s, struct stream *stream)
     } else if (message.type == WIRE_ACK && (stream->role == ROLE_PING || stream->role == ROLE_NAMESAKE)) {
         on_stream_ack(s, stream, &message.ack);
     } else if (message.type == WIRE_ERR && !accepted) {
+        if (stream->role == ROLE_PING)
+            swim_probe_stream_refused(s, stream->id);
         finish(s, stream, ERR_REFUSED, message.error.text, 0);
     } else {
         swim_count_one(s, COUNT_STREAMS_UNKNOWN);

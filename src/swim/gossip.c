@@ -10,6 +10,7 @@
 struct sending {
     struct swim *s;
     const struct addr *to;
+    size_t key_at;
     struct bytes first; /* the message itself; empty when there is only gossip */
     bool crc;
 };
@@ -28,8 +29,8 @@ static size_t key_for(const struct swim *s, const struct addr *to)
     return s->heard_from && addr_equal(to, s->heard_from) ? s->heard_key : 0;
 }
 
-static void send_parts(struct swim *s, const struct addr *to, const struct bytes *parts, size_t count,
-                       bool crc)
+static void send_parts(struct swim *s, const struct addr *to, size_t key_at, const struct bytes *parts,
+                       size_t count, bool crc)
 {
     struct buf plain, packet;
     buf_init(&plain, PACKET_MAX);
@@ -37,7 +38,7 @@ static void send_parts(struct swim *s, const struct addr *to, const struct bytes
     packet_build(&plain, parts, count, s->compress, crc);
     struct addr where = addr_unmapped(*to);
     if (plain.err == OK)
-        envelope_put_packet(&s->envelope, key_for(s, &where), buf_bytes(&plain), &packet);
+        envelope_put_packet(&s->envelope, key_at, buf_bytes(&plain), &packet);
     if (plain.err == OK && packet.err == OK) {
         swim_count_one(s, COUNT_PACKETS_OUT);
         effects_datagram(s->out, &where, buf_bytes(&packet));
@@ -55,7 +56,7 @@ static void send_with(void *ctx, const struct bytes *messages, size_t count)
         parts[n++] = sending->first;
     for (size_t i = 0; i < count; i++)
         parts[n++] = messages[i];
-    send_parts(sending->s, sending->to, parts, n, sending->crc);
+    send_parts(sending->s, sending->to, sending->key_at, parts, n, sending->crc);
 }
 
 static unsigned transmissions(const struct swim *s)
@@ -63,19 +64,25 @@ static unsigned transmissions(const struct swim *s)
     return retransmit_limit(s->profile, s->members.count);
 }
 
-void swim_send(struct swim *s, const struct addr *to, const struct wire_message *message)
+void swim_send_by(struct swim *s, const struct addr *to, size_t key_at, const struct wire_message *message)
 {
     struct buf b;
     buf_init(&b, PACKET_MAX / 2);
     wire_put(&b, message);
     if (b.err == OK) {
-        struct sending sending = {s, to, buf_bytes(&b), false};
+        struct sending sending = {s, to, key_at, buf_bytes(&b), false};
         size_t used = COMPOUND_HEADER + COMPOUND_PER_PART + b.len;
         if (broadcasts_take(&s->broadcasts, budget_of(s, used), COMPOUND_PER_PART, COMPOUND_PARTS_MAX - 1,
                             transmissions(s), send_with, &sending) == 0)
             send_with(&sending, NULL, 0);
     }
     buf_done(&b);
+}
+
+void swim_send(struct swim *s, const struct addr *to, const struct wire_message *message)
+{
+    struct addr where = addr_unmapped(*to);
+    swim_send_by(s, to, key_for(s, &where), message);
 }
 
 static bool takes_crc(const struct member *to)
@@ -95,7 +102,7 @@ void swim_send_ping_suspect(struct swim *s, const struct member *to, const struc
                                                           .node = to->name,
                                                           .incarnation = to->incarnation}});
     if (both.err == OK)
-        send_parts(s, &to->addr,
+        send_parts(s, &to->addr, 0,
                    (struct bytes[]){bytes_of(both.data, ping_len),
                                     bytes_of(both.data + ping_len, both.len - ping_len)},
                    2, takes_crc(to));
@@ -132,7 +139,7 @@ void swim_gossip(struct swim *s)
     struct member *to[SWIM_CHECKS_MAX];
     size_t count = members_pick(&s->members, true, hears_gossip, s, s->profile->gossip_nodes, to);
     for (size_t i = 0; i < count; i++) {
-        struct sending sending = {s, &to[i]->addr, bytes_of(NULL, 0), takes_crc(to[i])};
+        struct sending sending = {s, &to[i]->addr, 0, bytes_of(NULL, 0), takes_crc(to[i])};
         broadcasts_take(&s->broadcasts, budget_of(s, COMPOUND_HEADER), COMPOUND_PER_PART, COMPOUND_PARTS_MAX,
                         transmissions(s), send_with, &sending);
     }

@@ -103,6 +103,27 @@ uint32_t msgpack_map(struct cursor *c)
     return 0;
 }
 
+bool msgpack_is_array(const struct cursor *c)
+{
+    if (c->err != OK || cursor_left(c) == 0)
+        return false;
+    uint8_t tag = *c->at;
+    return (tag >= FIXARRAY && tag < FIXRAW) || tag == ARRAY16 || tag == ARRAY32;
+}
+
+uint32_t msgpack_array(struct cursor *c)
+{
+    uint8_t tag = cursor_u8(c);
+    if (c->err != OK)
+        return 0;
+    if (tag == ARRAY16)
+        return cursor_u16(c);
+    if (tag == ARRAY32)
+        return cursor_u32(c);
+    CHECK(tag >= FIXARRAY && tag < FIXRAW);
+    return tag & 0x0f;
+}
+
 uint64_t msgpack_uint(struct cursor *c, uint64_t max)
 {
     uint8_t tag = cursor_u8(c);
@@ -178,6 +199,17 @@ struct bytes msgpack_raw(struct cursor *c)
     else
         cursor_fail(c, ERR_MALFORMED);
     return cursor_bytes(c, n);
+}
+
+struct bytes msgpack_bytes(struct cursor *c)
+{
+    if (!msgpack_is_array(c))
+        return msgpack_raw(c);
+    struct bytes numbers = cursor_bytes(c, msgpack_array(c));
+    for (size_t i = 0; i < numbers.len; i++)
+        if (numbers.data[i] >= FIXMAP)
+            cursor_fail(c, ERR_MALFORMED);
+    return c->err == OK ? numbers : bytes_of(NULL, 0);
 }
 
 /* What stands behind one tag: so many bytes, then so many values. */

@@ -18,12 +18,16 @@ void msgpack_put_bool(struct buf *b, bool v);
 void msgpack_put_nil(struct buf *b);
 void msgpack_put_raw(struct buf *b, struct bytes bytes);
 
-uint32_t msgpack_map(struct cursor *c); /* the number of pairs that follow */
+uint32_t msgpack_map(struct cursor *c);        /* the number of pairs that follow */
+bool msgpack_is_array(const struct cursor *c); /* comes next */
+uint32_t msgpack_array(struct cursor *c);      /* the number of values that follow */
 /* A negative number, or one above max, is malformed. */
 uint64_t msgpack_uint(struct cursor *c, uint64_t max);
 bool msgpack_bool(struct cursor *c);
 /* nil gives data NULL; an empty text gives data that is not NULL. */
 struct bytes msgpack_raw(struct cursor *c);
+/* The same, or an array of numbers below 128, which stand there as bytes. */
+struct bytes msgpack_bytes(struct cursor *c);
 /* Passes over one value of any kind, however deep, without recursion. */
 void msgpack_skip(struct cursor *c);
 

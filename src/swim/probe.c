@@ -133,8 +133,20 @@ void swim_probe_stream_answer(struct swim *s, uint64_t stream)
 {
     if (s->probe.target && s->probe.has_stream && s->probe.stream == stream) {
         s->probe.answered_on_stream = true;
-        s->probe.has_stream = false; /* the stream is closed by its reader */
+        s->probe.has_stream = false;                  /* the stream is closed by its reader */
+        if (s->probe.target->state == MEMBER_SUSPECT) /* gossip may not reach it either */
+            swim_stream_open_convince(s, s->probe.target);
     }
+}
+
+/* It lives, and will have nothing to do with us: its reason is told by the stream. */
+void swim_probe_stream_refused(struct swim *s, uint64_t stream)
+{
+    if (!s->probe.target || !s->probe.has_stream || s->probe.stream != stream)
+        return;
+    s->probe.has_stream = false;
+    s->probe.target->error = "refuses our pings by TCP";
+    s->probe.target->error_at = s->now;
 }
 
 static void start_probe(struct swim *s, struct member *target)
@@ -144,6 +156,7 @@ static void start_probe(struct swim *s, struct member *target)
                               .incarnation = target->incarnation,
                               .seq = swim_new_seq(s),
                               .start = s->now,
+                              .start_us = swim_now_us(s),
                               .end = s->now + interval,
                               .timer.kind = TIMER_PROBE};
     swim_count_one(s, COUNT_PROBES);
@@ -241,7 +254,7 @@ void swim_on_indirect_ping(struct swim *s, const struct addr *from, const struct
     swim_send(s, &target, &own);
 }
 
-bool swim_ping_lost(struct swim *s, const struct lost *lost)
+bool swim_ping_lost(struct swim *s, const struct lost *lost, size_t key_at)
 {
     struct relay *relay = new_relay(s);
     if (!relay)
@@ -249,7 +262,7 @@ bool swim_ping_lost(struct swim *s, const struct lost *lost)
     relay->heals = true;
     relay->to = lost->addr;
     struct wire_message ping = swim_ping_of(s, lost->name, relay->seq);
-    swim_send(s, &lost->addr, &ping);
+    swim_send_by(s, &lost->addr, key_at, &ping);
     return true;
 }
 
@@ -273,9 +286,9 @@ void swim_on_ping(struct swim *s, const struct addr *from, const struct wire_pin
 }
 
 /* As TCP does (RFC 6298), each counts for an eighth. */
-static void take_round_trip(struct member *member, uint64_t ms)
+static void take_round_trip(struct member *member, uint64_t took_us)
 {
-    int64_t us = (int64_t)ms * 1000;
+    int64_t us = (int64_t)took_us;
     member->rtt_us = member->rtt_known ? (uint32_t)(member->rtt_us + (us - member->rtt_us) / 8)
                                        : (uint32_t)us;
     member->rtt_known = true;
@@ -286,7 +299,7 @@ static void probe_answered(struct swim *s, const struct addr *from)
     struct member *target = s->probe.target;
     bool direct = !s->probe.indirect || addr_equal(from, &target->addr); /* or else a helper's */
     if (direct) {
-        take_round_trip(target, s->now - s->probe.start);
+        take_round_trip(target, swim_now_us(s) - s->probe.start_us);
         swim_path_works(s, target);
     } else {
         swim_path_missed(s, target, s->probe.start);

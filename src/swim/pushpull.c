@@ -192,34 +192,39 @@ bool push_pull_first(struct bytes message, struct wire_node *ret_node)
     return next_node(&w, ret_node);
 }
 
-struct addr push_pull_namesake(const struct swim *s, struct bytes message)
+struct addr push_pull_namesake(const struct swim *s, struct bytes message, struct bytes *ret_name)
 {
     const struct member *self = s->members.self;
     struct wire_node node;
     for (struct walk w = walk_of(message); next_node(&w, &node);) {
         struct addr addr;
-        if (node.state <= MEMBER_SUSPECT && bytes_equal(node.name, self->name) &&
-            wire_addr(node.addr, node.port, &addr) == OK && !addr_equal(&addr, &self->addr))
+        if (node.state <= MEMBER_SUSPECT && node.name.len <= SWIM_NAME_MAX &&
+            swim_is_namesake(s, node.name) && wire_addr(node.addr, node.port, &addr) == OK &&
+            !addr_equal(&addr, &self->addr)) {
+            *ret_name = node.name;
             return addr;
+        }
     }
     return (struct addr){0};
 }
 
-/* The sender is not named. It is among the living at the address that the stream
- * came from; when someone else lives there too, it gets an answer, but a blocked
- * member is not taken from its list in any case. */
-bool push_pull_is_blocked(const struct swim *s, struct bytes message, const struct addr *from)
+/* The sender is not named. Whom we asked, it is who lives there. Who asks us is among
+ * the living at the address that the stream came from; when someone else lives there
+ * too, it gets an answer, but a blocked member is not taken from its list in any case. */
+struct bytes push_pull_blocked(const struct swim *s, struct bytes message, const struct addr *from,
+                               bool asked)
 {
-    bool blocked = false;
+    struct bytes blocked = bytes_of(NULL, 0);
     struct wire_node node;
     for (struct walk w = walk_of(message); next_node(&w, &node);) {
-        struct addr addr, there = *from;
-        if (node.state != MEMBER_ALIVE || wire_addr(node.addr, from->port, &addr) != OK ||
-            !addr_equal(&addr, &there))
+        struct addr addr;
+        if (node.state != MEMBER_ALIVE || node.name.len > SWIM_NAME_MAX ||
+            wire_addr(node.addr, asked && node.port ? node.port : from->port, &addr) != OK ||
+            !addr_equal(&addr, from))
             continue;
         if (!swim_is_blocked(s, node.name, node.meta))
-            return false;
-        blocked = true;
+            return bytes_of(NULL, 0);
+        blocked = node.name;
     }
     return blocked;
 }

@@ -168,7 +168,9 @@ void swim_news_alive(struct swim *s, const struct wire_alive *news)
     } else if (!addr_equal(&member->addr, &addr)) {
         if (!may_move(member, news->incarnation)) {
             swim_count_one(s, COUNT_CONFLICTS);
-            swim_tell_conflict(s, member, &addr, news->incarnation);
+            bool former_life = member == s->members.self && news->incarnation < member->incarnation;
+            if (!former_life)
+                swim_tell_conflict(s, member, &addr, news->incarnation);
             return;
         }
         moves = true; /* whatever its incarnation */

@@ -99,6 +99,7 @@ struct swim *swim_new(const struct swim_config *config, uint64_t now_ms)
                                     .sends_plain = config->sends_unsealed};
     s->ctx = config->ctx;
     s->blocked = config->blocked;
+    s->id_len = config->id_len;
     s->new_stream = config->new_stream;
     s->now = now_ms;
     rng_init(&s->rng, config->seed);
@@ -163,6 +164,16 @@ uint64_t swim_deadline(const struct swim *s)
     return timers_deadline(&s->timers);
 }
 
+void swim_fine_time(struct swim *s, uint64_t now_us)
+{
+    s->fine_us = now_us;
+}
+
+uint64_t swim_now_us(const struct swim *s)
+{
+    return s->fine_us / 1000 == s->now ? s->fine_us : s->now * 1000;
+}
+
 static void run_timer(struct swim *s, struct timer *timer)
 {
     timers_cancel(&s->timers, timer);
@@ -209,6 +220,9 @@ static void come_back(struct swim *s)
 {
     struct member *self = s->members.self;
     s->leaving = false;
+    if (!timer_is_set(&s->probe_tick_timer)) /* it was at rest */
+        start_timers(s, s->now);
+    swim_heal_start(s);
     members_set_state(&s->members, self, MEMBER_ALIVE, s->now);
     swim_raise_incarnation(s, self->incarnation);
     swim_tell(s, SWIM_REFUTED, self, bytes_of(NULL, 0));
@@ -256,6 +270,47 @@ void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct ef
         return;
     swim_raise_incarnation(s, self->incarnation);
     swim_tell(s, SWIM_REFUTED, self, bytes_of(NULL, 0));
+}
+
+static void take_off(struct swim *s, struct member *member)
+{
+    swim_probe_forget(s, member);
+    timers_cancel(&s->timers, &member->suspicion.timer);
+    broadcast_remove(&s->broadcasts, &member->broadcast);
+    members_set_state(&s->members, member, MEMBER_DEAD, s->now); /* into the list of those that may go */
+    members_remove(&s->members, member);
+}
+
+void swim_rest(struct swim *s, uint64_t now_ms, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    CHECK(s->leaving);
+    swim_streams_close(s);
+    swim_relays_done(s);
+    swim_lost_done(s);
+    while (s->members.count > 1)
+        take_off(s, members_at(&s->members, s->members.count - 1));
+    broadcast_remove(&s->broadcasts, &s->members.self->broadcast);
+    timers_cancel(&s->timers, &s->gossip_timer);
+    timers_cancel(&s->timers, &s->probe_tick_timer);
+    timers_cancel(&s->timers, &s->push_pull_timer);
+    timers_cancel(&s->timers, &s->heal_timer);
+}
+
+void swim_blocks_changed(struct swim *s, uint64_t now_ms, struct effects *out)
+{
+    s->now = now_ms;
+    s->out = out;
+    swim_lost_drop_blocked(s);
+    for (size_t i = s->members.count; i-- > 1;) { /* 0 is this node; one that goes changes places */
+        struct member *member = members_at(&s->members, i);
+        if (swim_is_blocked(s, member->name, member->meta)) {
+            swim_tell(s, SWIM_BLOCKED, member, bytes_of(NULL, 0));
+            take_off(s, member);
+            i = s->members.count;
+        }
+    }
 }
 
 void swim_readdress(struct swim *s, uint64_t now_ms, struct bytes name, const struct addr *addr,
@@ -476,53 +531,63 @@ size_t swim_streams(const struct swim *s, size_t *ret_bytes)
     return s->stream_count;
 }
 
+static const char *const counter_names[COUNT_MAX] = {
+    [COUNT_PACKETS_IN] = "swim_packets_in",
+    [COUNT_PACKETS_OUT] = "swim_packets_out",
+    [COUNT_LABELLED] = "swim_packets_labelled",
+    [COUNT_ENCRYPTED] = "swim_packets_encrypted",
+    [COUNT_WRONG_KEY] = "swim_packets_wrong_key",
+    [COUNT_UNSEALED] = "swim_packets_unsealed",
+    [COUNT_BAD_CRC] = "swim_packets_bad_crc",
+    [COUNT_TRUNCATED_COMPOUND] = "swim_compounds_truncated",
+    [COUNT_BAD_COMPRESSION] = "swim_compressions_bad",
+    [COUNT_TOO_DEEP] = "swim_packets_too_deep",
+    [COUNT_OVERSIZED] = "swim_packets_oversized",
+    [COUNT_MALFORMED] = "swim_messages_malformed",
+    [COUNT_UNKNOWN_TYPE] = "swim_messages_unknown_type",
+    [COUNT_USER_MESSAGES] = "swim_user_messages_ignored",
+    [COUNT_BAD_NAME] = "swim_news_bad_name",
+    [COUNT_BAD_ADDRESS] = "swim_news_bad_address",
+    [COUNT_BAD_META] = "swim_news_bad_meta",
+    [COUNT_BAD_VERSION] = "swim_news_bad_version",
+    [COUNT_BAD_INCARNATION] = "swim_news_bad_incarnation",
+    [COUNT_BLOCKED] = "swim_blocked",
+    [COUNT_TABLE_FULL] = "swim_members_refused",
+    [COUNT_CONFLICTS] = "swim_conflicts",
+    [COUNT_UNREACHABLE] = "swim_datagrams_unreachable",
+    [COUNT_PATHS_BLOCKED] = "swim_paths_blocked",
+    [COUNT_REFUTATIONS] = "swim_refutations",
+    [COUNT_WRONG_PING] = "swim_pings_for_others",
+    [COUNT_RELAYS_REFUSED] = "swim_relays_refused",
+    [COUNT_PROBES] = "swim_probes",
+    [COUNT_PROBES_FAILED] = "swim_probes_failed",
+    [COUNT_TCP_SAVED] = "swim_probes_saved_by_tcp",
+    [COUNT_STREAMS_REFUSED] = "swim_streams_refused",
+    [COUNT_STREAMS_MALFORMED] = "swim_streams_malformed",
+    [COUNT_STREAMS_LABELLED] = "swim_streams_labelled",
+    [COUNT_STREAMS_SEALED] = "swim_streams_encrypted",
+    [COUNT_STREAMS_WRONG_KEY] = "swim_streams_wrong_key",
+    [COUNT_STREAMS_UNSEALED] = "swim_streams_unsealed",
+    [COUNT_STREAMS_UNKNOWN] = "swim_streams_unknown_type",
+    [COUNT_STREAMS_TIMEOUT] = "swim_streams_timed_out",
+    [COUNT_STREAMS_OVERSIZED] = "swim_streams_oversized",
+    [COUNT_INCOMPATIBLE] = "swim_exchanges_incompatible",
+    [COUNT_PUSH_PULLS] = "swim_exchanges",
+};
+
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value), void *ctx)
 {
-    static const char *const names[COUNT_MAX] = {
-        [COUNT_PACKETS_IN] = "swim_packets_in",
-        [COUNT_PACKETS_OUT] = "swim_packets_out",
-        [COUNT_LABELLED] = "swim_packets_labelled",
-        [COUNT_ENCRYPTED] = "swim_packets_encrypted",
-        [COUNT_WRONG_KEY] = "swim_packets_wrong_key",
-        [COUNT_UNSEALED] = "swim_packets_unsealed",
-        [COUNT_BAD_CRC] = "swim_packets_bad_crc",
-        [COUNT_TRUNCATED_COMPOUND] = "swim_compounds_truncated",
-        [COUNT_BAD_COMPRESSION] = "swim_compressions_bad",
-        [COUNT_TOO_DEEP] = "swim_packets_too_deep",
-        [COUNT_OVERSIZED] = "swim_packets_oversized",
-        [COUNT_MALFORMED] = "swim_messages_malformed",
-        [COUNT_UNKNOWN_TYPE] = "swim_messages_unknown_type",
-        [COUNT_USER_MESSAGES] = "swim_user_messages_ignored",
-        [COUNT_BAD_NAME] = "swim_news_bad_name",
-        [COUNT_BAD_ADDRESS] = "swim_news_bad_address",
-        [COUNT_BAD_META] = "swim_news_bad_meta",
-        [COUNT_BAD_VERSION] = "swim_news_bad_version",
-        [COUNT_BAD_INCARNATION] = "swim_news_bad_incarnation",
-        [COUNT_BLOCKED] = "swim_blocked",
-        [COUNT_TABLE_FULL] = "swim_members_refused",
-        [COUNT_CONFLICTS] = "swim_conflicts",
-        [COUNT_UNREACHABLE] = "swim_datagrams_unreachable",
-        [COUNT_PATHS_BLOCKED] = "swim_paths_blocked",
-        [COUNT_REFUTATIONS] = "swim_refutations",
-        [COUNT_WRONG_PING] = "swim_pings_for_others",
-        [COUNT_RELAYS_REFUSED] = "swim_relays_refused",
-        [COUNT_PROBES] = "swim_probes",
-        [COUNT_PROBES_FAILED] = "swim_probes_failed",
-        [COUNT_TCP_SAVED] = "swim_probes_saved_by_tcp",
-        [COUNT_STREAMS_REFUSED] = "swim_streams_refused",
-        [COUNT_STREAMS_MALFORMED] = "swim_streams_malformed",
-        [COUNT_STREAMS_LABELLED] = "swim_streams_labelled",
-        [COUNT_STREAMS_SEALED] = "swim_streams_encrypted",
-        [COUNT_STREAMS_WRONG_KEY] = "swim_streams_wrong_key",
-        [COUNT_STREAMS_UNSEALED] = "swim_streams_unsealed",
-        [COUNT_STREAMS_UNKNOWN] = "swim_streams_unknown_type",
-        [COUNT_STREAMS_TIMEOUT] = "swim_streams_timed_out",
-        [COUNT_STREAMS_OVERSIZED] = "swim_streams_oversized",
-        [COUNT_INCOMPATIBLE] = "swim_exchanges_incompatible",
-        [COUNT_PUSH_PULLS] = "swim_exchanges",
-    };
     for (size_t i = 0; i < COUNT_MAX; i++)
-        each(ctx, names[i], s->counters[i]);
+        each(ctx, counter_names[i], s->counters[i]);
+}
+
+uint64_t swim_counter(const struct swim *s, const char *name)
+{
+    size_t i = 0;
+    while (i < COUNT_MAX && strcmp(counter_names[i], name) != 0)
+        i++;
+    CHECK(i < COUNT_MAX);
+    return s->counters[i];
 }
 
 /* --- shared by the parts --- */
@@ -543,6 +608,15 @@ void swim_health_add(struct swim *s, int delta)
 bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta)
 {
     return s->blocked && s->blocked(s->ctx, name, meta);
+}
+
+bool swim_is_namesake(const struct swim *s, struct bytes name)
+{
+    struct bytes self = s->members.self->name;
+    size_t len = s->id_len;
+    if (len == 0 || len > self.len || len > name.len)
+        return bytes_equal(name, self);
+    return memcmp(name.data + name.len - len, self.data + self.len - len, len) == 0;
 }
 
 uint32_t swim_new_seq(struct swim *s)

@@ -45,6 +45,9 @@ struct swim_config {
     /* True for a member to have nothing to do with. meta is empty where only the
      * name is known (a ping). May be NULL. */
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
+    /* So many last bytes of a name say who it is: another name with the same end is the
+     * same replica, called something else. 0: the whole name does. */
+    size_t id_len;
     /* A name for a stream that is about to be opened (effect.h). */
     uint64_t (*new_stream)(void *ctx);
 };
@@ -62,6 +65,10 @@ void swim_know(struct swim *s, const struct swim_member *member);
 
 /* When swim_tick must be called, at the latest; UINT64_MAX: never. */
 uint64_t swim_deadline(const struct swim *s);
+
+/* The same clock in microseconds, to be told before a step: round-trip times are then
+ * that exact. Where it is not told, or says another millisecond, those will do. */
+void swim_fine_time(struct swim *s, uint64_t now_us);
 
 void swim_tick(struct swim *s, uint64_t now_ms, struct effects *out);
 void swim_datagram(struct swim *s, uint64_t now_ms, const struct addr *from, struct bytes packet,
@@ -93,6 +100,9 @@ void swim_leave(struct swim *s, uint64_t now_ms, struct effects *out);
 /* After swim_leave: the goodbye was sent as often as it should be, or nobody is
  * there to hear it. */
 bool swim_left_done(const struct swim *s);
+/* After swim_leave, when the goodbye has had its time: forgets everyone, and sends
+ * nothing any more until swim_join. */
+void swim_rest(struct swim *s, uint64_t now_ms, struct effects *out);
 
 /* Sends a message of ours to another YzmaDB: a memberlist user message over a
  * stream, sealed by a key of the ring (by the first one, if this one is gone). It
@@ -105,6 +115,10 @@ void swim_send_user(struct swim *s, uint64_t now_ms, const struct addr *to, stru
 
 /* New meta for this node, up to SWIM_META_MAX bytes: raises the incarnation. */
 void swim_set_meta(struct swim *s, uint64_t now_ms, struct bytes meta, struct effects *out);
+
+/* The answers of config.blocked have changed: who is blocked now is forgotten, without
+ * telling anyone; who is not any more is news when it is heard of. */
+void swim_blocks_changed(struct swim *s, uint64_t now_ms, struct effects *out);
 
 /* A member of former times, whose fate is not known: it is looked for at a low rate,
  * as one that was lost (heal.c), until it is heard of. */
@@ -131,6 +145,7 @@ enum swim_event_kind {
     SWIM_USER,      /* payload, sealed, key: a message of another YzmaDB, see swim_send_user */
     SWIM_OLD_KEY,   /* name, addr, key: an exchange came sealed by a key that is not our first */
     SWIM_REFUSED,   /* addr, text: an exchange with whoever is there was refused, by it or by us */
+    SWIM_BLOCKED,   /* name, meta, addr: a member was forgotten by swim_blocks_changed */
     SWIM_PATH,      /* name, addr, to_blocked, from_blocked: whether datagrams pass has changed */
 };
 
@@ -167,7 +182,7 @@ struct swim_member {
     uint64_t since_ms; /* of the state */
     uint8_t vsn[6];
     bool self, rtt_known;
-    uint32_t rtt_us; /* of the direct probes that were answered, smoothed; exact to a millisecond each */
+    uint32_t rtt_us;               /* of the direct probes that were answered, smoothed */
     bool to_blocked, from_blocked; /* datagrams do not pass, but streams do (path.c) */
     const char *error;             /* the last thing that went wrong with it; NULL: nothing did */
     uint64_t error_ms;             /* when */
@@ -188,5 +203,6 @@ size_t swim_streams(const struct swim *s, size_t *ret_bytes);
 /* Everything dropped, refused or odd is one of these; the names are constants. */
 void swim_counters(const struct swim *s, void (*each)(void *ctx, const char *name, uint64_t value),
                    void *ctx);
+uint64_t swim_counter(const struct swim *s, const char *name); /* there is one of this name */
 
 #endif

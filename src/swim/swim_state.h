@@ -88,6 +88,7 @@ struct probe {
     uint32_t incarnation;  /* the target's at the start: later news of it is not touched by this probe */
     uint32_t seq;
     uint64_t start, end;
+    uint64_t start_us;
     bool indirect; /* the direct ping stayed unanswered */
     unsigned nacks_wanted, nacks_got;
     uint64_t stream; /* the TCP ping, when has_stream */
@@ -125,9 +126,11 @@ struct swim {
     size_t heard_key;
     void *ctx;
     bool (*blocked)(void *ctx, struct bytes name, struct bytes meta);
+    size_t id_len;
     uint64_t (*new_stream)(void *ctx);
 
     uint64_t now;        /* of the step under way */
+    uint64_t fine_us;    /* the same, as far as it was told */
     struct effects *out; /* of the step under way */
     struct rng rng;
     struct timers timers;
@@ -141,7 +144,7 @@ struct swim {
     struct probe probe;
     struct relay *relays[SWIM_RELAYS_MAX]; /* at seq % SWIM_RELAYS_MAX */
     struct lost lost[SWIM_LOST_MAX];
-    size_t lost_count;
+    size_t lost_count, lost_pings;
     struct said said[SWIM_SAID_MAX];
     struct stream *streams; /* a list */
     size_t stream_count, stream_bytes;
@@ -172,7 +175,9 @@ void swim_tell_user(struct swim *s, struct bytes payload, bool sealed, uint32_t 
 void swim_tell_old_key(struct swim *s, struct bytes name, const struct addr *addr, uint32_t key);
 void swim_health_add(struct swim *s, int delta);
 bool swim_is_blocked(const struct swim *s, struct bytes name, struct bytes meta);
+bool swim_is_namesake(const struct swim *s, struct bytes name); /* says that it is who we are */
 uint32_t swim_new_seq(struct swim *s);
+uint64_t swim_now_us(const struct swim *s);
 size_t swim_live_count(const struct swim *s); /* with ourselves */
 
 /* rules.c: news about members, from wherever it comes (notes of SWIM 4.2) */
@@ -188,6 +193,8 @@ void swim_reap(struct swim *s);                            /* forgets who is gon
 /* gossip.c: datagrams */
 void swim_send(struct swim *s, const struct addr *to,
                const struct wire_message *message); /* with passengers */
+/* The same, sealed by the key at this place of the ring. */
+void swim_send_by(struct swim *s, const struct addr *to, size_t key_at, const struct wire_message *message);
 void swim_send_ping_suspect(struct swim *s, const struct member *to, const struct wire_message *ping);
 void swim_broadcast(struct swim *s, struct member *about, const struct wire_message *message);
 void swim_gossip(struct swim *s);
@@ -197,6 +204,7 @@ void swim_probe_tick(struct swim *s);
 void swim_probe_timeout(struct swim *s);
 void swim_probe_forget(struct swim *s, const struct member *member); /* before it is freed */
 void swim_probe_stream_answer(struct swim *s, uint64_t stream);
+void swim_probe_stream_refused(struct swim *s, uint64_t stream);
 void swim_on_ping(struct swim *s, const struct addr *from, const struct wire_ping *ping);
 void swim_on_indirect_ping(struct swim *s, const struct addr *from, const struct wire_indirect_ping *ping);
 void swim_on_ack(struct swim *s, const struct addr *from, const struct wire_ack *ack);
@@ -205,7 +213,8 @@ void swim_relay_timeout(struct swim *s, struct relay *relay);
 struct wire_message swim_ping_of(const struct swim *s, struct bytes node, uint32_t seq);
 void swim_relays_done(struct swim *s);
 
-bool swim_ping_lost(struct swim *s, const struct lost *lost); /* false: too many pings are under way */
+/* False: too many pings are under way. */
+bool swim_ping_lost(struct swim *s, const struct lost *lost, size_t key_at);
 
 /* path.c: whether datagrams pass */
 void swim_path_works(struct swim *s, struct member *member); /* it answered a datagram with one */
@@ -217,8 +226,10 @@ void swim_path_reset(struct member *member);
 /* heal.c: dead members are tried again */
 void swim_lost_add(struct swim *s, struct bytes name, const struct addr *addr);
 void swim_lost_remove(struct swim *s, struct bytes name);
+void swim_lost_drop_blocked(struct swim *s);
+void swim_heal_start(struct swim *s); /* if anyone is lost */
 void swim_heal_tick(struct swim *s);
-void swim_heal_answered(struct swim *s, const struct addr *at);
+void swim_heal_answered(struct swim *s, const struct addr *at); /* by the datagram under way */
 void swim_lost_done(struct swim *s);
 
 /* exchange.c: streams */
@@ -226,9 +237,15 @@ enum stream_role { ROLE_ACCEPTED, ROLE_JOIN, ROLE_SYNC, ROLE_PING, ROLE_USER, RO
 bool swim_stream_open(struct swim *s, enum stream_role role, const struct addr *to, uint64_t ticket,
                       uint64_t *ret_stream);
 void swim_stream_open_ping(struct swim *s, const struct member *to, uint32_t seq, uint64_t lifetime_ms);
+/* Two exchanges with a suspect: it hears of the suspicion by the first, whose answer was
+ * written before, and contradicts in the second. */
+void swim_stream_open_convince(struct swim *s, const struct member *suspect);
+/* An exchange that is sealed by the key at this place of the ring. */
+void swim_stream_open_by(struct swim *s, const struct addr *to, size_t key_at);
 void swim_stream_abandon(struct swim *s, uint64_t stream);
 void swim_stream_timeout(struct swim *s, struct timer *timer);
 void swim_push_pull_tick(struct swim *s);
+void swim_streams_close(struct swim *s); /* and says so to the world and to who waits */
 void swim_streams_done(struct swim *s);
 
 /* pushpull.c: the message of an exchange */
@@ -247,9 +264,12 @@ void push_pull_put(const struct swim *s, struct buf *b, bool join);
 enum err push_pull_merge(struct swim *s, struct bytes message, size_t *ret_others, struct buf *why) MUST_USE;
 /* The first node of a whole message: of a YzmaDB the sender itself. */
 bool push_pull_first(struct bytes message, struct wire_node *ret_node);
-/* Where else the message says that a living member has our own name; len 0: nowhere. */
-struct addr push_pull_namesake(const struct swim *s, struct bytes message);
-/* True if this request comes from a member that we block. */
-bool push_pull_is_blocked(const struct swim *s, struct bytes message, const struct addr *from);
+/* Where else the message says that a living member has our own name, or our id in
+ * another one; len 0: nowhere. */
+struct addr push_pull_namesake(const struct swim *s, struct bytes message, struct bytes *ret_name);
+/* The member that we block from which this message comes; empty: none. Of one that we
+ * asked the whole address is known. */
+struct bytes push_pull_blocked(const struct swim *s, struct bytes message, const struct addr *from,
+                               bool asked);
 
 #endif

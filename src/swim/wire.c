@@ -4,6 +4,8 @@
 #include "check.h"
 #include "msgpack.h"
 
+enum { FIELDS_MAX = 8 }; /* of a message */
+
 enum kind {
     U8,
     U16,
@@ -22,7 +24,8 @@ struct field {
 };
 
 struct layout {
-    const struct field *fields; /* sorted by name, as they are written */
+    const struct field *fields;   /* sorted by name, as they are written */
+    uint8_t declared[FIELDS_MAX]; /* their places, in the order of the Go struct */
     unsigned count;
 };
 
@@ -34,9 +37,9 @@ struct layout {
     {                                                                                                        \
         .name = name_, .kind = kind_, .offset = offsetof(struct type, member), .omit_empty = true            \
     }
-#define LAYOUT(fields)                                                                                       \
+#define LAYOUT(fields, ...)                                                                                  \
     {                                                                                                        \
-        fields, sizeof(fields) / sizeof *(fields)                                                            \
+        fields, {__VA_ARGS__}, sizeof(fields) / sizeof *(fields)                                             \
     }
 
 static const struct field ping_fields[] = {
@@ -95,23 +98,23 @@ static const struct field error_fields[] = {
     FIELD(wire_error, text, "Error", TEXT),
 };
 
-static const struct layout node_layout = LAYOUT(node_fields);
+static const struct layout node_layout = LAYOUT(node_fields, 3, 0, 4, 2, 1, 5, 6);
 
 /* NULL for a type without a map. */
 static const struct layout *layout_of(unsigned type)
 {
     static const struct layout layouts[] = {
-        [WIRE_PING] = LAYOUT(ping_fields),
-        [WIRE_INDIRECT_PING] = LAYOUT(indirect_ping_fields),
-        [WIRE_ACK] = LAYOUT(ack_fields),
-        [WIRE_SUSPECT] = LAYOUT(accusation_fields),
-        [WIRE_ALIVE] = LAYOUT(alive_fields),
-        [WIRE_DEAD] = LAYOUT(accusation_fields),
-        [WIRE_PUSH_PULL] = LAYOUT(push_pull_fields),
-        [WIRE_USER] = LAYOUT(user_header_fields),
-        [WIRE_COMPRESS] = LAYOUT(compress_fields),
-        [WIRE_NACK] = LAYOUT(nack_fields),
-        [WIRE_ERR] = LAYOUT(error_fields),
+        [WIRE_PING] = LAYOUT(ping_fields, 1, 0, 2, 4, 3),
+        [WIRE_INDIRECT_PING] = LAYOUT(indirect_ping_fields, 3, 7, 2, 1, 0, 4, 6, 5),
+        [WIRE_ACK] = LAYOUT(ack_fields, 1, 0),
+        [WIRE_SUSPECT] = LAYOUT(accusation_fields, 1, 2, 0),
+        [WIRE_ALIVE] = LAYOUT(alive_fields, 1, 3, 0, 4, 2, 5),
+        [WIRE_DEAD] = LAYOUT(accusation_fields, 1, 2, 0),
+        [WIRE_PUSH_PULL] = LAYOUT(push_pull_fields, 1, 2, 0),
+        [WIRE_USER] = LAYOUT(user_header_fields, 0),
+        [WIRE_COMPRESS] = LAYOUT(compress_fields, 0, 1),
+        [WIRE_NACK] = LAYOUT(nack_fields, 0),
+        [WIRE_ERR] = LAYOUT(error_fields, 0),
     };
     if (type >= sizeof layouts / sizeof *layouts || layouts[type].count == 0)
         return NULL;
@@ -138,9 +141,24 @@ static void read_field(struct cursor *c, const struct field *field, void *into)
         *(bool *)at = msgpack_bool(c);
         break;
     case TEXT:
-    case BYTES:
         *(struct bytes *)at = msgpack_raw(c);
         break;
+    case BYTES:
+        *(struct bytes *)at = msgpack_bytes(c);
+        break;
+    }
+}
+
+/* The values alone, in the order of the Go struct: fewer leave the rest zero, more are
+ * passed over. Nobody is known to write it; memberlist reads it. */
+static void read_array(struct cursor *c, const struct layout *layout, void *into)
+{
+    uint32_t values = msgpack_array(c);
+    for (uint32_t i = 0; i < values && c->err == OK; i++) {
+        if (i < layout->count)
+            read_field(c, &layout->fields[layout->declared[i]], into);
+        else
+            msgpack_skip(c);
     }
 }
 
@@ -148,6 +166,10 @@ static void read_field(struct cursor *c, const struct field *field, void *into)
  * repeated ones the last counts. */
 static void read_map(struct cursor *c, const struct layout *layout, void *into)
 {
+    if (msgpack_is_array(c)) {
+        read_array(c, layout, into);
+        return;
+    }
     uint32_t pairs = msgpack_map(c);
     for (uint32_t i = 0; i < pairs && c->err == OK; i++) {
         struct bytes key = msgpack_raw(c);

@@ -83,12 +83,19 @@ static bool chunk_full(const struct chunk *c)
     return c->entries >= c->limits->entries || c->record_bytes >= c->limits->bytes;
 }
 
-/* Verifies before it copies: what is damaged here must not travel. */
-static void chunk_put_record(struct chunk *c, struct bytes key, struct bytes record)
+static void chunk_met_damage(struct chunk *c, struct bytes key, const struct dot *row)
+{
+    snapshot_met_damage(c->snapshot, key, row);
+    c->err = ERR_DAMAGED;
+}
+
+/* Verifies before it copies: what is damaged here must not travel. A record includes
+ * the operation of its row, unless there is none (NULL). */
+static void chunk_put_record(struct chunk *c, struct bytes key, struct bytes record, const struct dot *row)
 {
     enum err err = record_decode(key, record, &c->scratch);
-    if (err != OK) {
-        c->err = ERR_DAMAGED;
+    if (err != OK || (row && !clock_covers_dot(&c->scratch.context, row))) {
+        chunk_met_damage(c, key, err == OK ? row : NULL);
         return;
     }
     buf_put_blob(c->out, record);
@@ -96,7 +103,7 @@ static void chunk_put_record(struct chunk *c, struct bytes key, struct bytes rec
 }
 
 /* The present record of the row's key, unless an entry before brought it. */
-static void chunk_put_record_of(struct chunk *c, struct bytes key)
+static void chunk_put_record_of(struct chunk *c, struct bytes key, const struct dot *row)
 {
     if (!key_set_add(&c->keys, key)) {
         buf_put_blob(c->out, bytes_of(NULL, 0));
@@ -105,9 +112,11 @@ static void chunk_put_record_of(struct chunk *c, struct bytes key)
     struct bytes record;
     enum err err = snapshot_record_bytes(c->snapshot, key, &record);
     if (err == OK)
-        chunk_put_record(c, key, record);
-    else /* a row above the floor whose record is not there */
-        c->err = err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+        chunk_put_record(c, key, record, row);
+    else if (err == ERR_NOT_FOUND) /* a row above the floor whose record is not there */
+        chunk_met_damage(c, key, row);
+    else
+        c->err = err;
 }
 
 static enum err chunk_finish(struct chunk *c)
@@ -126,7 +135,8 @@ static enum err chunk_finish(struct chunk *c)
 /* ---- delta -------------------------------------------------------------------------- */
 
 enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from,
-                    uint64_t through, const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to)
+                    uint64_t through, const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to,
+                    uint64_t *ret_bad_row)
 {
     CHECK(from < through);
     struct chunk c;
@@ -135,6 +145,7 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
     enum err err = row_scan_open(snapshot, &(struct dot){*origin, from}, &scan);
     if (err != OK)
         return err;
+    *ret_bad_row = 0;
     chunk_init(&c, snapshot, limits, out, FRAME_ROWS);
     replica_id_encode(origin, out);
     buf_put_varint(out, from);
@@ -147,13 +158,14 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
             (err == OK && (!replica_id_equal(&row.dot.replica, origin) || row.dot.counter != last + 1)))
             err = ERR_DAMAGED;
         if (err != OK) {
+            *ret_bad_row = err == ERR_DAMAGED ? last + 1 : 0;
             c.err = err;
             break;
         }
         buf_put_varint(out, row.dot.counter - last);
         buf_put_u8(out, (uint8_t)row.kind);
         buf_put_blob(out, row.key);
-        chunk_put_record_of(&c, row.key);
+        chunk_put_record_of(&c, row.key, &row.dot);
         last = row.dot.counter;
         c.entries++;
     }
@@ -179,7 +191,7 @@ static void put_ahead(void *ctx, const struct row *row)
     dot_encode(&row->dot, c->out);
     buf_put_u8(c->out, (uint8_t)row->kind);
     buf_put_blob(c->out, row->key);
-    chunk_put_record_of(c, row->key);
+    chunk_put_record_of(c, row->key, &row->dot);
     c->entries++;
     uint32_t hash = crc32c((uint32_t)row->dot.counter, bytes_of(row->dot.replica.b, REPLICA_ID_SIZE));
     ahead->digest = ahead->digest * 0x100000001b3u + hash + 1; /* FNV-like: order matters, 0 stays "none" */
@@ -251,7 +263,7 @@ static enum err walk_piece(struct snapshot *snapshot, uint64_t run, struct walk_
             continue; /* the scan begins at it; the piece after it */
         CHECK(key.len <= sizeof through.after);
         buf_put_blob(out, key);
-        chunk_put_record(&c, key, record);
+        chunk_put_record(&c, key, record, NULL);
         memcpy(through.after, key.data, through.after_len = key.len);
         c.entries++;
     }

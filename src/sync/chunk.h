@@ -16,10 +16,12 @@ struct chunk_limits {
 };
 
 /* ROWS of origin in (from, through], through being at or below the snapshot's
- * clock and from below it. *ret_to is the last counter in the frame. */
+ * clock and from below it. *ret_to is the last counter in the frame. With ERR_DAMAGED
+ * *ret_bad_row is the counter of the row that cannot be read, or 0 when it is a record
+ * (which the store has noted then). */
 enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, uint64_t from,
-                    uint64_t through, const struct chunk_limits *limits, struct buf *out,
-                    uint64_t *ret_to) MUST_USE;
+                    uint64_t through, const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to,
+                    uint64_t *ret_bad_row) MUST_USE;
 
 /* AHEAD: rows above the snapshot's clock. Writes nothing when there are none.
  * *ret_digest tells one set of such rows from another; 0 when there are none. */

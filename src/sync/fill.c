@@ -13,6 +13,7 @@
  * a new question goes out from where the store stands. */
 #include "check.h"
 #include "sync_state.h"
+#include "weaken.h"
 
 #include <stdlib.h>
 
@@ -20,7 +21,8 @@
 
 static bool can_serve_delta(const struct sync *s, const struct link *link)
 {
-    return link->state == LINK_UP && !link->peer->walking && clock_covers(&s->clock, &link->peer->floor);
+    return link->state == LINK_UP && !link->peer->walking &&
+           (clock_covers(&s->clock, &link->peer->floor) || WEAKENED(FLOOR));
 }
 
 static bool has_what_we_lack(const struct sync *s, const struct link *link)
@@ -52,7 +54,7 @@ static bool must_give_way(const struct sync *s, const struct link *link)
     return mutual && replica_id_compare(&s->id, &peer->id) > 0;
 }
 
-static struct link *source_to_begin_with(const struct sync *s, struct sync_time time)
+static struct link *source_to_begin_with(struct sync *s, struct sync_time time)
 {
     struct link *best = NULL;
     bool delta_moves = false;
@@ -64,6 +66,8 @@ static struct link *source_to_begin_with(const struct sync *s, struct sync_time 
             delta_moves = true;
             continue;
         }
+        if (retire_explains(s, link, time.now_ms))
+            continue;
         if (!must_give_way(s, link) &&
             (!best || clock_sum(&link->peer->clock) > clock_sum(&best->peer->clock)))
             best = link;
@@ -225,7 +229,7 @@ static bool give_up_source(struct sync *s, struct sync_time time, struct effects
 
 void fill_think(struct sync *s, struct sync_time time, struct effects *out)
 {
-    if (s->reidentifying)
+    if (s->reidentifying || s->held_by_hand)
         return;
     if (s->left) { /* nobody will fill us: what is here is served */
         if (sync_walking(s) && !s->walk_works)
@@ -241,6 +245,8 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
     if (s->walk_works || time.now_ms < s->walk_retry_ms)
         return;
     if (!sync_walking(s)) {
+        if (s->retiring)
+            return; /* our own floor is about to rise with the others' */
         struct link *link = s->lacking_ms ? source_to_begin_with(s, time) : NULL;
         if (link)
             start(s, link,

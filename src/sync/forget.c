@@ -31,6 +31,67 @@ static void raise_a_part(const struct clock *clock, struct clock *floor)
     }
 }
 
+/* Who of those expected back holds forgetting open, and since when: what is old enough
+ * they do not have. */
+static void look_at_holders(struct sync *s, struct sync_time time, const struct clock *old)
+{
+    for (size_t i = 0; i < s->peers.count; i++) {
+        struct peer *peer = s->peers.list[i];
+        bool holds = old && peer_expected(peer, time.wall_ms, s->config.forget_after_ms) &&
+                     !clock_covers(&peer->clock, old);
+        if (!holds)
+            peer->holding_wall_ms = 0;
+        else if (!peer->holding_wall_ms)
+            peer->holding_wall_ms = peer->link || !peer->heard_wall_ms ? time.wall_ms : peer->heard_wall_ms;
+    }
+}
+
+/* ---- room ------------------------------------------------------------------------------ */
+
+uint64_t sync_space_used(const struct engine_usage *usage)
+{
+    uint64_t used = usage->pending_bytes;
+    for (size_t i = 0; i < TABLES; i++)
+        used += usage->table_bytes[i];
+    return used;
+}
+
+bool sync_space_is_low(const struct engine_usage *usage, bool was_low)
+{
+    /* a tenth of the limit, or so much of the disk; a little more until it is well again */
+    enum { DISK_LOW = 256 << 20, BACK_PERCENT = 12, LOW_PERCENT = 10 };
+    uint64_t used = sync_space_used(usage), percent = was_low ? BACK_PERCENT : LOW_PERCENT;
+    uint64_t left = usage->bytes_max > used ? usage->bytes_max - used : 0;
+    if (usage->bytes_max && left < usage->bytes_max / 100 * percent)
+        return true;
+    return usage->disk_known && usage->disk_free_bytes < (uint64_t)DISK_LOW / LOW_PERCENT * percent;
+}
+
+/* Before puts are refused: a line in the log, and one when there is room again. */
+void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out)
+{
+    struct engine_usage usage;
+    if (!s->space_changed || time.now_ms < s->space_at_ms)
+        return;
+    s->space_changed = false;
+    s->space_at_ms = time.now_ms + SPACE_MS;
+    store_usage(s->store, &usage);
+    bool low = sync_space_is_low(&usage, s->low_space);
+    s->count.low_space += low && !s->low_space;
+    if (low && !s->low_space)
+        effects_notice(
+            out, NOTICE_WARN,
+            "event=low_space used_bytes=%llu bytes_max=%llu disk_free_bytes=%llu next=\"when it is "
+            "full puts get 503; reads and deletes go on\"",
+            (unsigned long long)sync_space_used(&usage), (unsigned long long)usage.bytes_max,
+            (unsigned long long)usage.disk_free_bytes);
+    else if (!low && s->low_space)
+        effects_notice(out, NOTICE_INFO, "event=enough_space used_bytes=%llu",
+                       (unsigned long long)sync_space_used(&usage));
+    s->low_space = low;
+    s->space_changed = low; /* room comes back without a commit, as the log is applied */
+}
+
 /* The floor that is due now; false when the present one is. */
 static bool target(struct sync *s, struct sync_time time, struct clock *ret)
 {
@@ -40,6 +101,7 @@ static bool target(struct sync *s, struct sync_time time, struct clock *ret)
         peers_watermark(&s->peers, &s->clock, time.wall_ms, s->config.forget_after_ms, ret);
         clock_meet(ret, old);
     }
+    look_at_holders(s, time, old);
     clock_join(ret, &s->floor);
     store_usage(s->store, &usage);
     if (usage.table_bytes[TABLE_ROWS] > s->config.history_max_bytes)
@@ -47,11 +109,24 @@ static bool target(struct sync *s, struct sync_time time, struct clock *ret)
     return !clock_covers(&s->floor, ret);
 }
 
+void forget_row(struct sync *s, const struct dot *dot, struct effects *out)
+{
+    struct clock floor = {0};
+    if (s->pruning || sync_walking(s))
+        return; /* it will be met again */
+    s->count.rows_given_up++;
+    clock_copy(&floor, &s->floor);
+    clock_raise(&floor, dot);
+    prune_to(s, &floor, out);
+    clock_done(&floor);
+}
+
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     history_sample(&s->history, time.now_ms, s->config.history_ms, &s->clock);
     if (s->pruning || sync_walking(s) || time.now_ms < s->prune_at_ms)
         return;
+    expire_look(s, time, out);
     struct clock floor = {0};
     s->prune_at_ms = time.now_ms +
                      (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);

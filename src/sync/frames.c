@@ -172,6 +172,9 @@ void frame_put_refuse(struct buf *out, const struct refusal *refusal)
     if (refusal->reason == REFUSE_FORK) {
         starts_encode(&refusal->starts, out);
         buf_put_varint(out, refusal->counter);
+    } else if (refusal->reason == REFUSE_RETIRED) {
+        buf_put_varint(out, refusal->counter);
+        counters_encode(refusal->known, refusal->known_count, out);
     }
     frame_end(out, begun);
 }
@@ -186,6 +189,9 @@ enum err frame_get_refuse(struct bytes body, struct refusal *ret)
         if (in.err == OK && starts_decode(&in, &refusal.starts) != OK)
             cursor_fail(&in, ERR_MALFORMED);
         refusal.counter = cursor_varint(&in);
+    } else if (refusal.reason == REFUSE_RETIRED) {
+        refusal.counter = cursor_varint(&in);
+        refusal.known_count = counters_decode(&in, refusal.known);
     }
     enum err err = cursor_finish(&in);
     if (err == OK)
@@ -265,6 +271,121 @@ enum err frame_get_unwant(struct bytes body, struct replica_id *ret_origin)
     enum err err = cursor_finish(&in);
     if (err == OK)
         *ret_origin = origin;
+    return err;
+}
+
+/* ---- by hand, and clocks --------------------------------------------------------- */
+
+enum { RETIRED_RAISED = 1, RETIRED_VIEWED = 2, RETIRED_SIZE_MIN = REPLICA_ID_SIZE + 1 + 2 + 8 };
+
+void retired_encode(const struct retired *retired, struct buf *out)
+{
+    replica_id_encode(&retired->id, out);
+    buf_put_u8(out,
+               (uint8_t)((retired->raised ? RETIRED_RAISED : 0) | (retired->viewed ? RETIRED_VIEWED : 0)));
+    buf_put_varint(out, retired->view.base);
+    buf_put_varint(out, retired->view.top);
+    buf_put_u64(out, retired->view.digest);
+}
+
+struct retired retired_decode(struct cursor *in)
+{
+    struct retired retired = {.id = replica_id_decode(in)};
+    unsigned flags = cursor_u8(in);
+    retired.raised = flags & RETIRED_RAISED;
+    retired.viewed = flags & RETIRED_VIEWED;
+    retired.view.base = cursor_varint(in);
+    retired.view.top = cursor_varint(in);
+    retired.view.digest = cursor_u64(in);
+    if (in->err == OK && (replica_id_is_zero(&retired.id) || retired.view.top < retired.view.base))
+        cursor_fail(in, ERR_MALFORMED);
+    return retired;
+}
+
+void counters_encode(const uint64_t *counters, size_t count, struct buf *out)
+{
+    uint64_t last = 0;
+    buf_put_varint(out, count);
+    for (size_t i = 0; i < count; i++) {
+        buf_put_varint(out, counters[i] - last);
+        last = counters[i];
+    }
+}
+
+size_t counters_decode(struct cursor *in, uint64_t counters[RETIRED_KNOWN_MAX])
+{
+    size_t count = (size_t)cursor_varint_max(in, RETIRED_KNOWN_MAX);
+    uint64_t last = 0;
+    for (size_t i = 0; i < count && in->err == OK; i++) {
+        uint64_t step = cursor_varint(in);
+        if (step == 0 || step > UINT64_MAX - last)
+            cursor_fail(in, ERR_MALFORMED);
+        counters[i] = last += step;
+    }
+    return in->err == OK ? count : 0;
+}
+
+void frame_put_retired(struct buf *out, const struct retired *list, size_t count)
+{
+    size_t begun = frame_begin(out, FRAME_RETIRED);
+    buf_put_varint(out, count);
+    for (size_t i = 0; i < count; i++)
+        retired_encode(&list[i], out);
+    frame_end(out, begun);
+}
+
+enum err frame_get_retired(struct bytes body, struct retired **ret_list, size_t *ret_count)
+{
+    struct cursor in = cursor_of(body);
+    size_t count = (size_t)cursor_varint_max(&in, RETIRED_MAX);
+    if (in.err == OK && count > cursor_left(&in) / RETIRED_SIZE_MIN)
+        cursor_fail(&in, ERR_MALFORMED);
+    struct retired *list = in.err == OK && count ? mem_new(count * sizeof *list) : NULL;
+    for (size_t i = 0; i < count && in.err == OK; i++)
+        list[i] = retired_decode(&in);
+    enum err err = cursor_finish(&in);
+    if (err != OK) {
+        free(list);
+        return err;
+    }
+    *ret_list = list;
+    *ret_count = count;
+    return OK;
+}
+
+void frame_put_time(struct buf *out, uint64_t wall_ms)
+{
+    size_t begun = frame_begin(out, FRAME_TIME);
+    buf_put_u64(out, wall_ms);
+    frame_end(out, begun);
+}
+
+enum err frame_get_time(struct bytes body, uint64_t *ret_wall_ms)
+{
+    struct cursor in = cursor_of(body);
+    uint64_t wall_ms = cursor_u64(&in);
+    if (in.err == OK && wall_ms > INT64_MAX)
+        cursor_fail(&in, ERR_MALFORMED);
+    enum err err = cursor_finish(&in);
+    if (err == OK)
+        *ret_wall_ms = wall_ms;
+    return err;
+}
+
+void frame_put_forget(struct buf *out, const struct replica_id *id)
+{
+    size_t begun = frame_begin(out, FRAME_FORGET);
+    put_id(out, id);
+    frame_end(out, begun);
+}
+
+enum err frame_get_forget(struct bytes body, struct replica_id *ret_id)
+{
+    struct cursor in = cursor_of(body);
+    struct replica_id id = replica_id_decode(&in);
+    enum err err = cursor_finish(&in);
+    if (err == OK)
+        *ret_id = id;
     return err;
 }
 
@@ -423,7 +544,7 @@ static struct work_entry get_entry(struct cursor *in, enum frame_type type, cons
         entry.kind = get_kind(in);
     entry.key = get_key(in);
     if (type != FRAME_WALK_ROWS)
-        entry.record = get_record(in, entry.key, scratch);
+        entry.record = type == FRAME_WALK_PIECE ? get_record(in, entry.key, scratch) : cursor_blob(in);
     return entry;
 }
 

@@ -18,7 +18,8 @@
  *                   starts, clock, floor, u8 flags (see below), varint n and
  *                   n x 16 bytes: ids that this store had before, newest last
  *   2 REFUSE        u8 reason, blob text, then for FORK: starts as remembered,
- *                   varint counter known. The sender closes
+ *                   varint counter known; for RETIRED: varint counter known, varint n, n x
+ *                   varint step to the next counter known above it. The sender closes
  *   3 CLOCK         clock, floor, u8 flags: what is durable here
  *   4 HEARTBEAT     nothing
  *   5 ROWS          16 bytes origin, varint from, u32 n, n entries (varint counter -
@@ -35,6 +36,12 @@
  *   12 WALK_REFUSED varint run, blob text
  *   13 LEFT         nothing: the sender leaves for good, do not expect it back
  *   14 WALK_MORE    varint run, varint n: n more pieces may follow (protocol 2)
+ *   16 RETIRED      varint n, n entries: an id that was retired by hand, and what the sender
+ *                   holds of it (16 bytes id, u8 bit 0 raised, bit 1 the rest is known, varint base,
+ *                   varint top, u64 digest; protocol 3)
+ *   17 TIME         u64 ms since 1970: the sender's wall clock (protocol 3)
+ *   18 FORGET       16 bytes id: an operator lets go of this replica (protocol 3)
+ *   20 to 24        repair_frames.h (protocol 3)
  *
  * A run is a number by which the receiver of a walk tells its questions apart; the
  * source gives it back. A record blob is empty where an entry before it in the frame brought the same
@@ -47,7 +54,7 @@
 
 enum {
     SYNC_PROTOCOL_MIN = 1, /* 2 has packed bodies, and walks of several pieces ahead */
-    SYNC_PROTOCOL = 2,
+    SYNC_PROTOCOL = 3,     /* 3 has frames from 16 on */
     FRAME_HEADER = 12,
     FRAME_FLAGS_AT = 5,
     FRAME_PACKED = 1,                   /* flag */
@@ -59,6 +66,8 @@ enum {
     WALK_AHEAD_MAX = 64,   /* pieces that a source may be asked for at once */
     PREDECESSORS_MAX = 64, /* of a store's former ids, the newest are told */
     REFUSE_TEXT_MAX = 255,
+    RETIRED_MAX = 256,        /* ids that may be retired */
+    RETIRED_KNOWN_MAX = 1024, /* operations of one, found early, that are told to the one itself */
 };
 
 enum frame_type {
@@ -76,6 +85,14 @@ enum frame_type {
     FRAME_WALK_REFUSED,
     FRAME_LEFT,
     FRAME_WALK_MORE,
+    FRAME_RETIRED = 16,
+    FRAME_TIME,
+    FRAME_FORGET,
+    FRAME_RECORD_ASK = 20, /* these: repair_frames.h */
+    FRAME_RECORD,
+    FRAME_DIGEST_ASK,
+    FRAME_DIGEST,
+    FRAME_DIVERGED,
     FRAME_TYPES
 };
 
@@ -92,6 +109,7 @@ enum refuse_reason {
     REFUSE_DUPLICATE, /* the other connection of this pair stays */
     REFUSE_LEFT,      /* this node has left its cluster */
     REFUSE_SHUNNED,   /* sent something malformed a moment ago */
+    REFUSE_RETIRED,   /* the replica's id was ended by hand: take a new one (protocol 3) */
 };
 
 struct frame {
@@ -132,7 +150,9 @@ struct refusal {
     enum refuse_reason reason;
     char text[REFUSE_TEXT_MAX + 1];
     struct starts starts; /* REFUSE_FORK */
-    uint64_t counter;     /* REFUSE_FORK */
+    uint64_t counter;     /* REFUSE_FORK, REFUSE_RETIRED: up to where its operations are known whole */
+    size_t known_count;   /* REFUSE_RETIRED: counters above it that are known, ascending */
+    uint64_t known[RETIRED_KNOWN_MAX];
 };
 void frame_put_refuse(struct buf *out, const struct refusal *refusal);
 enum err frame_get_refuse(struct bytes body, struct refusal *ret) MUST_USE;
@@ -171,10 +191,36 @@ enum err frame_get_walk_more(struct bytes body, uint64_t *ret_run, uint64_t *ret
 void frame_put_walk_refused(struct buf *out, uint64_t run, const char *text);
 enum err frame_get_walk_refused(struct bytes body, uint64_t *ret_run, struct bytes *ret_text) MUST_USE;
 
+/* An id that was retired, and what of it is held by who tells (retire.c). */
+struct retired {
+    struct replica_id id;
+    bool raised; /* the clock, on this view */
+    bool viewed; /* view is known */
+    struct retire_view view;
+    /* The operations above view.base that were found early, when it was raised: owned,
+     * ascending. For the store itself, should it return. Not told in RETIRED. */
+    uint64_t *known;
+    size_t known_count;
+    uint64_t floor_seen_ms; /* of this process; not told */
+};
+void retired_encode(const struct retired *retired, struct buf *out);
+struct retired retired_decode(struct cursor *in);
+void counters_encode(const uint64_t *counters, size_t count, struct buf *out);
+/* At most RETIRED_KNOWN_MAX, ascending; else in->err. */
+size_t counters_decode(struct cursor *in, uint64_t counters[RETIRED_KNOWN_MAX]);
+void frame_put_retired(struct buf *out, const struct retired *list, size_t count);
+enum err frame_get_retired(struct bytes body, struct retired **ret_list,
+                           size_t *ret_count) MUST_USE; /* *ret_list is the caller's to free */
+void frame_put_time(struct buf *out, uint64_t wall_ms);
+enum err frame_get_time(struct bytes body, uint64_t *ret_wall_ms) MUST_USE;
+void frame_put_forget(struct buf *out, const struct replica_id *id);
+enum err frame_get_forget(struct bytes body, struct replica_id *ret_id) MUST_USE;
+
 /* ROWS, AHEAD, WALK_PIECE and WALK_ROWS are written by chunk.c; read into work
  * for the store. The work owns the body where the frame did, else a copy of it; its
  * serial is the run. *ret_keys_total only for WALK_PIECE. Every key is checked (1 to KEY_MAX bytes, no NUL)
- * and every record decodes; else ERR_MALFORMED, ERR_CHECKSUM. */
+ * and every record of a walk decodes; else ERR_MALFORMED, ERR_CHECKSUM, ERR_VERSION. What
+ * cannot be read among rows the store puts aside. */
 enum err frame_get_rows(const struct frame *frame, struct store_work **ret,
                         uint64_t *ret_keys_total) MUST_USE;
 

@@ -30,6 +30,17 @@ static bool wants_link(const struct sync *s, const struct peer *peer)
            peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
 }
 
+static void open_stream(struct link *link, const char *ingress, struct effects *out)
+{
+    struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
+    open->stream = link->stream;
+    open->stream_kind = STREAM_SYNC;
+    struct buf target;
+    buf_init(&target, INGRESS_MAX + 1);
+    buf_put(&target, ingress, strlen(ingress) + 1);
+    open->target = (char *)target.data; /* handed over */
+}
+
 void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
 {
     for (size_t i = 0; i < s->peers.count; i++) {
@@ -43,14 +54,20 @@ void greet_dial_due(struct sync *s, struct sync_time time, struct effects *out)
         }
         link->peer = peer;
         peer->dialing = 1;
-        struct effect *open = effects_add(out, EFFECT_STREAM_OPEN);
-        open->stream = link->stream;
-        open->stream_kind = STREAM_SYNC;
-        struct buf target;
-        buf_init(&target, INGRESS_MAX + 1);
-        buf_put(&target, peer->ingress, strlen(peer->ingress) + 1);
-        open->target = (char *)target.data; /* handed over */
+        open_stream(link, peer->ingress, out);
     }
+}
+
+void sync_meet_twin(struct sync *s, struct sync_time time, const char *ingress, struct effects *out)
+{
+    enum { TWIN_MS = 60000 };
+    if (s->left || s->stopping || s->reidentifying || time.now_ms < s->twin_at_ms)
+        return;
+    struct link *link = sync_link_new(s, s->config.new_stream(s->config.ctx), true, time.now_ms);
+    if (!link)
+        return;
+    s->twin_at_ms = time.now_ms + TWIN_MS;
+    open_stream(link, ingress, out);
 }
 
 uint64_t greet_deadline(const struct sync *s)
@@ -153,6 +170,51 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
     return refuse(s, time, link, &refusal, out);
 }
 
+static bool starts_same(const struct starts *a, const struct starts *b)
+{
+    return a->total == b->total && starts_extend(a, b);
+}
+
+/* Our own id from outside: we have dialled ourselves, or two nodes run on copies of one
+ * store. Neither can tell which is the older one, and the operations of both above their
+ * common past have the same dots: whichever is told to take a new id must put them again,
+ * so that past is kept. */
+static void meet_twin(struct sync *s, const struct hello *hello, struct effects *out)
+{
+    if (starts_same(&hello->starts, &s->starts))
+        return;
+    uint64_t fork = starts_fork(&s->starts, &hello->starts, clock_get(&s->clock, &s->id));
+    s->count.twins_met++;
+    effects_notice(
+        out, NOTICE_ERROR,
+        "event=duplicate_replica node=%s ingress=%s fork=%llu next=\"refuses it; stop the newer of the "
+        "two nodes and run there: yzma reidentify\"",
+        hello->name, hello->ingress, (unsigned long long)fork);
+    if (fork >= s->twin_fork)
+        return;
+    struct store_work *work = store_work_new(WORK_NOTES);
+    struct buf value;
+    buf_init(&value, 8);
+    buf_put_u64(&value, fork);
+    store_work_add_note(work, TWIN_NOTE, buf_bytes(&value));
+    buf_done(&value);
+    s->twin_fork = fork;
+    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+}
+
+/* It has been given up here; it goes on under a new id, and puts again what is not
+ * known whole. */
+static bool refuse_retired(struct sync *s, struct sync_time time, struct link *link,
+                           const struct hello *hello, struct effects *out)
+{
+    struct refusal refusal = {.reason = hello->protocol_max >= 3 ? REFUSE_RETIRED : REFUSE_PROTOCOL};
+    retire_refusal(s, retire_find(s, &hello->id), &refusal);
+    snprintf(refusal.text, sizeof refusal.text,
+             "this replica id was retired: take a new id (yzma reidentify)");
+    effects_notice(out, NOTICE_WARN, "event=retired_met node=%s next=\"it takes a new id\"", hello->name);
+    return refuse(s, time, link, &refusal, out);
+}
+
 /* Of two links of one pair: does the new one stay? */
 static bool newer_stays(const struct sync *s, const struct link *old, const struct link *link,
                         const struct hello *hello, const struct peer *peer)
@@ -182,7 +244,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     link_move(link, LINK_UP, time.now_ms);
     memcpy(peer->name, hello->name, sizeof peer->name);
     memcpy(peer->ingress, hello->ingress, sizeof peer->ingress);
-    peer->left = false;
+    peer->left = peer->forgotten = false;
     peer->has_starts = true;
     peer->starts = hello->starts;
     peer->told = clock_get(&hello->clock, &hello->id);
@@ -194,6 +256,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     peer->in = peer->out = (struct traffic_count){0};
     peer->up_ms = time.now_ms;
     clock_copy(&peer->clock, &hello->clock);
+    s->reports++;
     clock_copy(&peer->floor, &hello->floor);
     clock_copy(&link->sent, &hello->clock);
     clock_copy(&link->target, &hello->clock);
@@ -204,7 +267,7 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
         link->rows_at_ms = time.now_ms + BETTER_LINK_MS;
     for (size_t i = 0; i < hello->predecessor_count; i++) {
         struct peer *former = peers_find(&s->peers, &hello->predecessors[i]);
-        if (former && !former->left) { /* nobody waits for an id that was given up */
+        if (former && !former->left && !former->link) { /* nobody waits for an id that was given up */
             former->left = true;
             sync_save_peer(s, former, out);
         }
@@ -241,11 +304,16 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         refuse_text(s, time, link, REFUSE_LEFT, "this node has left its cluster", &hello, out);
     } else if (s->config.blocked(s->config.ctx, hello.name)) {
         refuse_text(s, time, link, REFUSE_BLOCKED, "blocked by Peering.Block", &hello, out);
+    } else if (retire_find(s, &hello.id)) {
+        refuse_retired(s, time, link, &hello, out);
     } else if (is_shunned(s, &hello.id, time.now_ms)) {
         refuse_text(s, time, link, REFUSE_SHUNNED, "sent a malformed frame a moment ago", &hello, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
+        meet_twin(s, &hello, out);
         refuse_text(s, time, link, REFUSE_SELF,
-                    "this is the receiver's own replica id: a copy of its store, or itself", &hello, out);
+                    "this is the receiver's own replica id: a copy of its store (stop it and run: yzma "
+                    "reidentify), or itself",
+                    &hello, out);
     } else {
         struct peer *peer = sync_peer(s, time, &hello.id, out);
         struct link *old = peer ? peer->link : NULL;
@@ -303,6 +371,14 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             sync_reidentify(s, fork, out);
             return false;
         }
+    } else if (refusal.reason == REFUSE_RETIRED) {
+        effects_notice(
+            out, NOTICE_ERROR,
+            "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
+            peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
+        sync_link_end(s, time, link, refusal.text, out);
+        sync_reidentify_but(s, refusal.counter, refusal.known, refusal.known_count, out);
+        return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",
                        peer_name, refusal.text);

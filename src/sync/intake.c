@@ -218,7 +218,7 @@ static bool give_one(struct sync *s, struct sync_time time, struct link *link, s
 
 void intake_pump(struct sync *s, struct sync_time time, struct effects *out)
 {
-    for (bool more = true; more;) {
+    for (bool more = !s->held_by_hand; more;) {
         more = false;
         for (size_t i = 0; i < s->link_count; i++)
             more |= give_one(s, time, s->links[s->intake_turn++ % s->link_count], out);
@@ -242,7 +242,7 @@ void intake_stored(struct sync *s, struct sync_time time, const struct pending *
 
 uint64_t intake_deadline(const struct sync *s, uint64_t now_ms)
 {
-    for (size_t i = 0; i < s->link_count; i++)
+    for (size_t i = 0; i < s->link_count && !s->held_by_hand; i++)
         if (s->links[i]->waiting)
             return pace_deadline(&s->pace, now_ms);
     return UINT64_MAX;

@@ -61,6 +61,7 @@ void link_free(struct link *link)
     clock_done(&link->target);
     clock_done(&link->goal);
     free(link->wanted);
+    free(link->retired);
     free(link);
 }
 

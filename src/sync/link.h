@@ -60,6 +60,9 @@ struct link {
     struct clock reported_floor;
     uint8_t reported_flags;
     uint64_t reported_ms;
+    uint64_t time_told_ms;   /* 0: not yet */
+    struct retired *retired; /* owned: of the peer, as it told last */
+    size_t retired_count;
 
     /* receiving */
     struct waiting *waiting, **waiting_end; /* for the committer, in order */

@@ -7,6 +7,9 @@
 /* Of the note: a later layout gets another number and reads this one too. */
 enum { PEER_NOTE_FORMAT = 1 };
 
+/* Flags of the note. Who knows only the first takes each for it: not expected back. */
+enum { PEER_NOTE_LEFT = 1, PEER_NOTE_FORGOTTEN = 2 };
+
 static void peer_free(struct peer *peer)
 {
     clock_done(&peer->clock);
@@ -51,7 +54,8 @@ void peer_encode(const struct peer *peer, struct buf *out)
     replica_id_encode(&peer->id, out);
     buf_put_blob(out, bytes_str(peer->name));
     buf_put_blob(out, bytes_str(peer->ingress));
-    buf_put_u8(out, peer->left);
+    buf_put_u8(out,
+               (uint8_t)((peer->left ? PEER_NOTE_LEFT : 0) | (peer->forgotten ? PEER_NOTE_FORGOTTEN : 0)));
     buf_put_u64(out, peer->heard_wall_ms);
     buf_put_u8(out, peer->has_starts);
     starts_encode(&peer->starts, out);
@@ -68,7 +72,9 @@ enum err peer_decode(struct peers *into, struct bytes note)
     read.id = replica_id_decode(&in);
     cursor_text(&in, read.name, sizeof read.name);
     cursor_text(&in, read.ingress, sizeof read.ingress);
-    read.left = cursor_u8(&in) != 0;
+    unsigned flags = cursor_u8(&in);
+    read.left = flags & PEER_NOTE_LEFT;
+    read.forgotten = flags & PEER_NOTE_FORGOTTEN;
     read.heard_wall_ms = cursor_u64(&in);
     read.has_starts = cursor_u8(&in) != 0;
     if (in.err == OK && starts_decode(&in, &read.starts) != OK)
@@ -107,7 +113,7 @@ bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after
 
 bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms)
 {
-    if (peer->left)
+    if (peer->left || peer->forgotten)
         return false;
     /* a wall clock that was set back makes nobody forgotten */
     return peer->link || peer->member || wall_ms < peer->heard_wall_ms ||

@@ -15,7 +15,8 @@
 enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 
 #define PEER_NOTE      "peer/"
-#define PEER_NAME_NOTE "name/" /* its member name alone: NODE_NOTE_NAME to the node */
+#define TWIN_NOTE      "sync/twin" /* NODE_NOTE_TWIN to the node */
+#define PEER_NAME_NOTE "name/"     /* its member name alone: NODE_NOTE_NAME to the node */
 
 struct link;
 
@@ -39,9 +40,10 @@ struct peer {
     struct replica_id id;
     char name[MEMBER_NAME_MAX + 1]; /* full member name */
     char ingress[INGRESS_MAX + 1];
-    bool member;  /* membership holds it for alive or suspect */
-    bool left;    /* said that it leaves for good, or has taken another id */
-    bool walking; /* is being filled: takes and gives no rows */
+    bool member;    /* membership holds it for alive or suspect */
+    bool left;      /* said that it leaves for good, or has taken another id */
+    bool forgotten; /* an operator has let go of it; until its next hello */
+    bool walking;   /* is being filled: takes and gives no rows */
     bool has_starts;
     struct starts starts;       /* as at its last hello */
     uint64_t told;              /* the highest counter of its own that it has shown itself since */
@@ -56,6 +58,9 @@ struct peer {
     uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
     struct traffic_count in, out;                    /* of the present link, or the last one */
     uint64_t up_ms;                                  /* since when */
+    bool has_wall;                                   /* it has told its wall clock since our start */
+    uint64_t told_wall_ms, told_wall_at_ms;          /* .. and when, on the monotonic clock */
+    uint64_t holding_wall_ms;                        /* since when it holds forgetting open; 0: it does not */
 };
 
 struct peers {

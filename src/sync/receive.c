@@ -79,6 +79,7 @@ static bool take_clock(struct sync *s, struct sync_time time, struct link *link,
     struct peer *peer = link->peer;
     if (frame_get_clock(frame->body, &peer->clock, &peer->floor, &flags) != OK)
         return malformed(s, time, link, "clock", out);
+    s->reports++;
     if (knows_more_of_us(s, peer)) {
         /* An older state of itself, this store: the hello decides (greet.c). */
         sync_link_end(s, time, link, "knows operations of ours that we do not", out);
@@ -123,6 +124,7 @@ static bool take_left(struct sync *s, struct sync_time time, struct link *link, 
 {
     struct peer *peer = link->peer;
     peer->left = true;
+    s->reports++;
     effects_notice(out, NOTICE_INFO, "event=peer_left node=%s next=\"does not expect it back\"", peer->name);
     sync_save_peer(s, peer, out);
     sync_link_end(s, time, link, "left for good", out);
@@ -143,6 +145,26 @@ enum traffic receive_traffic_of(enum frame_type type)
     }
 }
 
+/* Frames of damaged and differing records, which protocol 3 has. */
+static bool take_repair(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                        struct effects *out)
+{
+    if (link->protocol < 3)
+        return false;
+    switch (frame->type) {
+    case FRAME_RECORD_ASK:
+        return repair_asked(s, time, link, frame->body, out);
+    case FRAME_RECORD:
+        return repair_answered(s, time, link, frame, out);
+    case FRAME_DIGEST_ASK:
+        return digest_asked(s, time, link, frame->body, out);
+    case FRAME_DIGEST:
+        return digest_answered(s, time, link, frame->body, out);
+    default:
+        return digest_diverged(s, time, link, frame, out);
+    }
+}
+
 /* False when the link is gone. */
 bool receive_frame(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                    size_t wire, struct effects *out)
@@ -152,6 +174,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
             if (!greet_hello(s, time, link, frame->body, out))
                 return false;
             relay_link_up(s, time, link, out);
+            retire_tell(s, time, link, out);
+            expire_tell(s, time, link, out);
             s->think_at_ms =
                 time.now_ms; /* a blank store walks rather than takes all rows: before they come */
             send_pump(s, time, link, out);
@@ -191,6 +215,22 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         return true;
     case FRAME_LEFT:
         return take_left(s, time, link, out);
+    case FRAME_RETIRED: {
+        bool gone = false;
+        if (!retire_take(s, time, link, frame->body, &gone, out))
+            return malformed(s, time, link, "retired", out);
+        return !gone;
+    }
+    case FRAME_TIME:
+        return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
+    case FRAME_FORGET:
+        return manual_take_forget(s, time, link, frame->body, out) || malformed(s, time, link, "forget", out);
+    case FRAME_RECORD_ASK:
+    case FRAME_RECORD:
+    case FRAME_DIGEST_ASK:
+    case FRAME_DIGEST:
+    case FRAME_DIVERGED:
+        return take_repair(s, time, link, frame, out) || malformed(s, time, link, "repair", out);
     case FRAME_HELLO:
     case FRAME_TYPES:
         break;
@@ -245,6 +285,21 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
         s->progress_ms = time.now_ms;
         if (work->kind == WORK_ROWS)
             relay_moved(s, &pending->origin, time.now_ms);
+        if (work->kind == WORK_ROWS)
+            relay_held(s, time, &pending->origin, work->rows.held, link, out);
+        return;
+    case ERR_VERSION: /* nothing more of it can be kept: it stays with the peer */
+        s->count.quarantine_full++;
+        effects_notice(out, NOTICE_ERROR,
+                       "event=quarantine_full node=%s next=\"no link with it for 10 s; a newer program may "
+                       "read its records, or Peering.QuarantineMax be raised\"",
+                       link && link->peer ? link->peer->name : "gone");
+        if (link && link->state == LINK_UP) {
+            struct peer *peer = link->peer;
+            sync_link_end(s, time, link, "sends records that cannot be read here, and the quarantine is full",
+                          out);
+            peer->shunned_until_ms = peer->dial_at_ms = time.now_ms + SHUN_MS;
+        }
         return;
     case ERR_WALKING: /* asked again when the walk is over */
     case ERR_CLOSED:
@@ -291,9 +346,25 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
     case PENDING_PRUNE:
         forget_stored(s, time, work, out);
         break;
+    case PENDING_EXPIRE:
+        expire_stored(s, time, work, out);
+        break;
+    case PENDING_RETIRE:
+        retire_stored(s, time, work, out);
+        break;
+    case PENDING_QUARANTINE:
+        if (sync_look(s) == OK)
+            relay_released(s, out);
+        break;
     case PENDING_NOTES:
         if (work->err != OK)
             s->count.store_refused++; /* written again with the next change or minute */
+        break;
+    case PENDING_REPAIR:
+        repair_stored(s, time, pending, work, out);
+        break;
+    case PENDING_MEND:
+        digest_stored(s, pending, work, out);
         break;
     case PENDING_REIDENTIFY:
         break; /* sync.c */

@@ -5,6 +5,7 @@
  * asked for them (WANT), and another one if that does not deliver either. */
 #include "mem.h"
 #include "sync_state.h"
+#include "weaken.h"
 
 static struct origin *find(const struct sync *s, const struct replica_id *id)
 {
@@ -105,7 +106,7 @@ static bool can_relay(const struct sync *s, const struct link *link, const struc
         return false;
     if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
         return false;
-    return clock_covers(&s->clock, &peer->floor) &&
+    return (clock_covers(&s->clock, &peer->floor) || WEAKENED(FLOOR)) &&
            clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
 }
 
@@ -136,6 +137,8 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
 static void think_of(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
 {
     struct link *retry = NULL;
+    if (origin->held && time.now_ms < origin->held_until_ms)
+        return;
     if (origin->retry_at_ms && time.now_ms >= origin->retry_at_ms) {
         origin->retry_at_ms = 0;
         /* only of the one that is to send them: two would send everything twice */
@@ -159,9 +162,48 @@ static void think_of(struct sync *s, struct sync_time time, struct origin *origi
         ask_relay(s, time, origin, out);
 }
 
+void relay_held(struct sync *s, struct sync_time time, const struct replica_id *id, bool held,
+                const struct link *link, struct effects *out)
+{
+    struct origin *origin = relay_origin(s, id);
+    char uuid[REPLICA_ID_TEXT];
+    if (held && !origin->held)
+        effects_notice(
+            out, NOTICE_ERROR,
+            "event=record_quarantined replica=%s by=%s counter=%llu next=\"it is kept as it came; the "
+            "clock stands below it until a program or a peer has it readable\"",
+            replica_id_text(id, uuid), link && link->peer ? link->peer->name : "gone",
+            (unsigned long long)clock_get(&s->clock, id) + 1);
+    origin->held_until_ms = held ? time.now_ms + HELD_RETRY_MS : 0;
+    origin->held = held;
+}
+
+static void release(void *ctx, const struct dot *dot)
+{
+    struct origin *origin = relay_origin(ctx, &dot->replica);
+    origin->held = true;
+}
+
+void relay_released(struct sync *s, struct effects *out)
+{
+    struct snapshot *snapshot;
+    size_t before = 0, after = 0;
+    for (size_t i = 0; i < s->origin_count; i++) {
+        before += s->origins[i].held;
+        s->origins[i].held = false;
+    }
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    (void)!snapshot_quarantine(snapshot, release, s);
+    snapshot_close(snapshot);
+    for (size_t i = 0; i < s->origin_count; i++)
+        after += s->origins[i].held;
+    effects_notice(out, NOTICE_INFO, "event=quarantine_tried replicas=%zu left=%zu", before, after);
+}
+
 void relay_think(struct sync *s, struct sync_time time, struct effects *out)
 {
-    if (sync_walking(s))
+    if (sync_walking(s) || s->held_by_hand)
         return;
     for (size_t i = 0; i < s->link_count; i++) /* every replica that a peer's clock names */
         for (size_t k = 0; s->links[i]->state == LINK_UP && k < s->links[i]->peer->clock.count; k++) {

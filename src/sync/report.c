@@ -1,6 +1,9 @@
 /* What an operator sees of replication: the members of GET /cluster/status. */
 #include "json_out.h"
 #include "sync_state.h"
+#include "units.h"
+
+#include <stdio.h>
 
 static void put_clock(struct json_out *out, const char *name, const struct clock *clock)
 {
@@ -18,6 +21,8 @@ static const char *state_of(const struct sync *s, const struct peer *peer)
         return peer->link->held ? "held" : "up";
     if (peer->left)
         return "left";
+    if (peer->forgotten)
+        return retire_find(s, &peer->id) ? "retired" : "forgotten";
     if (s->config.blocked(s->config.ctx, peer->name))
         return "blocked";
     return peer->dialing ? "dialing" : "down";
@@ -75,6 +80,53 @@ bool sync_view_peer(const struct sync *s, const struct replica_id *id, struct sy
     return true;
 }
 
+/* Who holds forgetting open. */
+static void put_forgetting(const struct sync *s, struct sync_time time, struct json_out *out)
+{
+    char uuid[REPLICA_ID_TEXT], since[UNITS_TEXT_MAX];
+    json_name(out, "HoldsForgetting");
+    json_array(out);
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (!peer->holding_wall_ms)
+            continue;
+        json_object(out);
+        json_field_text(out, "Peer", peer->name);
+        json_field_text(out, "Replica", replica_id_text(&peer->id, uuid));
+        json_field_text(out, "Since", instant_text(peer->holding_wall_ms, since));
+        json_field_number(out, "SinceMs",
+                          time.wall_ms > peer->holding_wall_ms ? time.wall_ms - peer->holding_wall_ms : 0);
+        json_field_bool(out, "Connected", peer->link != NULL);
+        json_field_number(out, "Lacks", progress_lag(&s->clock, &peer->clock));
+        json_object_end(out);
+    }
+    json_array_end(out);
+}
+
+static void put_state_of_store(const struct sync *s, struct sync_time time, struct json_out *out)
+{
+    struct store_counters store;
+    int64_t skew;
+    store_counters(s->store, &store);
+    json_field_number(out, "Replicas", s->clock.count);
+    json_field_bool(out, "Paused", s->held_by_hand);
+    json_field_bool(out, "LowSpace", s->low_space);
+    json_name(out, "Quarantine");
+    json_object(out);
+    json_field_number(out, "Records", store.quarantined);
+    json_field_number(out, "Bytes", store.quarantined_bytes);
+    json_object_end(out);
+    json_name(out, "ClockSkewMs"); /* the median of the peers' wall clocks less ours */
+    if (expire_skew(s, time, &skew)) {
+        char text[24];
+        snprintf(text, sizeof text, "%lld", (long long)skew);
+        json_raw(out, bytes_str(text));
+    } else {
+        json_null(out);
+    }
+    json_field_bool(out, "DropsExpired", expire_may_drop(s, time));
+}
+
 void sync_report(const struct sync *s, struct sync_time time, struct json_out *out)
 {
     char uuid[REPLICA_ID_TEXT];
@@ -102,6 +154,9 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
     } else {
         json_null(out);
     }
+    put_forgetting(s, time, out);
+    retire_report(s, time, out);
+    put_state_of_store(s, time, out);
     json_name(out, "Links");
     json_array(out);
     for (size_t i = 0; i < s->peers.count; i++)

@@ -7,6 +7,7 @@
  * again. A peer that reads slowly just lags. What was read for one link a moment
  * ago another link at the same place is sent as it is (cache.h). */
 #include "sync_state.h"
+#include "weaken.h"
 
 static const struct chunk_limits limits = {.entries = CHUNK_ENTRIES, .bytes = CHUNK_BYTES},
                                  old_limits = {.entries = OLD_CHUNK_ENTRIES, .bytes = OLD_CHUNK_BYTES};
@@ -74,13 +75,13 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
     if (snapshot_clock(snapshot, &clock, &floor) != OK)
         goto out;
-    bool held = !clock_covers(&link->peer->clock, &floor);
+    bool held = !clock_covers(&link->peer->clock, &floor) && !WEAKENED(FLOOR);
     if (held && !link->held)
         s->count.floor_held++;
     link->held = held;
     for (size_t i = 0; i < clock.count && !held && !sent; i++) {
         const struct replica_id *origin = &clock.entries[i].replica;
-        uint64_t from = sent_of(link, origin), to;
+        uint64_t from = sent_of(link, origin), to, bad_row;
         bool own = replica_id_equal(origin, &s->id);
         if (!sends(s, link, origin) || (own && time.now_ms < link->damaged_until_ms) ||
             from >= clock.entries[i].counter)
@@ -88,7 +89,7 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
         if (from < clock_get(&floor, origin))
             continue; /* asked from below our floor: its next report says better, or it walks */
         enum err err = chunk_rows(snapshot, origin, from, clock.entries[i].counter,
-                                  link->protocol >= 2 ? &limits : &old_limits, &frame, &to);
+                                  link->protocol >= 2 ? &limits : &old_limits, &frame, &to, &bad_row);
         if (err != OK) {
             s->count.chunks_damaged++;
             if (own)
@@ -98,6 +99,8 @@ static bool send_chunk(struct sync *s, struct sync_time time, struct link *link,
             effects_notice(out, NOTICE_ERROR, "event=delta_aborted node=%s reason=%s next=%s",
                            link->peer->name, err_text(err),
                            own ? "tries again in 30 s" : "another node may send them");
+            if (bad_row) /* who lacks it is filled in key order, or by another node */
+                forget_row(s, &(struct dot){*origin, bad_row}, out);
             buf_reset(&frame);
             continue;
         }

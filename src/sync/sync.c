@@ -17,6 +17,35 @@ static void read_peer(void *ctx, struct bytes name, struct bytes value)
         s->count.notes_damaged++; /* replaced at its next hello */
 }
 
+static void read_retired(void *ctx, struct bytes name, struct bytes value)
+{
+    (void)name;
+    retire_read_note(ctx, value);
+}
+
+static void read_quarantined(void *ctx, const struct dot *dot)
+{
+    struct origin *origin = relay_origin(ctx, &dot->replica);
+    origin->held = true;
+}
+
+static enum err read_hand(struct sync *s, struct snapshot *snapshot)
+{
+    struct bytes value;
+    enum err err = snapshot_note(snapshot, PAUSED_NOTE, &value);
+    s->held_by_hand = err == OK;
+    if (snapshot_note(snapshot, TWIN_NOTE, &value) == OK) {
+        struct cursor in = cursor_of(value);
+        uint64_t fork = cursor_u64(&in);
+        s->twin_fork = cursor_finish(&in) == OK ? fork : UINT64_MAX;
+    }
+    if (err == OK || err == ERR_NOT_FOUND)
+        err = snapshot_notes(snapshot, RETIRED_NOTE, read_retired, s);
+    if (err == OK)
+        err = snapshot_quarantine(snapshot, read_quarantined, s);
+    return err;
+}
+
 static enum err read_identity(struct sync *s, struct snapshot *snapshot)
 {
     struct identity identity = {0};
@@ -77,6 +106,8 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .rng = config->rng,
                        .started_ms = now_ms,
                        .alone_since_ms = now_ms,
+                       .space_changed = true,
+                       .twin_fork = UINT64_MAX,
                        .rows_below_floor = true};
     s->squeeze = squeeze_new(config->compression);
     snprintf(s->name, sizeof s->name, "%s", config->name);
@@ -87,6 +118,8 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
         err = read_identity(s, snapshot);
         if (err == OK)
             err = snapshot_notes(snapshot, PEER_NOTE, read_peer, s);
+        if (err == OK)
+            err = read_hand(s, snapshot);
         snapshot_close(snapshot);
     }
     if (err == OK)
@@ -98,6 +131,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
     drop_own_ids(s);
     s->notes_at_ms = now_ms + PEER_NOTE_MS;
     s->ahead_at_ms = now_ms + AHEAD_MS;
+    s->digesting.at_ms = now_ms + DIGEST_REST_MS;
     s->walk_open = sync_walking(s);
     *ret = s;
     return OK;
@@ -112,10 +146,12 @@ void sync_free(struct sync *s)
     free(s->links);
     peers_done(&s->peers);
     history_done(&s->history);
+    repairs_done(&s->repairs);
     clock_done(&s->clock);
     clock_done(&s->floor);
     walk_state_done(&s->walk);
     free(s->origins);
+    retire_done(s);
     free(s->pending);
     cache_clear(&s->cache);
     squeeze_free(s->squeeze);
@@ -128,6 +164,20 @@ const struct replica_id *sync_id(const struct sync *s)
     return &s->id;
 }
 
+size_t sync_reported(const struct sync *s, uint64_t wall_ms, uint64_t counters[])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->peers.count && !s->left; i++)
+        if (peer_expected(s->peers.list[i], wall_ms, s->config.forget_after_ms))
+            counters[count++] = clock_get(&s->peers.list[i]->clock, &s->id);
+    return count;
+}
+
+uint64_t sync_reports(const struct sync *s)
+{
+    return s->reports;
+}
+
 void sync_rename(struct sync *s, const char *name)
 {
     snprintf(s->name, sizeof s->name, "%s", name);
@@ -135,7 +185,7 @@ void sync_rename(struct sync *s, const char *name)
 
 /* ---- work and notes ------------------------------------------------------------------ */
 
-void sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out)
+uint64_t sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out)
 {
     pending.ticket = s->config.new_ticket(s->config.ctx);
     if (s->pending_count == s->pending_room) {
@@ -146,6 +196,7 @@ void sync_submit(struct sync *s, struct store_work *work, struct pending pending
     struct effect *effect = effects_add(out, EFFECT_STORE);
     effect->ticket = pending.ticket;
     effect->work = work;
+    return pending.ticket;
 }
 
 static const char *note_name(char out[NOTE_NAME_MAX], const char *prefix, const struct replica_id *id)
@@ -156,7 +207,7 @@ static const char *note_name(char out[NOTE_NAME_MAX], const char *prefix, const 
 }
 
 /* Keeps what is known of a peer, and its member name for readers of versions. */
-void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out)
+uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_NOTES);
     char name[NOTE_NAME_MAX];
@@ -167,7 +218,7 @@ void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out
     if (peer->name[0])
         store_work_add_note(work, note_name(name, PEER_NAME_NOTE, &peer->id), bytes_str(peer->name));
     buf_done(&value);
-    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+    return sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
 }
 
 /* Finds or adds. A full table gives up the peer that was not heard of for the
@@ -214,6 +265,12 @@ bool sync_next_event(struct sync *s, struct sync_event *ret)
 
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
 {
+    sync_reidentify_but(s, fork, NULL, 0, out);
+}
+
+void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
+                         struct effects *out)
+{
     if (s->reidentifying)
         return;
     uint8_t random[REPLICA_ID_SIZE];
@@ -223,6 +280,8 @@ void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
     work->reidentify.old_id = s->id;
     work->reidentify.new_id = replica_id_of_random(random);
     work->reidentify.fork = fork;
+    work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
+    work->reidentify.known_count = known_count;
     work->reidentify.start_random = rng_next(&s->rng);
     s->reidentifying = true;
     sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
@@ -247,6 +306,12 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     cache_clear(&s->cache);
     drop_own_ids(s);
     s->count.reidentified++;
+    if (s->twin_fork != UINT64_MAX) { /* of the former id */
+        struct store_work *notes = store_work_new(WORK_NOTES);
+        store_work_add_note(notes, TWIN_NOTE, bytes_of(NULL, 0));
+        s->twin_fork = UINT64_MAX;
+        sync_submit(s, notes, (struct pending){.kind = PENDING_NOTES}, out);
+    }
     while (s->link_count)
         sync_link_end(s, time, s->links[s->link_count - 1], NULL, out);
     sync_push_event(s, &(struct sync_event){.kind = SYNC_REIDENTIFIED});
@@ -292,6 +357,7 @@ void sync_blocks_changed(struct sync *s, struct sync_time time, struct effects *
 void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
 {
     s->left = true;
+    s->reports++;
     while (s->link_count) {
         struct link *link = s->links[s->link_count - 1];
         if (link->state == LINK_UP) {
@@ -314,6 +380,7 @@ void sync_stop(struct sync *s)
 void sync_return(struct sync *s, struct sync_time time)
 {
     s->left = false;
+    s->reports++;
     for (size_t i = 0; i < s->peers.count; i++)
         s->peers.list[i]->dial_at_ms = time.now_ms;
 }
@@ -486,6 +553,7 @@ bool sync_stored(struct sync *s, struct sync_time time, uint64_t ticket, const s
 void sync_store_changed(struct sync *s, struct sync_time time, struct effects *out)
 {
     uint64_t own = clock_get(&s->clock, &s->id);
+    s->space_changed = true;
     if (sync_look(s) != OK)
         return;
     if (clock_get(&s->clock, &s->id) > own)
@@ -514,6 +582,7 @@ static void tick_links(struct sync *s, struct sync_time time, struct effects *ou
             link->peer->heard_wall_ms = time.wall_ms;
             if (!sync_read_on(s, time, link, out))
                 continue;
+            expire_tell(s, time, link, out);
             send_report(s, time, link, out);
             send_pump(s, time, link, out);
         }
@@ -531,8 +600,35 @@ static void think(struct sync *s, struct sync_time time, struct effects *out)
     s->think_at_ms = time.now_ms + THINK_MS;
 }
 
+/* Ids are for ever: a cluster that makes many is told before there is no room. */
+static void count_replicas(struct sync *s, struct effects *out)
+{
+    size_t step = s->clock.count / REPLICAS_WARN * REPLICAS_WARN;
+    if (step > s->replicas_told)
+        effects_notice(out, NOTICE_WARN,
+                       "event=many_replicas count=%zu max=%d next=\"a store that loses or copies its file "
+                       "takes a new id; at the most, rows of further ones are refused\"",
+                       s->clock.count, CLOCK_REPLICAS_MAX);
+    s->replicas_told = step;
+}
+
+/* A later program may read what was put aside. */
+static void try_quarantine(struct sync *s, struct effects *out)
+{
+    struct store_counters store;
+    s->quarantine_looked = true;
+    store_counters(s->store, &store);
+    if (store.quarantined)
+        sync_submit(s, store_work_new(WORK_QUARANTINE), (struct pending){.kind = PENDING_QUARANTINE}, out);
+}
+
 void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
+    if (!s->quarantine_looked)
+        try_quarantine(s, out);
+    count_replicas(s, out);
+    forget_look_at_space(s, time, out);
+    retire_tick(s, time, out);
     tick_links(s, time, out);
     intake_pump(s, time, out);
     cache_expire(&s->cache, time.now_ms);
@@ -540,6 +636,8 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
         greet_dial_due(s, time, out);
     if (time.now_ms >= s->think_at_ms)
         think(s, time, out);
+    repair_tick(s, time, out);
+    digest_tick(s, time, out);
     if (time.now_ms >= s->ahead_at_ms) {
         s->ahead_at_ms = time.now_ms + AHEAD_MS;
         send_ahead(s, time, out);
@@ -579,11 +677,18 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     }
     for (size_t i = 0; i < s->origin_count; i++)
         think_soon |= s->origins[i].retry_at_ms != 0;
+    if (!s->quarantine_looked)
+        next = now_ms;
+    if (s->space_changed)
+        next = earlier(next, s->space_at_ms);
+    if (s->retired_count && !s->retiring && !s->left && !sync_walking(s) && !s->walk_works)
+        next = earlier(next, s->retire_at_ms);
     if (think_soon)
         next = earlier(next, s->think_at_ms);
     next = earlier(next, intake_deadline(s, now_ms));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
+    next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));
     return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
 }
 
@@ -634,7 +739,11 @@ void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness
         ret->keys_per_s = rates.keys_per_s;
         ret->bytes_per_s = rates.bytes_per_s;
     }
-    if (up == 0 && !s->left) {
+    if (s->held_by_hand) {
+        ret->ready = false;
+        ret->reason = "paused by an operator: remote writes are not applied";
+    }
+    if (up == 0 && !s->left && !s->held_by_hand) {
         bool expects = false;
         for (size_t i = 0; i < s->peers.count; i++)
             expects |= !s->peers.list[i]->left;
@@ -687,7 +796,21 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         {"sync_store_refused", c->store_refused},
         {"sync_notes_damaged", c->notes_damaged},
         {"sync_forks_met", c->forks_met},
+        {"sync_twins_met", c->twins_met},
         {"sync_reidentified", c->reidentified},
+        {"sync_expiries_withheld", c->expiries_withheld},
+        {"sync_replicas_retired", c->replicas_retired},
+        {"sync_quarantine_full", c->quarantine_full},
+        {"store_low_space", c->low_space},
+        {"records_asked", c->records_asked},
+        {"records_repaired", c->records_repaired},
+        {"operations_lost", c->operations_lost},
+        {"rows_given_up", c->rows_given_up},
+        {"digests_asked", c->digests_asked},
+        {"digests_equal", c->digests_equal},
+        {"digest_passes", c->digest_passes},
+        {"divergence", c->divergence},
+        {"divergence_mended", c->divergence_mended},
         {"walk_pieces_in", c->pieces_received},
         {"walk_pieces_out", c->pieces_sent},
         {"walks_started", c->walks_started},

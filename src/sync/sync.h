@@ -34,7 +34,7 @@
 struct sync_config {
     const char *name, *label, *ingress; /* member name, cluster label, "host:port" */
     struct addr gossip;                 /* as advertised */
-    uint64_t forget_after_ms, history_ms, history_max_bytes;
+    uint64_t forget_after_ms, history_ms, history_max_bytes, clock_skew_max_ms;
     int compression;       /* squeeze.h */
     uint16_t protocol_max; /* 0: the newest; a lower one to be tested against */
     struct rng rng;
@@ -83,8 +83,31 @@ void sync_blocks_changed(struct sync *sync, struct sync_time time, struct effect
 void sync_leave(struct sync *sync, struct sync_time time, struct effects *out);
 void sync_return(struct sync *sync, struct sync_time time);
 
+/* Another node under our own id is said to be at this ingress: one hello is exchanged with
+ * it, which shows how far both are the same (NODE_NOTE_TWIN). Once a minute at most. */
+void sync_meet_twin(struct sync *sync, struct sync_time time, const char *ingress, struct effects *out);
+
+/* By an operator. Each gives the ticket of the work that makes it durable, which
+ * sync_stored takes as its own (0: nothing to store), or the error and why. */
+/* Remote writes are taken and not applied; kept over restarts. */
+uint64_t sync_pause(struct sync *sync, struct sync_time time, bool on, struct effects *out);
+bool sync_is_paused(const struct sync *sync);
+/* A UUID or a member name. False: neither. */
+bool sync_find_replica(const struct sync *sync, const char *text, struct replica_id *ret);
+/* Not expected back until it says hello; connected peers are told. ERR_NOT_FOUND, ERR_CONFLICT. */
+enum err sync_forget(struct sync *sync, struct sync_time time, const struct replica_id *id,
+                     const char **ret_why, uint64_t *ret_ticket, struct effects *out) MUST_USE;
+/* Ended: retire.c. ERR_NOT_FOUND, ERR_CONFLICT, ERR_TOO_LARGE. */
+enum err sync_retire(struct sync *sync, struct sync_time time, const struct replica_id *id,
+                     const char **ret_why, uint64_t *ret_ticket, struct effects *out) MUST_USE;
+
 /* The process is about to end: no new links, and their ends are no news. */
 void sync_stop(struct sync *sync);
+
+/* Is less than a tenth of Server.MaxStoreBytes left, or less than 256 MiB of the disk? Once
+ * low it is so until there is a fifth more than that. */
+uint64_t sync_space_used(const struct engine_usage *usage);
+bool sync_space_is_low(const struct engine_usage *usage, bool was_low);
 
 /* What the node must know; false when there is nothing more. */
 enum sync_event_kind {
@@ -102,6 +125,12 @@ bool sync_next_event(struct sync *sync, struct sync_event *ret);
 void sync_rename(struct sync *sync, const char *name);
 
 const struct replica_id *sync_id(const struct sync *sync);
+
+/* Of each other replica that is expected back, the highest of this one's counters that it
+ * has durably, as last reported: at most PEERS_MAX. How many there are. They change with
+ * sync_reports, and with time. */
+size_t sync_reported(const struct sync *sync, uint64_t wall_ms, uint64_t counters[]);
+uint64_t sync_reports(const struct sync *sync);
 
 /* For GET /ready. */
 struct sync_readiness {

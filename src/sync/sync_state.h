@@ -23,13 +23,26 @@ enum {
     WALK_SOURCE_PATIENCE_MS =
         5000,                /* for a source that has seen what the walk has seen, before it starts over */
     WALK_ANSWER_MS = 30000,  /* for a piece, without a byte from its source: then another is asked */
+    HELD_RETRY_MS = 300000,  /* rows behind one in quarantine: asked for again so often */
+    SPACE_MS = 1000,         /* how often the room left is looked at while something is written */
+    REPLICAS_WARN = 256,     /* ids in the clock: told at each further so many */
     RETRY_MS = 1000,         /* after the store refused for want of room or time */
     HOLD_MAX_MS = 5000,      /* .. doubling up to this */
     SHUN_MS = 10000,         /* no link with a peer that sent a malformed frame: it would send it again */
     DAMAGE_RETRY_MS = 30000, /* after damage here or at the source: nothing heals it by itself quickly */
     AHEAD_MS = 5000,         /* rows above the own clock that stay so long are offered */
     PEER_NOTE_MS = 60000,    /* clocks and times of peers are kept at this rate */
-    THINK_MS = 250,          /* how often relays and walks are thought about while something is lacking */
+    REPAIR_RETRY_MS = 1000,  /* doubles up to sixteen times as much */
+    REPAIR_ANSWER_MS = 10000,
+    REPAIR_SETTLE_MS = 60000, /* then operations that nobody claims are given up */
+    DIGEST_PIECE_MS = 5000,   /* between two pieces that are equal */
+    DIGEST_REST_MS = 60000,   /* between two passes */
+    DIGEST_ANSWER_MS = 10000,
+    DIGEST_BUSY_MAX = 12,   /* so often a piece is put off before the pass ends */
+    DIGEST_MENDS_MAX = 256, /* at the committer */
+    DIGEST_RECORDS = 4096,  /* of a piece: some 5 ms of reading */
+    DIGEST_BYTES = 4 << 20,
+    THINK_MS = 250, /* how often relays and walks are thought about while something is lacking */
 
     SEND_QUEUE_HIGH = 4 << 20, /* bytes a link may have queued before it is fed no more */
     SEND_QUEUE_LOW = 1 << 20,
@@ -60,6 +73,8 @@ struct origin {
     struct replica_id id;
     uint64_t lacking_since_ms; /* 0: nothing lacking */
     uint64_t moved_ms;         /* when rows of it last came, or a relay was asked */
+    bool held;                 /* its next row is in quarantine here */
+    uint64_t held_until_ms;    /* .. and not asked for again before */
     bool relayed;
     struct replica_id relay, avoid; /* the peer that was asked; the one that did not deliver */
     uint64_t avoid_until_ms;
@@ -78,7 +93,54 @@ struct progress {
     } mark[2]; /* older, newer: rates are of the time since the older one */
 };
 
-enum pending_kind { PENDING_ROWS, PENDING_WALK, PENDING_NOTES, PENDING_PRUNE, PENDING_REIDENTIFY };
+/* repair.c: a damaged record that is to be fetched. */
+struct repair {
+    struct damaged_key key;
+    bool seen; /* in the store's list, at this look */
+    uint64_t since_ms, retry_ms;
+    unsigned tries;
+    size_t turn; /* which link is asked next */
+};
+struct repairs {
+    struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */
+    size_t count;
+    bool busy;                  /* `current` was asked for at `stream` */
+    bool storing;               /* .. and the answer is at the committer */
+    struct damaged_key current; /* while busy */
+    uint64_t stream, asked_ms;
+};
+
+/* digest.c: a pass through the keys with one peer. */
+enum { DIGEST_LEVELS = 3 };
+struct digest_piece {
+    uint8_t through[KEY_MAX];
+    size_t len;
+    bool end; /* to the last key of all */
+};
+struct digesting {
+    bool on, waiting;
+    uint64_t stream, run, asked_ms, at_ms;
+    uint64_t clock_hash, wall_ms; /* of the question */
+    unsigned level, busy;
+    uint8_t after[KEY_MAX]; /* all up to here was compared */
+    size_t after_len;
+    struct digest_piece pieces[DIGEST_LEVELS]; /* of each level: what was asked last */
+    size_t turn;                               /* which link is next */
+    unsigned mends;                            /* at the committer */
+};
+
+enum pending_kind {
+    PENDING_ROWS,
+    PENDING_WALK,
+    PENDING_NOTES,
+    PENDING_PRUNE,
+    PENDING_REIDENTIFY,
+    PENDING_EXPIRE,
+    PENDING_RETIRE,
+    PENDING_QUARANTINE,
+    PENDING_REPAIR,
+    PENDING_MEND
+};
 
 /* Work at the committer. */
 struct pending {
@@ -100,6 +162,9 @@ struct sync_count {
     uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
         notes_damaged;
     uint64_t reidentified, forks_met, links_over_limit;
+    uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
+    uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
+    uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;
     uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
     struct traffic_count in, out;
 };
@@ -118,9 +183,23 @@ struct sync {
     bool left;                 /* for good */
     bool stopping;
     bool reidentifying;
+    uint64_t twin_at_ms;     /* no other one is met before */
+    uint64_t twin_fork;      /* the lowest that another node under our id has shown; UINT64_MAX: none */
+    bool held_by_hand;       /* manual.c: what came in waits */
+    bool expiring;           /* expire.c */
+    struct retired *retired; /* retire.c */
+    size_t retired_count;
+    bool retiring;
+    uint64_t retire_at_ms;
+    size_t replicas_told;   /* of so many in the clock the log has told */
+    bool low_space;         /* has been told */
+    bool space_changed;     /* something was committed since the last look */
+    uint64_t space_at_ms;   /* no look before */
+    bool quarantine_looked; /* what is in there was tried again since the start */
     uint64_t started_ms;
 
     struct peers peers;
+    uint64_t reports; /* of their clocks, and news about who is expected: counts up */
     struct link **links;
     size_t link_count, link_room;
     struct origin *origins;
@@ -152,6 +231,8 @@ struct sync {
     uint64_t lacking_ms;  /* since when some link has what we lack; 0: nothing */
     uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
+    struct repairs repairs;
+    struct digesting digesting;
     struct history history; /* forget.c */
     bool pruning;
     bool rows_below_floor; /* perhaps: a walk raises the floor faster than it removes rows */
@@ -161,13 +242,16 @@ struct sync {
 };
 
 /* sync.c */
-void sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
+uint64_t sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
 void sync_push_event(struct sync *s, const struct sync_event *event);
 enum err sync_look(struct sync *s); /* reads clock, floor and walk from the store */
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
-void sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
+uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
 void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
+/* .. and these above the fork are the same operations for all. */
+void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
+                         struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */
 bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
@@ -239,6 +323,10 @@ void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms);
 void relay_think(struct sync *s, struct sync_time time, struct effects *out);
 void relay_retry(struct sync *s, const struct replica_id *origin, const struct replica_id *peer,
                  uint64_t at_ms);
+/* What the store made of rows of this replica: does one in quarantine hold its clock? */
+void relay_held(struct sync *s, struct sync_time time, const struct replica_id *origin, bool held,
+                const struct link *link, struct effects *out);
+void relay_released(struct sync *s, struct effects *out); /* the quarantine was tried again */
 void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 /* True when a peer's clock names something above ours. */
 bool relay_lacking(const struct sync *s);
@@ -265,6 +353,37 @@ void serve_more(struct sync *s, struct sync_time time, struct link *link, struct
                 struct effects *out);
 void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 
+/* repair.c: damaged records */
+struct record_frame;
+void repair_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t repair_deadline(const struct sync *s);
+void repairs_done(struct repairs *repairs);
+/* These return false when the frame is malformed. */
+bool repair_asked(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out);
+bool repair_answered(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                     struct effects *out);
+void repair_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                   const struct store_work *work, struct effects *out);
+/* Our record of a key as RECORD or DIVERGED; false when it was not sent. */
+bool repair_send_record(struct sync *s, struct sync_time time, struct link *link, enum frame_type type,
+                        bool answer, struct bytes key, struct effects *out);
+/* Takes the frame's clocks; NULL without memory. */
+struct store_work *repair_work_of(enum work_kind kind, struct record_frame *record);
+
+/* digest.c: comparing what nodes with equal clocks hold */
+void digest_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t digest_deadline(const struct sync *s);
+/* These return false when the frame is malformed. */
+bool digest_asked(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out);
+bool digest_answered(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                     struct effects *out);
+bool digest_diverged(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                     struct effects *out);
+void digest_stored(struct sync *s, const struct pending *pending, const struct store_work *work,
+                   struct effects *out);
+
 /* progress.c */
 void progress_start(struct sync *s, uint64_t now_ms);
 void progress_piece(struct sync *s, uint64_t now_ms, const struct store_work *work, uint64_t wire);
@@ -280,7 +399,42 @@ void progress_look_at(struct sync *s, uint64_t now_ms, struct link *link, struct
 /* How many operations `behind` lacks. */
 uint64_t progress_lag(const struct clock *ahead, const struct clock *behind);
 
+/* retire.c */
+#define RETIRED_NOTE "retired/"
+void retire_read_note(struct sync *s, struct bytes value);
+struct retired *retire_find(const struct sync *s, const struct replica_id *id);
+void retire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+void retire_done(struct sync *s);
+/* What the store itself must know, should it return. */
+void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret);
+/* False: malformed. *ret_gone: the link is. */
+bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body, bool *ret_gone,
+                 struct effects *out);
+void retire_tick(struct sync *s, struct sync_time time, struct effects *out);
+void retire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+/* The peer's floor is above our clock for ids only that are retired, and ours will follow. */
+bool retire_explains(const struct sync *s, const struct link *link, uint64_t now_ms);
+struct json_out;
+void retire_report(const struct sync *s, struct sync_time time, struct json_out *out);
+
+/* expire.c */
+void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+bool expire_take_time(struct link *link, struct sync_time time, struct bytes body);
+/* How far the median of the peers' wall clocks is ahead of ours; false: nobody has told. */
+bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms);
+bool expire_may_drop(const struct sync *s, struct sync_time time);
+void expire_look(struct sync *s, struct sync_time time, struct effects *out);
+void expire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+
+/* manual.c */
+#define PAUSED_NOTE "sync/paused"
+bool manual_take_forget(struct sync *s, struct sync_time time, const struct link *link, struct bytes body,
+                        struct effects *out);
+
 /* forget.c */
+void forget_look_at_space(struct sync *s, struct sync_time time, struct effects *out);
+/* A row that cannot be read is given up: the floor rises to it. */
+void forget_row(struct sync *s, const struct dot *dot, struct effects *out);
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "frames.h"
+#include "repair_frames.h"
 #include "mem.h"
 #include "squeeze.h"
 
@@ -18,6 +18,9 @@ static void read_body(const struct frame *frame)
     struct store_work *work = NULL;
     struct replica_id origin;
     struct bytes text;
+    struct record_frame record = {0};
+    struct digest_ask digest_ask;
+    struct digest_answer digest;
     uint8_t flags;
     uint64_t number;
     switch (frame->type) {
@@ -44,12 +47,41 @@ static void read_body(const struct frame *frame)
     case FRAME_UNWANT:
         (void)!frame_get_unwant(frame->body, &origin);
         break;
+    case FRAME_RETIRED: {
+        struct retired *list;
+        size_t count;
+        if (frame_get_retired(frame->body, &list, &count) == OK)
+            free(list);
+        break;
+    }
+    case FRAME_TIME:
+        (void)!frame_get_time(frame->body, &number);
+        break;
+    case FRAME_FORGET:
+        (void)!frame_get_forget(frame->body, &origin);
+        break;
     case FRAME_WALK_ASK:
         (void)!frame_get_walk_ask(frame->body, &ask);
         clock_done(&ask.last);
         break;
     case FRAME_WALK_MORE:
         (void)!frame_get_walk_more(frame->body, &number, &number);
+        break;
+    case FRAME_RECORD:
+    case FRAME_DIVERGED:
+        (void)!frame_get_record(frame, &record);
+        record_frame_done(&record);
+        break;
+    case FRAME_RECORD_ASK:
+        (void)!frame_get_record_ask(frame->body, &text);
+        break;
+    case FRAME_DIGEST_ASK:
+        (void)!frame_get_digest_ask(frame->body, &digest_ask);
+        break;
+    case FRAME_DIGEST:
+        if (frame_get_digest(frame->body, &digest) == OK)
+            for (uint64_t count = digest.count; digest_list_next(&digest.list, &text, &number); count--)
+                CHECK(count > 0);
         break;
     case FRAME_WALK_REFUSED:
         (void)!frame_get_walk_refused(frame->body, &number, &text);

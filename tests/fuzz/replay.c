@@ -1,6 +1,7 @@
 /* Runs a fuzz target over a corpus: every *.hex below the folders that are named, and
- * each of them also cut short at every length and with bits flipped. Bytes in hex, lines
- * with # are comments. A corpus without files fails: nothing was looked at. */
+ * each of them also cut short at every length and with bits flipped; and of every *.lines
+ * each line, as it is. Bytes in hex, lines with # are comments. A corpus without files
+ * fails: nothing was looked at. */
 #include "fuzz.h"
 
 #include <ctype.h>
@@ -63,6 +64,30 @@ static void run_file(const char *path)
     }
 }
 
+/* What fuzzing found worth keeping: an input a line. */
+static void run_lines(const char *path)
+{
+    static uint8_t data[INPUT_MAX];
+    char *line = NULL;
+    size_t room = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) {
+        perror(path);
+        exit(1);
+    }
+    for (ssize_t len; (len = getline(&line, &room, file)) > 0;) {
+        FILE *one = fmemopen(line, (size_t)len, "r");
+        if (!one) {
+            perror(path);
+            exit(1);
+        }
+        run(data, read_hex(one, data));
+        fclose(one);
+    }
+    free(line);
+    fclose(file);
+}
+
 static void run_folder(const char *folder)
 {
     DIR *dir = opendir(folder);
@@ -78,6 +103,8 @@ static void run_folder(const char *folder)
             continue;
         if (n > 4 && strcmp(entry->d_name + n - 4, ".hex") == 0)
             run_file(path);
+        if (n > 6 && strcmp(entry->d_name + n - 6, ".lines") == 0)
+            run_lines(path);
     }
     closedir(dir);
 }

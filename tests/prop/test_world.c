@@ -28,15 +28,20 @@ int main(int argc, char **argv)
 {
     uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 3000;
     uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    uint64_t repaired = 0, compared = 0;
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world_result result = world_run(seed, DRIVER_SOUND);
+        repaired += result.repaired;
+        compared += result.compared;
         if (!result.fine)
             return fail(seed, result.why);
         if (seed % TWICE_EVERY == 0 && world_run(seed, DRIVER_SOUND).trace != result.trace)
             return fail(seed, "two runs of it differ");
     }
-    printf("%" PRIu64 " worlds agree with the oracle\n", count);
-    return count == 0;
+    printf("%" PRIu64 " worlds agree with the oracle; %" PRIu64 " records repaired, %" PRIu64
+           " pairs compared\n",
+           count, repaired, compared);
+    return count == 0 || (count >= 1000 && (repaired < count / 10 || compared < count / 10));
 }
 
 #else
@@ -54,6 +59,8 @@ static const struct {
     {"rows", WEAKEN_ROWS, DRIVER_SOUND},
     {"held", WEAKEN_HELD, DRIVER_SOUND},
     {"anykey", WEAKEN_ANY_KEY, DRIVER_SOUND},
+    {"repairrows", WEAKEN_REPAIR_ROWS, DRIVER_SOUND},
+    {"repairfloor", WEAKEN_REPAIR_FLOOR, DRIVER_SOUND},
     {"floor", WEAKEN_NOTHING, DRIVER_FLOOR},
     {"ahead", WEAKEN_NOTHING, DRIVER_AHEAD},
     {"reuse", WEAKEN_NOTHING, DRIVER_REUSE},

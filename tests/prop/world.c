@@ -422,6 +422,104 @@ static void prune(struct world *w, struct node *node)
     clock_done(&limit);
 }
 
+/* ---- damage, and comparing ------------------------------------------------------------ */
+
+static void set_bytes(struct node *node, struct bytes key, struct bytes value)
+{
+    struct engine *engine = node->engine;
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_RECORDS, key, value), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+static struct store_work *record_of(struct node *from, enum work_kind kind, struct bytes key)
+{
+    struct store_work *work = store_work_new(kind);
+    struct view view = look(from->store, NULL);
+    struct bytes bytes = {0};
+    enum err err = snapshot_record_bytes(view.snapshot, key, &bytes);
+    assert_true(err == OK || err == ERR_NOT_FOUND);
+    memcpy(work->repair.key, key.data, work->repair.key_len = key.len);
+    buf_init(&work->repair.record, bytes.len);
+    if (err == OK)
+        buf_put_bytes(&work->repair.record, bytes);
+    clock_copy(&work->repair.source_clock, &view.clock);
+    clock_copy(&work->repair.source_floor, &view.floor);
+    look_away(&view);
+    return work;
+}
+
+/* A record of a becomes unreadable and is put back from b's; where b lacks
+ * operations on it the damage has not happened. */
+static void damage_and_repair(struct world *w, struct node *a, struct node *b)
+{
+    struct bytes key = bytes_str(key_names[pick(w, w->key_count)]), bytes;
+    struct buf before;
+    if (kit_walking(b->store))
+        return;
+    struct view view = look(a->store, NULL);
+    buf_init(&before, 1 << 20);
+    bool there = snapshot_record_bytes(view.snapshot, key, &bytes) == OK;
+    if (there)
+        buf_put_bytes(&before, bytes);
+    look_away(&view);
+    if (there) {
+        struct store_work *work = record_of(b, WORK_REPAIR, key);
+        set_bytes(a, key, bytes_str("nothing that could be read"));
+        enum err err = kit_run(a->store, work);
+        note(w, err);
+        if (err == ERR_BEHIND)
+            set_bytes(a, key, buf_bytes(&before));
+        else if (err != OK || !work->repair.changed || work->repair.lost)
+            bad(w, "a damaged record is not repaired", a->id, err);
+        else
+            w->result.repaired++;
+        store_work_free(work);
+    }
+    buf_done(&before);
+}
+
+static bool is_settled(const struct view *view)
+{
+    bool settled;
+    assert_int_equal(snapshot_is_settled(view->snapshot, &settled), OK);
+    return settled;
+}
+
+static uint64_t digest_of(const struct view *view)
+{
+    static const struct digest_limits limits = {.records = 1000, .bytes = 1 << 20};
+    struct range_digest digest;
+    uint8_t through[KEY_MAX];
+    size_t through_len;
+    bool end;
+    assert_int_equal(snapshot_digest(view->snapshot, bytes_of(NULL, 0), bytes_of(NULL, 0), &limits, &digest,
+                                     through, &through_len, &end, NULL, NULL),
+                     OK);
+    assert_true(end);
+    return digest.hash;
+}
+
+/* At equal clocks two nodes hold equal versions, and there is nothing to mend. */
+static void compare(struct world *w, struct node *a, struct node *b)
+{
+    struct view ours = look(a->store, NULL), theirs = look(b->store, NULL);
+    bool equal = clock_equal(&ours.clock, &theirs.clock) && is_settled(&ours) && is_settled(&theirs);
+    if (equal && digest_of(&ours) != digest_of(&theirs))
+        bad(w, "equal clocks and different versions", a->id, b->id);
+    w->result.compared += equal;
+    look_away(&ours), look_away(&theirs);
+    if (!equal)
+        return;
+    struct bytes key = bytes_str(key_names[pick(w, w->key_count)]);
+    struct store_work *work = record_of(b, WORK_MEND, key);
+    enum err err = kit_run(a->store, work);
+    if (err != OK || work->repair.changed)
+        bad(w, "mended what was whole", a->id, err);
+    store_work_free(work);
+}
+
 /* ---- deaths and old states -------------------------------------------------------- */
 
 static void save(struct world *w, struct node *node)
@@ -670,6 +768,10 @@ static void one_step(struct world *w)
     if (w->with_losses && chance(w, 100))
         save(w, a);
     note(w, x);
+    if (!w->with_losses && chance(w, 100))
+        damage_and_repair(w, a, b);
+    if (!w->with_losses && chance(w, 200))
+        compare(w, a, b);
     if (x < 350)
         client_writes(w, a);
     else if (x < 700)

@@ -3,7 +3,10 @@
  * A few replicas put, delete and add, with and without tokens, exchange parts of
  * deltas, walk in pieces from changing sources, prune to arbitrary floors, die
  * for good, and fall back to older states of themselves under new ids, after
- * some writes that have to be put again. All of it runs on the real store over
+ * some writes that have to be put again. Records become unreadable and are put
+ * back from another replica's, and replicas with equal clocks are compared (in the
+ * worlds where no disk dies: what dies while somebody walks from it is the one known
+ * difference). All of it runs on the real store over
  * the memory engine, as replication would drive it: each chunk of a delta and
  * each piece of a walk comes from a fresh snapshot.
  *
@@ -32,6 +35,7 @@ enum driver_weaken {
 struct world_result {
     bool fine;
     char why[300];
+    uint64_t repaired, compared;
     uint64_t trace; /* a hash of all that happened */
 };
 

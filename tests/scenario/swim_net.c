@@ -129,6 +129,7 @@ struct swim_node *swim_net_start_at(struct swim_net *net, int i, int last, uint3
                                  .seed = net->seed * 1000 + (uint64_t)i,
                                  .ctx = node,
                                  .blocked = is_blocked,
+                                 .id_len = net->id_len,
                                  .new_stream = new_stream};
     if (net->vsn)
         memcpy(config.vsn, net->vsn, sizeof config.vsn);
@@ -210,23 +211,9 @@ uint32_t swim_net_incarnation(const struct swim_net *net, int i, int of)
     return find(net, i, of, &member) ? member.incarnation : 0;
 }
 
-struct search {
-    const char *name;
-    uint64_t value;
-};
-
-static void on_counter(void *ctx, const char *name, uint64_t value)
-{
-    struct search *search = ctx;
-    if (strcmp(name, search->name) == 0)
-        search->value = value;
-}
-
 uint64_t swim_net_counter(const struct swim_net *net, int i, const char *name)
 {
-    struct search search = {name, UINT64_MAX};
-    swim_counters(net->nodes[i].swim, on_counter, &search);
-    return search.value;
+    return swim_counter(net->nodes[i].swim, name);
 }
 
 bool swim_net_agree(const struct swim_net *net, uint64_t who, uint64_t of, enum member_state state)

@@ -31,6 +31,7 @@ struct swim_net {
     uint64_t seed;
     const char *name;   /* of the next node that starts; NULL: "n<i>" */
     const uint8_t *vsn; /* its versions; NULL: memberlist's */
+    size_t id_len;      /* of its name */
     struct swim_node nodes[SWIM_NET_MAX];
 };
 

@@ -15,6 +15,7 @@ static const struct bytes key1 = {(const uint8_t *)"key one, 16 byte", 16},
                           key2 = {(const uint8_t *)"key two, 16 byte", 16},
                           key3 = {(const uint8_t *)"key three,16byte", 16};
 #define KEY2_BASE64 "a2V5IHR3bywgMTYgYnl0ZQ=="
+#define KEY3_BASE64 "a2V5IHRocmVlLDE2Ynl0ZQ=="
 
 static const char *name_of(struct bytes key)
 {
@@ -195,6 +196,65 @@ static void silent_members_stop_a_use(void **state)
     world_free(w);
 }
 
+/* Both halves of a split rotate, each to a key that the other has never seen. They find
+ * together by the key that they still have in common, and agree on one. */
+static void halves_that_rotated_agree(void **state)
+{
+    for (uint64_t seed = 30; seed < 36; seed++) {
+        struct world *w = sealed_cluster(seed, 4);
+        for (int a = 0; a < 2; a++)
+            for (int b = 2; b < 4; b++)
+                world_cut(w, a, b, true);
+        world_run(w, 60000);
+        assert_int_equal(call(w, 0, NODE_REQUEST_KEYS_INSTALL, KEY2_BASE64), OK);
+        assert_int_equal(call(w, 0, NODE_REQUEST_KEYS_USE, name_of(key2)), OK);
+        assert_int_equal(call(w, 2, NODE_REQUEST_KEYS_INSTALL, KEY3_BASE64), OK);
+        assert_int_equal(call(w, 2, NODE_REQUEST_KEYS_USE, name_of(key3)), OK);
+        for (int a = 0; a < 2; a++)
+            for (int b = 2; b < 4; b++)
+                world_cut(w, a, b, false);
+        world_run(w, 120000);
+        expect_alive(w, 0, 4, 4);
+        enum err err;
+        const char *text = world_request(w, 0, NODE_REQUEST_KEYS_LIST, NULL, &err, 15000);
+        const char *agreed = strstr(text, "\"HeldBy\":4,\"UsedBy\":4}");
+        if (!agreed)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, text);
+        assert_non_null(strstr(text, "\"Silent\":[]"));
+        /* nobody loses sight of its own half: who moves takes the others along */
+        assert_false(world_noticed_by(w, 0, "event=member_suspect node=n1"));
+        assert_false(world_noticed_by(w, 1, "event=member_suspect node=n0"));
+        assert_false(world_noticed_by(w, 2, "event=member_suspect node=n3"));
+        assert_false(world_noticed_by(w, 3, "event=member_suspect node=n2"));
+        world_free(w);
+    }
+}
+
+/* Whoever is killed, at whatever moment of a rotation, and started again: in the end all
+ * are members and seal with one key. */
+static void a_rotation_outlives_restarts(void **state)
+{
+    for (uint64_t at = 0; at < 24; at++) {
+        for (int victim = 0; victim < 2; victim++) { /* who leads it, and another */
+            struct world *w = sealed_cluster(40 + at, 3);
+            assert_int_equal(call(w, 0, NODE_REQUEST_KEYS_INSTALL, KEY2_BASE64), OK);
+            world_ask(w, 0, NODE_REQUEST_KEYS_USE, name_of(key2));
+            world_run(w, at / 2);
+            world_kill(w, victim);
+            world_run(w, at % 2 ? 100 : 40000); /* back before it is missed, or after */
+            world_start_alone(w, victim);
+            world_run(w, 90000);
+            expect_alive(w, 0, 3, 3);
+            assert_int_equal(call(w, 2, NODE_REQUEST_KEYS_USE, name_of(key2)), OK);
+            expect_key(w, 1, key2, 3, 3);
+            assert_int_equal(call(w, 1, NODE_REQUEST_KEYS_REMOVE, name_of(key1)), OK);
+            world_run(w, 40000);
+            expect_alive(w, 0, 3, 3);
+            world_free(w);
+        }
+    }
+}
+
 /* Without its key a member stays outside, until its file is changed. */
 static void a_forced_removal_shuts_out(void **state)
 {
@@ -266,6 +326,8 @@ int main(void)
         cmocka_unit_test(who_was_away_comes_back),
         cmocka_unit_test(who_was_cut_off_comes_back),
         cmocka_unit_test(silent_members_stop_a_use),
+        cmocka_unit_test(halves_that_rotated_agree),
+        cmocka_unit_test(a_rotation_outlives_restarts),
         cmocka_unit_test(a_forced_removal_shuts_out),
         cmocka_unit_test(files_can_rotate_too),
         cmocka_unit_test(a_file_without_keys_ends_it),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine_mem.h"
+#include "frames.h"
 #include "squeeze.h"
 #include "world.h"
 
@@ -181,12 +182,16 @@ struct rig {
     size_t sent;     /* bytes on `stream` */
     bool closed;     /* `stream`, by the node */
     bool paused;     /* `stream` */
+    bool stores;     /* rows, at once; else nothing is ever stored */
 };
 
-static void rig_init(struct rig *rig)
+static void rig_init_with(struct rig *rig, uint64_t quarantine_max)
 {
-    struct store_options options = {
-        .fresh_id = {.b = {1}}, .start_random = 1, .skew_max_ms = 60000, .versions_max = 64};
+    struct store_options options = {.fresh_id = {.b = {1}},
+                                    .start_random = 1,
+                                    .skew_max_ms = 60000,
+                                    .versions_max = 64,
+                                    .quarantine_max = quarantine_max};
     struct node_config config = {.name = "n",
                                  .federation_name = "n",
                                  .ingress = "10.0.0.1:7947",
@@ -218,6 +223,33 @@ static void rig_init(struct rig *rig)
     buf_done(&why);
 }
 
+static void rig_init(struct rig *rig)
+{
+    rig_init_with(rig, 0);
+}
+
+/* The work is done at once, and the node told of it. */
+static void rig_store(struct rig *rig, const struct effect *effect)
+{
+    struct store_txn *txn;
+    struct effects out = {0};
+    assert_int_equal(store_begin(rig->store, rig->now_ms, &txn), OK);
+    assert_int_equal(store_do(txn, effect->work), OK);
+    assert_int_equal(store_commit(txn), OK);
+    node_step(rig->node,
+              &(struct node_event){.kind = NODE_STORED,
+                                   .now_ms = rig->now_ms,
+                                   .wall_ms = rig->now_ms,
+                                   .ticket = effect->ticket,
+                                   .work = effect->work},
+              &out);
+    for (size_t i = 0; i < out.count; i++) {
+        rig->closed |= out.list[i].kind == EFFECT_STREAM_CLOSE && out.list[i].stream == rig->stream;
+        store_work_free(out.list[i].work);
+    }
+    effects_done(&out);
+}
+
 static void rig_step(struct rig *rig, struct node_event event)
 {
     struct effects out = {0};
@@ -233,7 +265,9 @@ static void rig_step(struct rig *rig, struct node_event event)
             rig->paused = effect->kind == EFFECT_STREAM_PAUSE;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
-        store_work_free(effect->work); /* never done here */
+        if (effect->work && rig->stores && effect->work->kind == WORK_ROWS)
+            rig_store(rig, effect);
+        store_work_free(effect->work); /* else never done here */
     }
     effects_done(&out);
 }
@@ -470,6 +504,53 @@ static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
     rig_done(&rig);
 }
 
+/* Rows of the peer itself, each with a record of a format that nobody knows. */
+static void put_unreadable_rows(struct buf *out, uint64_t from, size_t count, size_t size)
+{
+    char rubbish[2000];
+    memset(rubbish, 0x63, sizeof rubbish);
+    size_t begun = frame_begin(out, FRAME_ROWS);
+    replica_id_encode(&(struct replica_id){.b = {2}}, out);
+    buf_put_varint(out, from);
+    buf_put_u32(out, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        buf_put_varint(out, 1);
+        buf_put_u8(out, ROW_PUT);
+        buf_put_blob(out, bytes_str(i % 2 ? "odd" : "even"));
+        buf_put_blob(out, bytes_of(rubbish, size));
+    }
+    buf_put_varint(out, from + count);
+    frame_end(out, begun);
+}
+
+/* A record that a peer sends and this program cannot read ends no link: it is kept, and
+ * the clock stands below it. With no room for more the link ends, and says why. */
+static void an_unreadable_record_is_kept(void **state)
+{
+    struct hello hello = {.protocol_min = 1, .protocol_max = 3, .id = {.b = {2}}, .name = "peer"};
+    struct store_counters counters;
+    struct rig rig;
+    struct buf frame;
+    buf_init(&frame, 1 << 20);
+    rig_init_with(&rig, 2500);
+    rig.stores = true;
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(&rig, &frame);
+    put_unreadable_rows(&frame, 0, 2, 1000);
+    rig_receive(&rig, &frame);
+    store_counters(rig.store, &counters);
+    assert_int_equal(counters.quarantined, 2);
+    assert_false(rig.closed);
+    put_unreadable_rows(&frame, 2, 1, 1000);
+    rig_receive(&rig, &frame);
+    store_counters(rig.store, &counters);
+    assert_int_equal(counters.quarantined, 2);
+    assert_true(rig.closed);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +567,7 @@ int main(void)
         cmocka_unit_test(hostile_packed_frames_end_the_link),
         cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
+        cmocka_unit_test(an_unreadable_record_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

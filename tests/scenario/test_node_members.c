@@ -168,6 +168,199 @@ static void a_copy_is_told_from_the_original(void **state)
     world_free(w);
 }
 
+/* Node 1 asks node 0, and the answer, its log and node 0's say why not. `asked`: what node
+ * 0 says where it is not the same. */
+static void expect_refused(struct world *w, const char *why, const char *asked)
+{
+    enum err err;
+    const char *data = join(w, 1, "10.0.0.1:7946", &err);
+    assert_int_equal(err, ERR_REFUSED);
+    assert_in(data, why);
+    world_run(w, 5000);
+    assert_true(world_noticed_by(w, 1, "event=join_failed peer=10.0.0.1:7946 reason="));
+    assert_true(world_noticed_by(w, 1, why));
+    assert_true(world_noticed_by(w, 0, "event=peer_refused addr=10.0.0.2:"));
+    if (!world_noticed_by(w, 0, asked ? asked : why))
+        fail_msg("not said by node 0: %s", asked ? asked : why);
+    assert_int_equal(world_members(w, 1, "alive"), 1);
+    world_free(w);
+}
+
+static struct world *two_strangers(uint64_t seed)
+{
+    struct world *w = world_new(&(struct world_options){.seed = seed});
+    world_start_alone(w, 0);
+    return w;
+}
+
+/* Whoever is refused learns why, in the answer and in its log, and so does who refuses. */
+static void a_refusal_says_why_at_both_ends(void **state)
+{
+    static const struct bytes key1 = {(const uint8_t *)"0123456789abcdef", 16};
+    static const struct bytes key2 = {(const uint8_t *)"fedcba9876543210", 16};
+    static const uint8_t later[6] = {6, 8, 7};
+    struct world *w = two_strangers(21); /* keys */
+    world_keys(w, 0, &key1, 1);
+    world_keys(w, 1, &key2, 1);
+    world_start_alone(w, 1);
+    expect_refused(w, "no installed keys could decrypt the message", NULL);
+
+    w = two_strangers(22);
+    world_keys(w, 0, &key1, 1);
+    world_start_alone(w, 1);
+    /* what it is answered with it cannot read, but knows what that means */
+    expect_refused(w, "remote state is encrypted and encryption is not configured",
+                   "encryption is configured but remote state is not encrypted");
+
+    w = two_strangers(23);
+    world_keys(w, 1, &key2, 1);
+    world_start_alone(w, 1);
+    expect_refused(w, "remote state is encrypted and encryption is not configured", NULL);
+
+    w = two_strangers(24); /* labels */
+    world_label(w, 1, "lab2");
+    world_start_alone(w, 1);
+    expect_refused(w, "another label than this node's", NULL);
+
+    w = two_strangers(25); /* protocol range */
+    world_vsn(w, 1, later);
+    world_start_alone(w, 1);
+    expect_refused(w, "incompatible versions: n", NULL);
+
+    w = two_strangers(26); /* Peering.Block, of who is asked and of who asks */
+    world_block(w, 0, "n1");
+    world_start_alone(w, 1);
+    expect_refused(w, " is blocked there (Peering.Block)", " is blocked here (Peering.Block)");
+
+    w = two_strangers(27);
+    world_block(w, 1, "n0");
+    world_start_alone(w, 1);
+    expect_refused(w, " is blocked here (Peering.Block)", " is blocked there (Peering.Block)");
+}
+
+/* Two live nodes of one name, and two of one replica id that are called differently: the
+ * newcomer's join fails with where the other one is, and both have it in their logs. */
+static void a_double_is_refused_at_both_ends(void **state)
+{
+    for (int renamed = 0; renamed < 2; renamed++) {
+        struct world *w = cluster(28, 2);
+        enum err err;
+        assert_int_equal(world_put(w, 1, "k", "1"), OK);
+        world_save(w, 1);
+        world_copy(w, 1, 5);
+        if (renamed)
+            world_rename(w, 5, 5);
+        world_start_alone(w, 5);
+        const char *data = join(w, 5, "10.0.0.1:7946", &err);
+        assert_int_equal(err, ERR_REFUSED);
+        assert_in(data, renamed ? "another node has our replica id and lives at 10.0.0.2:7946"
+                                : "another node has our name and lives at 10.0.0.2:7946");
+        world_run(w, 1000);
+        assert_true(world_noticed_by(w, 5, "event=name_conflict"));
+        assert_true(world_noticed_by(w, 1, "event=name_conflict"));
+        world_run(w, 30000); /* replication settles it: one of them takes a new id */
+        assert_true(world_noticed(w, "event=reidentified"));
+        world_free(w);
+    }
+}
+
+/* A member that is blocked is one no more, at once, and no replica either; unblocked it is. */
+static void a_block_takes_effect_at_once(void **state)
+{
+    struct world *w = cluster(29, 3);
+    world_block(w, 0, "n2");
+    assert_int_equal(world_members(w, 0, "alive"), 2);
+    assert_true(world_noticed_by(w, 0, "event=member_blocked node=n2-"));
+    assert_int_equal(world_put(w, 2, "k", "1"), OK);
+    world_run(w, 60000);
+    assert_int_equal(world_members(w, 0, "alive"), 2);
+    assert_int_equal(world_members(w, 1, "alive"), 3);
+    assert_false(world_noticed(w, "event=member_suspect"));
+    world_block(w, 0, NULL);
+    world_run(w, 70000);
+    assert_int_equal(world_members(w, 0, "alive"), 3);
+    world_free(w);
+}
+
+/* A join that is under way when a node says goodbye, and has another address to try, does
+ * not make it a member again. */
+static void a_goodbye_ends_joins(void **state)
+{
+    for (int shutdown = 0; shutdown < 2; shutdown++) {
+        struct world *w = cluster(11, 3);
+        enum err err;
+        world_start_alone(w, 4);
+        world_cut(w, 2, 4, true);
+        world_ask(w, 2, NODE_REQUEST_JOIN, "10.0.0.5:7946,10.0.0.1:7946");
+        world_run(w, 1000);
+        world_request(w, 2, shutdown ? NODE_REQUEST_SHUTDOWN : NODE_REQUEST_LEAVE, NULL, &err, 5000);
+        assert_int_equal(err, OK);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        world_run(w, 1500);
+        if (shutdown)
+            world_kill(w, 2);
+        world_run(w, 10000);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        assert_false(world_noticed(w, "event=member_suspect"));
+        world_free(w);
+    }
+}
+
+/* A configured peer that is due again meanwhile is not tried, either. */
+static void a_goodbye_ends_retries(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 12});
+    enum err err;
+    for (int i = 0; i < 2; i++)
+        world_start_alone(w, i);
+    world_start(w, 2, (int[]){0, 9}, 2); /* nobody is at the second: tried again all the time */
+    for (int round = 0; round < 20; round++) {
+        world_run(w, 700);
+        world_request(w, 2, NODE_REQUEST_SHUTDOWN, NULL, &err, 5000);
+        uint64_t inc = world_counter(w, 2, "swim_refutations");
+        world_run(w, 1500);
+        assert_int_equal(world_members(w, 0, "left"), 1);
+        assert_int_equal(world_counter(w, 2, "swim_refutations"), inc);
+        world_kill(w, 2);
+        world_start(w, 2, (int[]){0, 9}, 2);
+        world_run(w, 100);
+        assert_int_equal(world_members(w, 0, "alive"), 2);
+    }
+    world_free(w);
+}
+
+/* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
+ * nor sends them anything. */
+static void who_has_left_is_silent(void **state)
+{
+    struct world *w = cluster(13, 3);
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    world_run(w, 10000);
+    world_forget_bytes(w);
+    world_run(w, 120000);
+    struct world_traffic sent = world_traffic(w, 2);
+    assert_int_equal(sent.datagrams, 0);
+    assert_int_equal(sent.gossip_bytes, 0);
+    assert_false(world_noticed(w, "event=member_suspect"));
+    assert_false(world_noticed(w, "event=refuted"));
+    assert_int_equal(world_members(w, 2, "left"), 1); /* itself */
+    assert_int_equal(world_members(w, 2, "alive"), 0);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    world_run(w, 10000);
+    assert_int_equal(world_members(w, 2, "left"), 1);
+    world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    assert_int_equal(err, OK);
+    world_run(w, 5000);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(world_members(w, i, "alive"), 3);
+    world_kill(w, 0); /* and it takes part in everything again */
+    world_run(w, 40000);
+    assert_true(world_noticed_by(w, 2, "event=member_dead node=n0"));
+    world_free(w);
+}
+
 /* --- what an operator sees --- */
 
 static void members_are_described(void **state)
@@ -265,6 +458,12 @@ int main(void)
         cmocka_unit_test(a_restart_tries_the_remembered_first),
         cmocka_unit_test(halves_find_together_after_restarts),
         cmocka_unit_test(a_copy_is_told_from_the_original),
+        cmocka_unit_test(a_refusal_says_why_at_both_ends),
+        cmocka_unit_test(a_double_is_refused_at_both_ends),
+        cmocka_unit_test(a_block_takes_effect_at_once),
+        cmocka_unit_test(a_goodbye_ends_joins),
+        cmocka_unit_test(a_goodbye_ends_retries),
+        cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),

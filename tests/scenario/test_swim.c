@@ -307,6 +307,45 @@ static void one_path(struct swim_net *net)
     ASSERT(net, !view(net, 0, 1).to_blocked && !view(net, 1, 0).from_blocked);
 }
 
+/* Its streams fail for a moment as well, and it is suspected: that it hears by a stream,
+ * and contradicts, before it is too late. */
+static void short_cut(struct swim_net *net, int count)
+{
+    int last = count - 1;
+    swim_net_form(net, count);
+    for (int i = 0; i < last; i++) {
+        block(net, i, last, true);
+        block(net, last, i, true);
+    }
+    for (int i = 0; i < last; i++)
+        swim_net_cut(net, i, last, true);
+    swim_net_run(net, 2500);
+    for (int i = 0; i < last; i++)
+        swim_net_cut(net, i, last, false);
+    swim_net_run(net, 60000);
+    for (int i = 0; i < count; i++)
+        ASSERT(net, net->nodes[i].told[SWIM_DEAD] == 0);
+    uint64_t all = ((uint64_t)1 << count) - 1;
+    ASSERT(net, swim_net_agree(net, all, all, MEMBER_ALIVE));
+    ASSERT(net, net->nodes[0].told[SWIM_SUSPECTED] > 0 || net->nodes[last].told[SWIM_SUSPECTED] > 0);
+}
+
+static void short_cut_of_a_pair(struct swim_net *net)
+{
+    short_cut(net, 2);
+}
+
+static void short_cut_of_four(struct swim_net *net)
+{
+    short_cut(net, 4);
+}
+
+static void a_suspect_without_datagrams_contradicts(void **state)
+{
+    with_seeds(short_cut_of_a_pair, &swim_profile_lan);
+    with_seeds(short_cut_of_four, &swim_profile_lan);
+}
+
 static void a_blocked_path_is_named_at_both_ends(void **state)
 {
     with_seeds(one_path, &swim_profile_lan);
@@ -332,6 +371,31 @@ static void a_name_is_given_once(void **state)
     }
     swim_net_run(&net, 40000); /* and say it again only after a while */
     assert_true(net.nodes[0].told[SWIM_CONFLICT] <= 2);
+    swim_net_done(&net);
+}
+
+/* Two nodes of one replica, called differently: the same. */
+static void a_replica_id_is_given_once(void **state)
+{
+    struct swim_net net;
+    swim_net_init(&net, &swim_profile_lan, 1);
+    net.id_len = 4;
+    net.name = "one-id7";
+    swim_net_start(&net, 0);
+    net.name = "mid-id8";
+    swim_net_start(&net, 1);
+    swim_net_join(&net, 1, 0);
+    swim_net_run(&net, 1000);
+    assert_int_equal(net.nodes[1].join.err, OK);
+    net.name = "two-id7";
+    swim_net_start(&net, 2);
+    swim_net_join(&net, 2, 1);
+    swim_net_run(&net, 1500);
+    assert_int_equal(net.nodes[2].join.err, ERR_REFUSED);
+    assert_string_equal(net.nodes[2].join_text, "another node has our replica id and lives at 10.0.0.1:7946");
+    assert_string_equal(net.nodes[2].about[SWIM_CONFLICT], "two-id7");
+    assert_string_equal(net.nodes[0].about[SWIM_CONFLICT], "one-id7");
+    assert_int_equal(net.nodes[1].told[SWIM_CONFLICT], 0);
     swim_net_done(&net);
 }
 
@@ -581,7 +645,9 @@ static void a_blocked_member_stays_out(void **state)
     swim_net_run(&net, 1000);
     swim_net_join(&net, 2, 0);
     swim_net_run(&net, 1000);
-    assert_int_equal(net.nodes[2].join.err, ERR_CLOSED);
+    assert_int_equal(net.nodes[2].join.err, ERR_REFUSED);
+    assert_string_equal(net.nodes[2].join_text, "n2 is blocked there (Peering.Block)");
+    assert_string_equal(net.nodes[0].refused, "n2 is blocked here (Peering.Block)");
     assert_int_equal(swim_net_state(&net, 2, 0), -1);
 
     swim_net_join(&net, 2, 1); /* by the back door */
@@ -590,6 +656,88 @@ static void a_blocked_member_stays_out(void **state)
     assert_int_equal(swim_net_state(&net, 0, 2), -1);
     assert_int_equal(swim_net_state(&net, 0, 1), MEMBER_ALIVE);
     assert_true(swim_net_counter(&net, 0, "swim_blocked") > 0);
+    swim_net_done(&net);
+}
+
+/* The other way round it is the answer that is refused, and the first probe that says
+ * so over there. */
+static void a_blocked_member_is_not_joined(void **state)
+{
+    struct swim_net net;
+    swim_net_init(&net, &swim_profile_lan, 1);
+    for (int i = 0; i < 2; i++)
+        swim_net_start(&net, i);
+    net.nodes[0].blocked = "n1";
+    swim_net_join(&net, 0, 1);
+    swim_net_run(&net, 100);
+    assert_int_equal(net.nodes[0].join.err, ERR_REFUSED);
+    assert_string_equal(net.nodes[0].join_text, "n1 is blocked here (Peering.Block)");
+    assert_int_equal(swim_net_state(&net, 0, 1), -1);
+    swim_net_run(&net, 5000);
+    assert_string_equal(net.nodes[1].refused, "n1 is blocked there (Peering.Block)");
+    swim_net_done(&net);
+}
+
+/* Blocked while it was a member: forgotten at once, whoever speaks of it, and nobody else
+ * is alarmed. Unblocked, it comes back by itself. */
+static void block_at_runtime(struct swim_net *net)
+{
+    struct effects out = {0};
+    swim_net_form(net, 3);
+    net->nodes[0].blocked = "n2";
+    swim_blocks_changed(net->nodes[0].swim, swim_net_now(net), &out);
+    vnet_apply(net->vnet, net->nodes[0].host, &out);
+    ASSERT(net, swim_net_state(net, 0, 2) == -1);
+    swim_net_run(net, 60000);
+    ASSERT(net, swim_net_state(net, 0, 2) == -1);
+    ASSERT(net, net->nodes[0].told[SWIM_BLOCKED] == 1);
+    ASSERT(net, net->nodes[1].told[SWIM_SUSPECTED] == 0 && net->nodes[1].told[SWIM_DEAD] == 0);
+    for (int s = 0; s < 300 && !net->nodes[2].refused[0]; s++) /* by its next exchange, or a ping */
+        swim_net_run(net, 1000);
+    ASSERT(net, strcmp(net->nodes[2].refused, "n2 is blocked there (Peering.Block)") == 0);
+    net->nodes[0].blocked = NULL;
+    ASSERT(net, swim_net_until(net, 7, 7, MEMBER_ALIVE, 70000) != NEVER);
+}
+
+static void a_member_can_be_blocked(void **state)
+{
+    with_seeds(block_at_runtime, &swim_profile_lan);
+}
+
+/* Among the lost, too: it is not looked for. */
+static void a_blocked_member_is_not_looked_for(void **state)
+{
+    struct swim_net net;
+    struct effects out = {0};
+    swim_net_init(&net, &swim_profile_lan, 1);
+    swim_net_form(&net, 2);
+    swim_net_kill(&net, 1);
+    assert_true(swim_net_until(&net, 1, 2, MEMBER_DEAD, 30000) != NEVER);
+    net.nodes[0].blocked = "n1";
+    swim_blocks_changed(net.nodes[0].swim, swim_net_now(&net), &out);
+    effects_done(&out);
+    swim_seek(net.nodes[0].swim, swim_net_now(&net), bytes_str("n1"), &net.nodes[1].addr);
+    assert_int_equal(swim_sought_count(net.nodes[0].swim), 0);
+    swim_net_done(&net);
+}
+
+/* Who left and joined again goes on looking for those it had lost. */
+static void the_lost_are_looked_for_after_a_return(void **state)
+{
+    struct swim_net net;
+    struct effects out = {0};
+    swim_net_init(&net, &swim_profile_lan, 1);
+    swim_net_form(&net, 2);
+    swim_net_kill(&net, 1);
+    assert_true(swim_net_until(&net, 1, 2, MEMBER_DEAD, 30000) != NEVER);
+    swim_leave(net.nodes[0].swim, swim_net_now(&net), &out);
+    vnet_apply(net.vnet, net.nodes[0].host, &out);
+    swim_net_run(&net, 60000);
+    swim_net_start(&net, 2);
+    swim_net_join(&net, 0, 2);
+    swim_net_run(&net, 1000);
+    swim_net_start_at(&net, 1, 2, 50);
+    assert_true(swim_net_until(&net, 7, 7, MEMBER_ALIVE, 20000) != NEVER);
     swim_net_done(&net);
 }
 
@@ -624,8 +772,10 @@ int main(void)
         cmocka_unit_test(a_member_whose_datagrams_do_not_get_out_stays),
         cmocka_unit_test(a_member_that_gets_no_datagrams_stays),
         cmocka_unit_test(a_member_without_datagrams_stays),
+        cmocka_unit_test(a_suspect_without_datagrams_contradicts),
         cmocka_unit_test(a_blocked_path_is_named_at_both_ends),
         cmocka_unit_test(a_name_is_given_once),
+        cmocka_unit_test(a_replica_id_is_given_once),
         cmocka_unit_test(a_former_life_is_no_namesake),
         cmocka_unit_test(versions_that_do_not_go_together_are_refused),
         cmocka_unit_test(loss_kills_nobody),
@@ -637,6 +787,10 @@ int main(void)
         cmocka_unit_test(a_short_split_heals),
         cmocka_unit_test(a_pair_finds_together),
         cmocka_unit_test(a_blocked_member_stays_out),
+        cmocka_unit_test(a_blocked_member_is_not_joined),
+        cmocka_unit_test(a_member_can_be_blocked),
+        cmocka_unit_test(a_blocked_member_is_not_looked_for),
+        cmocka_unit_test(the_lost_are_looked_for_after_a_return),
         cmocka_unit_test(a_seed_repeats_its_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,7 +72,8 @@ struct host {
     uint64_t reply_ticket;
     const struct bytes *keys;
     size_t key_count;
-    const char *label;
+    const char *label, *block;
+    const uint8_t *vsn;
 };
 
 struct world {
@@ -633,11 +634,16 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
                                  .history_max_bytes = w->options.history_max_bytes,
+                                 .clock_skew_max_ms = 60000,
                                  .keys = host->keys,
                                  .key_count = host->key_count,
                                  .label = host->label,
+                                 .block = &host->block,
+                                 .block_count = host->block != NULL,
                                  .compression = w->options.uncompressed ? 0 : -1,
                                  .protocol_max = host->protocol};
+    if (host->vsn)
+        memcpy(config.vsn, host->vsn, sizeof config.vsn);
     rng_init(&config.rng, rng_next(&w->rng));
     host->busy_until_ms = 0;
     host->life++;
@@ -739,6 +745,11 @@ void world_damage(struct world *w, int i, const char *key)
     CHECK(engine->ops->commit(txn) == OK);
 }
 
+struct engine *world_engine(struct world *w, int i)
+{
+    return w->hosts[i].engine;
+}
+
 void world_disk_full(struct world *w, int i, bool full)
 {
     w->hosts[i].full = full;
@@ -791,6 +802,20 @@ static enum err write_key(struct world *w, int i, const char *key, const char *v
     return err;
 }
 
+enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms)
+{
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write = (struct write_work){
+        .key = bytes_str(key),
+        .value = bytes_str(value),
+        .expires_ms = (uint64_t)((int64_t)wall_of(w, i) - w->hosts[i].clock_offset_ms) + in_ms};
+    enum err err = commit(w, i, work);
+    if (err == OK)
+        tell_changed(w, i);
+    store_work_free(work);
+    return err;
+}
+
 enum err world_put(struct world *w, int i, const char *key, const char *value)
 {
     return write_key(w, i, key, value, NULL);
@@ -813,7 +838,7 @@ static size_t read_key(struct world *w, int i, const char *key, struct token *re
     struct clock floor = {0};
     CHECK(snapshot_open(w->hosts[i].store, &snapshot) == OK);
     enum err err = snapshot_record(snapshot, bytes_str(key), &record);
-    CHECK(err == OK || err == ERR_NOT_FOUND);
+    CHECK(err == OK || err == ERR_NOT_FOUND || err == ERR_DAMAGED);
     CHECK(snapshot_clock(snapshot, NULL, &floor) == OK);
     const struct version *version = record_surfaced(&record, wall_of(w, i));
     free(w->value);
@@ -863,8 +888,27 @@ void world_label(struct world *w, int i, const char *label)
     w->hosts[i].label = label;
 }
 
-static const char *request_with(struct world *w, int i, enum node_request request, const char *const *names,
-                                size_t name_count, enum err *ret_err, uint64_t within_ms)
+void world_block(struct world *w, int i, const char *name)
+{
+    struct host *host = &w->hosts[i];
+    host->block = name;
+    if (host->node)
+        step(w, i,
+             &(struct node_event){.kind = NODE_CONFIGURE, .names = &host->block, .name_count = name != NULL});
+}
+
+void world_vsn(struct world *w, int i, const uint8_t vsn[6])
+{
+    w->hosts[i].vsn = vsn;
+}
+
+void world_rename(struct world *w, int i, int number)
+{
+    w->hosts[i].called = number;
+}
+
+static void ask(struct world *w, int i, enum node_request request, const char *const *names,
+                size_t name_count)
 {
     struct host *host = &w->hosts[i];
     node_reply_free(host->reply);
@@ -876,6 +920,18 @@ static const char *request_with(struct world *w, int i, enum node_request reques
                               .ticket = host->reply_ticket,
                               .names = names,
                               .name_count = name_count});
+}
+
+void world_ask(struct world *w, int i, enum node_request request, const char *name)
+{
+    ask(w, i, request, &name, name ? 1 : 0);
+}
+
+static const char *request_with(struct world *w, int i, enum node_request request, const char *const *names,
+                                size_t name_count, enum err *ret_err, uint64_t within_ms)
+{
+    struct host *host = &w->hosts[i];
+    ask(w, i, request, names, name_count);
     CHECK(world_until(w, replied, host, within_ms));
     *ret_err = host->reply->err;
     free(w->value);
@@ -924,7 +980,8 @@ static uint64_t data_digest(struct world *w, int i)
     CHECK(snapshot_open(w->hosts[i].store, &snapshot) == OK);
     CHECK(scan_open(snapshot, bytes_of(NULL, 0), &scan) == OK);
     while (scan_next(scan, &key, &bytes) == OK) {
-        CHECK(record_decode(key, bytes, &record) == OK);
+        if (record_decode(key, bytes, &record) != OK)
+            digest = crc32c(digest + 1 + (uint32_t)i, key); /* equal to nobody's */
         for (size_t k = 0; k < record.count; k++) {
             const struct version *v = &record.versions[k];
             digest = crc32c(digest, key);
@@ -1003,6 +1060,19 @@ void world_forget_bytes(struct world *w)
 bool world_noticed(const struct world *w, const char *text)
 {
     return w->transcript.len && memmem(w->transcript.data, w->transcript.len, text, strlen(text)) != NULL;
+}
+
+bool world_noticed_by(const struct world *w, int i, const char *text)
+{
+    char by[16];
+    snprintf(by, sizeof by, " n%d ", i);
+    const char *at = (const char *)w->transcript.data, *end = at + w->transcript.len;
+    for (const char *line_end; at < end; at = line_end + 1) {
+        line_end = memchr(at, '\n', (size_t)(end - at));
+        if (strncmp(at + 8, by, strlen(by)) == 0 && memmem(at, (size_t)(line_end - at), text, strlen(text)))
+            return true;
+    }
+    return false;
 }
 
 uint64_t world_hash(const struct world *w)

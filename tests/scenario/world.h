@@ -46,8 +46,15 @@ void world_clock_offset(struct world *w, int i, int64_t ms);
  * as by SIGHUP. They stay the caller's. */
 void world_keys(struct world *w, int i, const struct bytes *keys, size_t count);
 void world_label(struct world *w, int i, const char *label);
+/* Peering.Block with one name (NULL: empty): at the next start; of a running node at once. */
+void world_block(struct world *w, int i, const char *name);
+/* Next start: these versions (swim.h), and another name than it had. They stay the caller's. */
+void world_vsn(struct world *w, int i, const uint8_t vsn[6]);
+void world_rename(struct world *w, int i, int number);
 /* The record under a key becomes bytes that nobody can read. */
 void world_damage(struct world *w, int i, const char *key);
+/* The engine of a running node's store, for damage of other kinds. */
+struct engine *world_engine(struct world *w, int i);
 void world_disk_full(struct world *w, int i, bool full);
 
 void world_run(struct world *w, uint64_t ms);
@@ -60,8 +67,10 @@ uint64_t world_now(const struct world *w);
 enum err world_put(struct world *w, int i, const char *key, const char *value);
 enum err world_put_with(struct world *w, int i, const char *key, const char *value,
                         const struct token *token);
+/* Expires so long from now, by a clock without offset. */
+enum err world_put_expiring(struct world *w, int i, const char *key, const char *value, uint64_t in_ms);
 enum err world_delete(struct world *w, int i, const char *key);
-/* The surfaced value as text, or NULL; valid until the next call. */
+/* The surfaced value as text, or NULL (also where it cannot be read); valid until the next call. */
 const char *world_get(struct world *w, int i, const char *key);
 size_t world_versions(struct world *w, int i, const char *key);
 void world_read_token(struct world *w, int i, const char *key, struct token *ret);
@@ -71,6 +80,8 @@ void world_read_token(struct world *w, int i, const char *key, struct token *ret
 const char *world_request(struct world *w, int i, enum node_request request, const char *name,
                           enum err *ret_err, uint64_t within_ms);
 
+/* The same without waiting for the answer. */
+void world_ask(struct world *w, int i, enum node_request request, const char *name);
 const char *world_request_forced(struct world *w, int i, enum node_request request, const char *name,
                                  enum err *ret_err, uint64_t within_ms);
 
@@ -92,7 +103,8 @@ struct world_traffic {
 struct world_traffic world_traffic(const struct world *w, int i);
 void world_forget_bytes(struct world *w);
 bool world_noticed(const struct world *w, const char *text); /* some node has said it */
-uint64_t world_hash(const struct world *w);                  /* of everything that happened: for replays */
+bool world_noticed_by(const struct world *w, int i, const char *text);
+uint64_t world_hash(const struct world *w); /* of everything that happened: for replays */
 void world_replica_id(struct world *w, int i, struct replica_id *ret);
 struct store *world_store(struct world *w, int i);
 size_t world_rows(struct world *w, int i);    /* rows in its store */

@@ -116,8 +116,12 @@ class DiskFull(SystemTest):
         acked, refusal = self.put_until_refused(node, "y" * 100000)
         self.assertEqual(refusal.status, 503)
         self.assertGreater(len(acked), 10)
+        until(lambda: node.status()["LowSpace"], 15, "low space is told")
+        self.assertIn("event=low_space", node.log())
+        self.assertGreater(node.counters()["store_low_space"], 0)
         for key in acked:
             node.delete(key)
+        until(lambda: not node.status()["LowSpace"], 15, "there is room again")
         until(lambda: node.api.put("back", 1).status == 200, 10, "it takes writes again")
         self.assertEqual(node.everything(), {"back": "1"})
 

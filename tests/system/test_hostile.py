@@ -1,5 +1,6 @@
 """What a stranger sends to both ports, whole or in pieces, changes nothing: the
 node serves, counts, and keeps its memory."""
+import ctypes
 import glob
 import os
 import random
@@ -43,6 +44,26 @@ def vectors():
         found[os.path.basename(path)] = bytes.fromhex(text)
     assert found
     return found
+
+
+def udp_buffers_of(pid):
+    """SO_RCVBUF of each UDP socket of a process; nothing where that is not allowed."""
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    pidfd_open, pidfd_getfd = 434, 438
+    process, sizes = syscall(pidfd_open, pid, 0), []
+    if process < 0:
+        return sizes
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            continue
+        copy = syscall(pidfd_getfd, process, int(number), 0)
+        if copy < 0:
+            continue
+        with socket.socket(fileno=copy) as sock:
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_DGRAM:
+                sizes.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+    os.close(process)
+    return sizes
 
 
 class Hostile(SystemTest):
@@ -119,6 +140,16 @@ class Hostile(SystemTest):
     def grew_little(self, rss_before):
         if not SANITIZED:
             self.assertLess(self.pacha.rss_kib() - rss_before, RSS_GROWTH_MAX_KIB)
+
+    def test_a_burst_has_room(self):
+        """The kernel keeps 2 MiB of datagrams, or what it may, while the node is at something else."""
+        node = self.node().start()
+        sizes = udp_buffers_of(node.pid)
+        if not sizes or not os.path.exists("/proc/sys/net/core/rmem_max"):
+            self.skipTest("its sockets cannot be looked at from here")
+        with open("/proc/sys/net/core/rmem_max") as file:
+            granted = 2 * min(int(file.read()), 2 << 20)  # the kernel counts its own part, too
+        self.assertEqual(sizes, [granted])
 
     def test_streams_of_gossip(self):
         """The same over TCP: garbage, cut and flipped streams, lengths that lie."""

@@ -45,7 +45,15 @@ class Http(SystemTest):
             (400, "GET", "/keys/kept%00", None),
             (400, "DELETE", "/keys/kept%ff", None),
             (400, "DELETE", "/keys/", None),
-            (400, "GET", "/keys?limit=0", None),
+            (400, "GET", "/keys?limit=0&count=true", None),
+            (400, "GET", "/keys/kept?raw=true&siblings=true", None),
+            (400, "POST", "/keys/kept?ttl=0", b"1"),
+            (400, "POST", "/keys/kept?touch=true", b""),
+            (400, "POST", "/keys/kept?expires=2020-01-01T00:00:00Z", b"1"),
+            (400, "POST", "/keys/kept?w=0", b"1"),
+            (400, "DELETE", "/keys", None),
+            (400, "POST", "/batch", b'{"Ops":[{"Op":"delete"}]}'),
+            (409, "POST", "/batch", b'{"Ops":[{"Op":"delete","Key":"kept","IfMatch":"\\"x\\""}]}'),
             (400, "GET", "/keys?limit=1&limit=2", None),
             (400, "GET", "/keys?colour=red", None),
             (414, "POST", "/keys/" + long_key, b"1"),
@@ -53,6 +61,8 @@ class Http(SystemTest):
             (404, "GET", "/keys/absent", None),
             (405, "PATCH", "/keys/kept", b"1"),
             (405, "POST", "/cluster/members", b""),
+            (405, "PUT", "/batch", b""),
+            (405, "DELETE", "/conflicts", None),
             (400, "POST", "/cluster/join", b"[]"),
             (400, "POST", "/cluster/join", b'{"Peers":[]}'),
             (400, "POST", "/cluster/join", b'{"Peers":["nowhere:"]}'),
@@ -62,7 +72,7 @@ class Http(SystemTest):
             with self.subTest(method=method, path=path[:40], body=body and body[:40]):
                 self.refused(status, api.call(method, path, body))
                 self.assertIs(api.connection.sock, sock)
-        answer = api.call("POST", "/keys/kept", b"v=1", {"Content-Type": "text/csv"})
+        answer = api.call("POST", "/keys/kept", b"v=1", {"Content-Type": "nothing"})
         self.refused(415, answer)
         self.assertIn("GET", api.call("PATCH", "/keys/kept", b"1").headers["Allow"])
         self.assertEqual(api.get("kept").body, b'{"Status":"ok","Error":"","Data":{"v": 1}}')

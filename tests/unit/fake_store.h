@@ -16,7 +16,8 @@ struct store *fake_store_face(struct fake_store *fake);
 enum err fake_store_submit(void *fake, struct store_work *work); /* as http_backend wants it */
 void fake_store_hold(struct fake_store *fake, bool hold);        /* commits wait meanwhile */
 size_t fake_store_waiting(struct fake_store *fake);
-void fake_store_fail(struct fake_store *fake, enum err err); /* every write ends with it; OK again */
+void fake_store_fail(struct fake_store *fake, enum err err);     /* every write ends with it; OK again */
+void fake_store_wall(struct fake_store *fake, uint64_t wall_ms); /* of its transactions */
 void fake_store_damage(struct fake_store *fake, const char *key);
 void fake_store_walk(struct fake_store *fake, const char *after); /* NULL: none */
 void fake_store_name(struct fake_store *fake, const char *name);  /* the note about its own replica */

@@ -288,24 +288,9 @@ uint32_t rig_incarnation(const struct rig *r, const char *name)
     return swim_find(r->s, bytes_str(name), &member) ? member.incarnation : 0;
 }
 
-struct search {
-    const char *name;
-    uint64_t value;
-};
-
-static void on_counter(void *ctx, const char *name, uint64_t value)
-{
-    struct search *search = ctx;
-    if (strcmp(name, search->name) == 0)
-        search->value = value;
-}
-
 uint64_t rig_counter(const struct rig *r, const char *name)
 {
-    struct search search = {name, UINT64_MAX};
-    swim_counters(r->s, on_counter, &search);
-    CHECK(search.value != UINT64_MAX);
-    return search.value;
+    return swim_counter(r->s, name);
 }
 
 const struct rig_sent *rig_find(const struct rig *r, enum wire_type type)

@@ -305,11 +305,34 @@ static void base64url_reads_one_form_only(void **state)
     buf_done(&out);
 }
 
+/* The vectors of RFC 4648, 10, and every byte. */
+static void base64_is_the_one_of_the_rfc(void **state)
+{
+    static const char *const plain[] = {"", "f", "fo", "foo", "foob", "fooba", "foobar"};
+    static const char *const coded[] = {"", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"};
+    struct buf text, back;
+    buf_init(&text, 1000), buf_init(&back, 1000);
+    for (size_t i = 0; i < 7; i++) {
+        buf_reset(&text);
+        buf_put_base64(&text, bytes_str(plain[i]));
+        assert_true(bytes_equal(buf_bytes(&text), bytes_str(coded[i])));
+    }
+    uint8_t all[256];
+    for (size_t i = 0; i < 256; i++)
+        all[i] = (uint8_t)(i * 7);
+    buf_reset(&text);
+    buf_put_base64(&text, bytes_of(all, 256));
+    assert_int_equal(base64_decode(buf_bytes(&text), &back), OK);
+    assert_true(bytes_equal(buf_bytes(&back), bytes_of(all, 256)));
+    buf_done(&text), buf_done(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(base64url_is_the_one_of_the_rfc),
         cmocka_unit_test(base64url_reads_one_form_only),
+        cmocka_unit_test(base64_is_the_one_of_the_rfc),
         cmocka_unit_test(numbers_survive_the_round_trip),
         cmocka_unit_test(a_full_buffer_says_so_once),
         cmocka_unit_test(the_smallest_buffer_grows),

@@ -59,11 +59,37 @@ static void commands_are_read(void **state)
     buf_done(&why);
 }
 
+/* Those beside the node. */
+static void tools_are_read(void **state)
+{
+    static const struct {
+        const char *args[6];
+        enum cli_command command;
+        const char *file;
+    } good[] = {{{"backup", "f", "-a", "a:1", NULL}, CLI_BACKUP, "f"},
+                {{"restore", "f", "-c", "x", NULL}, CLI_RESTORE, "f"},
+                {{"compact", NULL}, CLI_COMPACT, NULL},
+                {{"doctor", NULL}, CLI_DOCTOR, NULL},
+                {{"doctor", "--compare", "a:1", "b:2", NULL}, CLI_COMPARE, NULL}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct cli cli;
+        struct buf why;
+        assert_int_equal(parse(&cli, &why, good[i].args), OK);
+        assert_int_equal(cli.command, good[i].command);
+        if (good[i].file)
+            assert_string_equal(cli.file, good[i].file);
+        if (cli.command == CLI_COMPARE)
+            assert_string_equal(cli.nodes[1], "b:2");
+        cli_done(&cli);
+        buf_done(&why);
+    }
+}
+
 /* What is wrong is said in one line. */
 static void mistakes_are_told(void **state)
 {
     const struct {
-        const char *args[3];
+        const char *args[6];
         const char *expected;
     } bad[] = {
         {{"-j", "local host", NULL}, "-j local host: must be host:port or host"},
@@ -74,7 +100,15 @@ static void mistakes_are_told(void **state)
         {{"keys", NULL}, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
         {{"keys", "use", NULL},
          "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
-        {{"-f", NULL}, "-a and -f are for yzma keys (see --help)"},
+        {{"-f", NULL}, "-a and -f are for commands such as yzma keys (see --help)"},
+        {{"forget", NULL}, "forget: must be followed by REPLICA (see --help)"},
+        {{"pause", "now", NULL}, "pause: must be followed by nothing more (see --help)"},
+        {{"retire", "id", "-a", "nowhere", NULL}, "-a nowhere: must be host:port"},
+        {{"reidentify", "-a", "h:1", NULL},
+         "reidentify: is for a node that does not run: -c, not -a (see --help)"},
+        {{"backup", NULL}, "backup: no such command (see --help)"},
+        {{"compact", "-f", NULL}, "-a and -f are for yzma keys, and -a for yzma backup (see --help)"},
+        {{"--compare", NULL}, "--compare is for yzma doctor (see --help)"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct cli cli;
@@ -92,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_are_read),
         cmocka_unit_test(commands_are_read),
+        cmocka_unit_test(tools_are_read),
         cmocka_unit_test(mistakes_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

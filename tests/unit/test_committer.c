@@ -30,7 +30,8 @@ struct store {
     size_t durable_count;
     uint64_t done[SEEN_MAX];
     size_t done_count;
-    size_t wakes; /* calls of on_commit */
+    size_t wakes;       /* calls of on_commit */
+    enum err when_full; /* OK: ERR_FULL */
     size_t troubles;
     enum err trouble; /* the last one told */
     bool done_too_early;
@@ -63,7 +64,9 @@ enum err store_do(struct store_txn *txn, struct store_work *work)
         txn->put_bytes += work->write.value.len;
     work->write.dot.counter = work->write.add ? 0 : work->ticket;
     txn->tickets[txn->count++] = work->ticket;
-    return txn->put_bytes > txn->store->bytes_free ? ERR_FULL : OK;
+    if (txn->put_bytes <= txn->store->bytes_free)
+        return OK;
+    return txn->store->when_full != OK ? txn->store->when_full : ERR_FULL;
 }
 
 enum err store_commit(struct store_txn *txn)
@@ -380,6 +383,22 @@ static void a_full_disk_still_takes_deletes(void **state)
     desk_free(d);
 }
 
+/* What is itself too large says nothing about the disk. */
+static void a_work_that_is_too_large_is_no_trouble(void **state)
+{
+    struct desk *d = desk();
+    d->store.bytes_free = 100;
+    d->store.when_full = ERR_TOO_LARGE;
+    struct store_work large = put(1, 5000);
+
+    assert_int_equal(submit(d, &large), OK);
+    wait_done(d, 1);
+
+    assert_int_equal(large.err, ERR_TOO_LARGE);
+    assert_int_equal(d->store.troubles, 0);
+    desk_free(d);
+}
+
 /* A group whose commit failed is tried again, work by work. */
 static void a_group_survives_one_failed_commit(void **state)
 {
@@ -665,6 +684,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_one_works_own),
         cmocka_unit_test(no_change_wakes_nobody),
         cmocka_unit_test(a_full_disk_still_takes_deletes),
+        cmocka_unit_test(a_work_that_is_too_large_is_no_trouble),
         cmocka_unit_test(a_group_survives_one_failed_commit),
         cmocka_unit_test(a_group_is_not_tried_for_ever),
         cmocka_unit_test(an_io_error_pauses_writing),

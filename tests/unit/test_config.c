@@ -69,6 +69,9 @@ static void defaults_are_those_of_the_table(void **state)
     assert_int_equal(config.api.connections_max, 10000);
     assert_int_equal(config.api.request_timeout_ms, 30000);
     assert_int_equal(config.api.bodies_bytes_max, 256 << 20);
+    assert_int_equal(config.api.watchers_max, 10000);
+    assert_int_equal(config.api.watch_lag_max, 100000);
+    assert_int_equal(config.api.watch_heartbeat_ms, 15000);
     assert_int_equal(config.api.allowed_origins.count, 0);
     assert_string_equal(config.peering.name, "pacha");
     assert_string_equal(config.peering.bind_address, "0.0.0.0");
@@ -102,7 +105,8 @@ static void defaults_are_those_of_the_table(void **state)
 /* No setting has its default, but for those that have only one value. */
 static const char everything[] =
     "{\"API\":{\"Bind\":\"[::1]:81\",\"Threads\":3,\"MaxValueBytes\":4096,\"MaxConnections\":50,"
-    "\"RequestTimeout\":\"1m30s\",\"MaxBodiesInFlight\":\"1GiB\",\"AllowedOrigins\":[\"https://a.org\","
+    "\"RequestTimeout\":\"1m30s\",\"MaxBodiesInFlight\":\"1GiB\",\"MaxWatchers\":7,\"MaxWatchLag\":8,"
+    "\"WatchHeartbeat\":\"2s\",\"AllowedOrigins\":[\"https://a.org\","
     "\"http://b:1\"]},"
     "\"Peering\":{\"Name\":\"kronk\",\"BindAddr\":\"127.0.0.1\",\"BindPort\":37001,\"ReplicationPort\":0,"
     "\"AdvertiseAddress\":\"127.0.0.2\",\"AdvertisePort\":4,\"Federation\":{\"NodeName\":\"Kronk's "
@@ -110,7 +114,7 @@ static const char everything[] =
     "\"[::1]:2\"],\"Block\":[\"pacha\"],\"Label\":\"lab\",\"Keys\":[\"AAECAwQFBgcICQoLDA0ODw==\"],"
     "\"VerifyIncoming\":false,\"VerifyOutgoing\":false,\"ProtocolVersion\":3,\"DelegateVersion\":\"2,5,4\","
     "\"ForgetAfter\":\"2d\","
-    "\"ClockSkewMax\":\"5s\",\"Compression\":7},"
+    "\"ClockSkewMax\":\"5s\",\"QuarantineMax\":\"1MiB\",\"Compression\":7},"
     "\"Server\":{\"DBPath\":\"/tmp/x.db\",\"History\":\"0s\",\"HistoryMax\":\"2MiB\","
     "\"MemoryTable\":1048576,\"MaxStoreBytes\":\"1GiB\",\"MaxVersions\":2,\"Conflict\":\"lww\",\"Log\":{"
     "\"Level\":\"debug\","
@@ -128,6 +132,9 @@ static void every_setting_is_read(void **state)
     assert_int_equal(config.api.connections_max, 50);
     assert_int_equal(config.api.request_timeout_ms, 90000);
     assert_int_equal(config.api.bodies_bytes_max, 1 << 30);
+    assert_int_equal(config.api.watchers_max, 7);
+    assert_int_equal(config.api.watch_lag_max, 8);
+    assert_int_equal(config.api.watch_heartbeat_ms, 2000);
     assert_int_equal(config.api.allowed_origins.count, 2);
     assert_string_equal(config.peering.label, "lab");
     assert_int_equal(config.peering.keys.count, 1);

@@ -1,12 +1,14 @@
-/* crdt: ids, clocks, stamps, records, tokens, start lists. (merge: test_crdt_merge.c) */
+/* crdt: ids, clocks, stamps, records, tokens, cursors, start lists. (merge: test_crdt_merge.c) */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "base64.h"
 #include "clock.h"
 #include "crc.h"
+#include "feed_cursor.h"
 #include "record.h"
 #include "stamp.h"
 #include "starts.h"
@@ -395,6 +397,98 @@ static void a_token_of_no_operation_saw_nothing(void **state)
     token_done(&t), token_done(&back), buf_done(&b);
 }
 
+/* ---- cursors of readers -------------------------------------------------- */
+
+static struct feed_cursor listing_cursor(void)
+{
+    struct feed_cursor c = {.phase = FEED_LIST,
+                            .low = CLOCK(dot_of(1, 300), dot_of(3, 7)),
+                            .high = CLOCK(dot_of(1, 300), dot_of(2, 9), dot_of(3, 8))};
+    memcpy(c.after, "some key", c.after_len = 8);
+    return c;
+}
+
+/* Both vectors and the place in a listing come back. */
+static void a_cursor_survives_the_round_trip(void **state)
+{
+    struct feed_cursor c = listing_cursor(), back = {0};
+    struct buf b;
+    buf_init(&b, FEED_CURSOR_TEXT_MAX);
+
+    feed_cursor_encode(&c, &b);
+    assert_int_equal(feed_cursor_decode(buf_bytes(&b), &back), OK);
+
+    assert_int_equal(back.phase, FEED_LIST);
+    assert_true(clock_equal(&back.low, &c.low));
+    assert_true(clock_equal(&back.high, &c.high));
+    assert_true(bytes_equal(bytes_of(back.after, back.after_len), bytes_str("some key")));
+    feed_cursor_done(&c), feed_cursor_done(&back), buf_done(&b);
+}
+
+/* Every cut and every other letter of a cursor is refused, and changes nothing. */
+static void a_changed_cursor_is_refused(void **state)
+{
+    struct feed_cursor c = listing_cursor(), back = {0};
+    struct buf b;
+    buf_init(&b, FEED_CURSOR_TEXT_MAX);
+    feed_cursor_encode(&c, &b);
+    assert_int_equal(feed_cursor_decode(buf_bytes(&b), &back), OK);
+
+    for (size_t n = 0; n < b.len; n++)
+        assert_int_equal(feed_cursor_decode(bytes_of(b.data, n), &back), ERR_MALFORMED);
+    for (size_t i = 0; i < b.len; i++) {
+        uint8_t old = b.data[i];
+        for (unsigned v = 0; v < 256; v++) {
+            b.data[i] = (uint8_t)v;
+            if (v != old)
+                assert_int_equal(feed_cursor_decode(buf_bytes(&b), &back), ERR_MALFORMED);
+        }
+        b.data[i] = old;
+    }
+    assert_true(clock_equal(&back.high, &c.high));
+    feed_cursor_done(&c), feed_cursor_done(&back), buf_done(&b);
+}
+
+/* A cursor of these bytes, its checksum put right. */
+static enum err decode_cursor_of(struct bytes body)
+{
+    struct feed_cursor c = {0};
+    struct buf b;
+    buf_init(&b, FEED_CURSOR_TEXT_MAX);
+    buf_put_bytes(&b, body);
+    buf_put_u32(&b, crc32c(0, body));
+    buf_base64url_from(&b, 0);
+    enum err err = feed_cursor_decode(buf_bytes(&b), &c);
+    feed_cursor_done(&c), buf_done(&b);
+    return err;
+}
+
+/* One text for each cursor: what says the same twice, or nothing, is refused. */
+static void only_the_written_form_of_a_cursor_is_read(void **state)
+{
+    static const uint8_t empty[] = {1, 0, 0, 0, 0}, phase[] = {1, 3, 0, 0, 0};
+    uint8_t id[1 + 1 + 1 + 16 + 6] = {1, 0, 1};
+    memset(id + 3, 7, 16);
+    struct bytes with_id = bytes_of(id, 3 + 16 + 4);
+
+    assert_int_equal(decode_cursor_of(bytes_of(empty, sizeof empty)), OK);
+    assert_int_equal(decode_cursor_of(bytes_of(phase, sizeof phase)), ERR_MALFORMED);
+    /* low 5, high nothing more */
+    memcpy(id + 19, (uint8_t[]){1, 0, 5, 0}, 4);
+    assert_int_equal(decode_cursor_of(with_id), OK);
+    id[1] = FEED_LIST_BEGIN; /* has no low */
+    assert_int_equal(decode_cursor_of(with_id), ERR_MALFORMED);
+    id[1] = FEED_CHANGES;
+    /* high 5 too, which low says already */
+    memcpy(id + 19, (uint8_t[]){1, 0, 5, 1, 0, 5}, 6);
+    assert_int_equal(decode_cursor_of(bytes_of(id, sizeof id)), ERR_MALFORMED);
+    id[24] = 6;
+    assert_int_equal(decode_cursor_of(bytes_of(id, sizeof id)), OK);
+    /* an id that nothing names */
+    memcpy(id + 19, (uint8_t[]){0, 0}, 2);
+    assert_int_equal(decode_cursor_of(bytes_of(id, 3 + 16 + 2)), ERR_MALFORMED);
+}
+
 /* ---- start lists --------------------------------------------------------- */
 
 static struct starts starts_of(const struct start *all, size_t count)
@@ -521,6 +615,9 @@ int main(void)
         cmocka_unit_test(a_token_of_a_read_survives_the_round_trip),
         cmocka_unit_test(a_changed_token_is_refused),
         cmocka_unit_test(a_token_of_no_operation_saw_nothing),
+        cmocka_unit_test(a_cursor_survives_the_round_trip),
+        cmocka_unit_test(a_changed_cursor_is_refused),
+        cmocka_unit_test(only_the_written_form_of_a_cursor_is_read),
         cmocka_unit_test(a_list_extends_its_past),
         cmocka_unit_test(old_starts_are_forgotten),
         cmocka_unit_test(the_fork_lies_at_the_first_start_that_differs),

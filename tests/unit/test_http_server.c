@@ -1,298 +1,14 @@
 /* The HTTP edge as a client meets it: raw bytes over a socket to a server on
  * loopback, with a fake store and a fake node behind. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
+#include "http_rig.h"
 
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include "mem.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "fake_store.h"
-#include "http.h"
-#include "mem.h"
-
-/* ---- the server under test ---- */
-
-static struct {
-    struct http *http;
-    struct fake_store *store;
-    atomic_uint_fast64_t wall_ms;
-    char slow_line[300]; /* the last about a PUT */
-    /* what the fake node answers, and what it was asked */
-    enum err node_err;
-    const char *node_error, *node_data;
-    enum node_request asked;
-    char names[200];
-    bool node_closed;
-} world;
-
-static void on_commit(void *ctx)
-{
-    if (world.http)
-        http_on_commit(world.http);
-}
-
-static uint64_t wall_ms(void *ctx)
-{
-    return atomic_load(&world.wall_ms);
-}
-
-static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void on_log(void *ctx, enum notice_level level, const char *line)
-{
-    pthread_mutex_lock(&slow_lock);
-    if (strstr(line, "event=slow_request method=PUT"))
-        snprintf(world.slow_line, sizeof world.slow_line, "%s", line);
-    pthread_mutex_unlock(&slow_lock);
-}
-
-static enum err submit(void *ctx, struct store_work *work)
-{
-    return fake_store_submit(world.store, work);
-}
-
-/* Answers on another thread, as the cluster thread does. */
-struct pending {
-    void (*done)(void *done_ctx, struct node_reply *reply);
-    void *done_ctx;
-};
-
-static void *answer_request(void *arg)
-{
-    struct pending *p = arg;
-    struct node_reply *reply = mem_new(sizeof *reply);
-    reply->err = world.node_err;
-    reply->error = world.node_error ? mem_text(world.node_error) : NULL;
-    buf_init(&reply->data, 1000);
-    if (world.node_data)
-        buf_put_text(&reply->data, world.node_data);
-    p->done(p->done_ctx, reply);
-    free(p);
-    return NULL;
-}
-
-static enum err request(void *ctx, enum node_request request, const char *const *names, size_t count,
-                        void (*done)(void *done_ctx, struct node_reply *reply), void *done_ctx)
-{
-    if (world.node_closed)
-        return ERR_CLOSED;
-    world.asked = request;
-    world.names[0] = '\0';
-    for (size_t i = 0; i < count; i++)
-        snprintf(world.names + strlen(world.names), sizeof world.names - strlen(world.names), "%s ",
-                 names[i]);
-    struct pending *p = mem_new(sizeof *p);
-    *p = (struct pending){.done = done, .done_ctx = done_ctx};
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, answer_request, p), 0);
-    pthread_detach(thread);
-    return OK;
-}
-
-static const char *const allowed[] = {"https://app.example"};
-static const struct http_options usual = {.bind = "127.0.0.1:0",
-                                          .threads = 2,
-                                          .connections_max = 100,
-                                          .value_max = 16 << 20,
-                                          .bodies_max = 64 << 20,
-                                          .request_timeout_ms = 30000,
-                                          .allowed_origins = allowed,
-                                          .allowed_origin_count = 1};
-
-static void start_with(const struct http_options *options)
-{
-    memset(&world, 0, sizeof world);
-    atomic_store(&world.wall_ms, 1000000);
-    world.store = fake_store_new(on_commit, NULL);
-    struct http_backend backend = {.store = fake_store_face(world.store),
-                                   .submit = submit,
-                                   .request = request,
-                                   .wall_ms = wall_ms,
-                                   .log = on_log};
-    struct buf why;
-    buf_init(&why, 300);
-    struct http *http;
-    assert_int_equal(http_start(options, &backend, &http, &why), OK);
-    world.http = http;
-    buf_done(&why);
-}
-
-static int start(void **state)
-{
-    start_with(&usual);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    http_stop(world.http, 2000);
-    fake_store_free(world.store);
-    http_free(world.http);
-    world.http = NULL;
-    return 0;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint64_t counter_value;
-static const char *counter_wanted;
-static void find_counter(void *ctx, const char *name, uint64_t value)
-{
-    if (strcmp(name, counter_wanted) == 0)
-        counter_value = value;
-}
-
-static uint64_t counter(const char *name)
-{
-    counter_wanted = name;
-    counter_value = UINT64_MAX;
-    http_counters(world.http, find_counter, NULL);
-    assert_true(counter_value != UINT64_MAX);
-    return counter_value;
-}
-
-/* ---- the client ---- */
-
-static int connect_to(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(http_port(world.http)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(fd >= 0);
-    struct timeval timeout = {.tv_sec = 20};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    return fd;
-}
-
-static void send_bytes(int fd, const void *data, size_t length)
-{
-    for (size_t at = 0; at < length;) {
-        ssize_t n = send(fd, (const char *)data + at, length - at, MSG_NOSIGNAL);
-        if (n <= 0)
-            return; /* refused early: the answer tells */
-        at += (size_t)n;
-    }
-}
-
-static void send_text(int fd, const char *text)
-{
-    send_bytes(fd, text, strlen(text));
-}
-
-struct answer {
-    int status; /* 0: the connection ended without one */
-    char head[32 << 10];
-    char *body;
-    size_t length;
-};
-static struct answer last;
-
-/* Reads one answer, byte by byte up to the body: what follows stays in the socket. */
-static struct answer *receive_for(int fd, bool head_only)
-{
-    free(last.body);
-    memset(&last, 0, sizeof last);
-    size_t n = 0;
-    while (n < sizeof last.head - 1 && !(n >= 4 && memcmp(last.head + n - 4, "\r\n\r\n", 4) == 0)) {
-        if (recv(fd, last.head + n, 1, 0) != 1)
-            return &last;
-        n++;
-    }
-    last.status = atoi(last.head + 9);
-    if (last.status == 100)
-        return receive_for(fd, head_only);
-    const char *length = strcasestr(last.head, "\r\nContent-Length:");
-    assert_non_null(length);
-    last.length = strtoul(length + 17, NULL, 10);
-    last.body = mem_new(last.length + 1);
-    if (head_only)
-        return &last;
-    for (size_t at = 0; at < last.length;) {
-        ssize_t got = recv(fd, last.body + at, last.length - at, 0);
-        assert_true(got > 0);
-        at += (size_t)got;
-    }
-    return &last;
-}
-
-static struct answer *receive(int fd)
-{
-    return receive_for(fd, false);
-}
-
-static bool closed_by_server(int fd)
-{
-    char c;
-    return recv(fd, &c, 1, 0) <= 0;
-}
-
-/* The value of a header of the last answer, "" when it has none. */
-static const char *header(const char *name)
-{
-    static char value[32 << 10];
-    char wanted[100];
-    snprintf(wanted, sizeof wanted, "\r\n%s: ", name);
-    const char *at = strcasestr(last.head, wanted);
-    value[0] = '\0';
-    if (at) {
-        at += strlen(wanted);
-        size_t n = strcspn(at, "\r");
-        memcpy(value, at, n);
-        value[n] = '\0';
-    }
-    return value;
-}
-
-static struct answer *call(int fd, const char *method, const char *target, const char *headers,
-                           const char *body)
-{
-    char head[24 << 10];
-    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n%s", method, target,
-                     headers);
-    if (body)
-        n += snprintf(head + n, sizeof head - (size_t)n, "Content-Length: %zu\r\n", strlen(body));
-    n += snprintf(head + n, sizeof head - (size_t)n, "\r\n");
-    send_bytes(fd, head, (size_t)n);
-    if (body)
-        send_text(fd, body);
-    return receive_for(fd, strcmp(method, "HEAD") == 0);
-}
-
-static void assert_answer(const struct answer *a, int status, const char *body)
-{
-    if (a->status != status || strcmp(a->body ? a->body : "", body) != 0)
-        fail_msg("%d %s, not %d %s", a->status, a->body ? a->body : "(none)", status, body);
-}
-
-/* An error in the envelope, with these words in it. */
-static void assert_error(struct answer *a, int status, const char *words)
-{
-    const char *body = a->body ? a->body : "";
-    size_t length = strlen(body);
-    if (a->status != status || strncmp(body, "{\"Status\":\"error\",\"Error\":\"", 26) != 0 ||
-        !strstr(body, words) || strcmp(body + length - 1, "}") != 0)
-        fail_msg("%d %s, not %d with %s", a->status, body, status, words);
-    assert_string_equal(header("Content-Type"), "application/json");
-}
-
-#define OK_BODY(data) "{\"Status\":\"ok\",\"Error\":\"\",\"Data\":" data "}"
 
 /* ---- keys ---- */
 
@@ -363,7 +79,8 @@ static void refusals_leave_the_connection_usable(void **state)
         {"PUT", "/keys/foo", "", "{\"a\":\n x}", 400, "line 2, column 2"},
         {"PUT", "/keys/foo", "", "\"\xff\"", 400, "UTF-8"},
         {"PUT", "/keys/foo", "", "[1,]", 400, "not JSON"},
-        {"PUT", "/keys/foo", "Content-Type: text/plain\r\n", "{}", 415, "JSON"},
+        {"PUT", "/keys/foo", "Content-Type: text\r\n", "{}", 415, "media type"},
+        {"POST", "/batch", "Content-Type: text/plain\r\n", "{}", 415, "JSON"},
         {"PUT", "/keys/", "", "1", 400, "empty"},
         {"PUT", "/keys/%zz", "", "1", 400, "escape"},
         {"PUT", "/keys/a%00b", "", "1", 400, "NUL"},
@@ -377,7 +94,21 @@ static void refusals_leave_the_connection_usable(void **state)
         {"DELETE", "/keys/foo?mode=add", "", NULL, 400, "mode"},
         {"GET", "/keys/foo?wait=1s&wait=1s", "", NULL, 400, "repeated"},
         {"GET", "/keys/foo?wait=31s", "", NULL, 400, "wait"},
-        {"GET", "/keys?limit=0", "", NULL, 400, "1 to 10000"},
+        {"GET", "/keys?limit=10001", "", NULL, 400, "1 to 10000"},
+        {"DELETE", "/keys", "", NULL, 400, "prefix"},
+        {"GET", "/conflicts?limit=0", "", NULL, 400, "1 to 10000"},
+        {"GET", "/conflicts?values=true", "", NULL, 400, "values"},
+        {"PUT", "/keys/foo?touch=true&ttl=1s", "", "1", 400, "touch"},
+        {"PUT", "/keys/foo?expires=1970-01-01T00:00:01Z", "", "1", 400, "expires"},
+        {"PUT", "/keys/foo", "If-Match: x\r\n", "1", 400, "If-Match"},
+        {"GET", "/keys/foo", "If-None-Match: \"\r\n", NULL, 400, "If-None-Match"},
+        {"GET", "/keys/foo", "If-Match: \"0123456789abcdef\"\r\n", NULL, 412, "If-Match"},
+        {"PUT", "/keys/foo", "If-Match: \"0123456789abcdef\"\r\n", "1", 412, "ETag is"},
+        {"PUT", "/keys/foo", "If-None-Match: *\r\n", "1", 412, "ETag is"},
+        {"DELETE", "/keys/none", "If-Match: *\r\n", NULL, 412, "does not exist"},
+        {"PUT", "/keys/none?touch=true&ttl=1s", "", "", 404, "none"},
+        {"POST", "/batch", "", "[]", 400, "Ops"},
+        {"POST", "/batch?mode=add", "", "{\"Ops\":[]}", 400, "mode"},
         {"GET", "/health?x", "", NULL, 400, "x"},
         {"GET", "/keys/foo", "X-Yzma-Context: nonsense!\r\n", NULL, 400, "malformed"},
         {"PUT", "/keys/foo", "X-Yzma-Context: AAAA\r\n", "1", 400, "malformed"},
@@ -434,6 +165,35 @@ static void lists_come_in_pages(void **state)
     assert_answer(call(fd, "GET", "/keys?prefix=a/", "", NULL), 200,
                   OK_BODY("{\"Keys\":[{\"Key\":\"a/1\"},{\"Key\":\"a/2\"}],\"Next\":\"\"}"));
     assert_answer(call(fd, "GET", "/keys?prefix=zzz", "", NULL), 200, OK_BODY("{\"Keys\":[],\"Next\":\"\"}"));
+    close(fd);
+}
+
+/* A backup's pieces are bytes as they are; what tools ask for is checked like the rest. */
+static void tools_are_answered(void **state)
+{
+    char row[200] = "/cluster/backup?row=";
+    int fd = connect_to();
+    assert_answer(call(fd, "GET", "/cluster/backup", "", NULL), 200, "0,,0");
+    assert_string_equal(header("Content-Type"), "application/octet-stream");
+    assert_answer(call(fd, "GET", "/cluster/backup?after=", "", NULL), 200, "1,,0");
+    assert_answer(call(fd, "GET", "/cluster/backup?after=a%2Fb", "", NULL), 200, "1,a/b,0");
+    for (int i = 0; i < 48; i++)
+        strcat(row, i == 47 ? "7" : "0");
+    assert_answer(call(fd, "GET", row, "", NULL), 200, "2,,7");
+    row[30] = 'x';
+    assert_error(call(fd, "GET", row, "", NULL), 400, "hexadecimal");
+    assert_error(call(fd, "GET", "/cluster/backup?row=00", "", NULL), 400, "hexadecimal");
+    assert_error(call(fd, "GET", "/cluster/backup?after=w", "", NULL), 503, "filled");
+    assert_string_equal(header("Content-Type"), "application/json");
+    assert_error(call(fd, "POST", "/cluster/backup", "", ""), 405, "method");
+    const struct answer *digest = call(fd, "GET", "/cluster/digest?after=a&through=b&limit=7&list=true", "",
+                                       NULL);
+    assert_int_equal(digest->status, 200);
+    assert_non_null(strstr(digest->body,
+                           "{\"Keys\":[{\"Key\":\"k\",\"Hash\":\"0000000000000012\"}],\"Count\":7,"
+                           "\"Hash\":\"00000000000000ab\",\"Through\":\"ab\",\"End\":false,"
+                           "\"Complete\":true,\"Settled\":true,\"Clock\":{"));
+    assert_error(call(fd, "GET", "/cluster/digest?list=perhaps", "", NULL), 400, "list");
     close(fd);
 }
 
@@ -610,6 +370,29 @@ static void tokens_go_round(void **state)
         assert_int_equal(call(fd, i % 2 ? "PUT" : "GET", "/keys/r", headers, i % 2 ? "2" : NULL)->status,
                          200);
     }
+    close(fd);
+}
+
+/* A delete that finds nothing is a look at the key: who goes on with its token does not
+ * read what lies behind it, and has not seen what it was not shown. */
+static void an_idle_delete_has_looked(void **state)
+{
+    struct dot floor = {.replica = {{0x11}}, .counter = 7};
+    struct token t = {0};
+    int fd = connect_to();
+    fake_store_put_remote(world.store, "t", "1", &remote_dot, 0xffff000000000001, 0);
+    fake_store_floor(world.store, &floor);
+    char headers[400];
+    snprintf(headers, sizeof headers, "%s", token_header("t", &(struct dot){.replica = {{0x11}}}));
+
+    assert_int_equal(call(fd, "DELETE", "/keys/t", headers, NULL)->status, 200);
+
+    assert_int_equal(token_decode(bytes_str(header("X-Yzma-Context")), &t), OK);
+    assert_int_equal(t.seen_count, 0);
+    assert_true(clock_covers_dot(&t.after, &remote_dot));
+    assert_true(clock_covers_dot(&t.after, &floor));
+    assert_int_equal(call(fd, "GET", "/keys/t", "", NULL)->status, 200);
+    token_done(&t);
     close(fd);
 }
 
@@ -1076,8 +859,6 @@ static void many_clients_at_once(void **state)
     assert_int_equal(counter("api_answers_5xx"), 0);
 }
 
-#define served(test) cmocka_unit_test_setup_teardown(test, start, stop)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1087,6 +868,7 @@ int main(void)
         served(refusals_leave_the_connection_usable),
         served(own_and_listed_origins_pass),
         served(lists_come_in_pages),
+        served(tools_are_answered),
         served(siblings_are_listed_surfaced_first),
         served(expired_versions_are_hidden),
         served(a_walk_hides_what_it_has_not_reached),
@@ -1095,6 +877,7 @@ int main(void)
         served(a_write_waits_for_its_token),
         served(a_wait_has_an_end),
         served(tokens_go_round),
+        served(an_idle_delete_has_looked),
         served(a_value_of_16_mib_goes_both_ways),
         cmocka_unit_test(a_large_body_is_refused_at_once),
         cmocka_unit_test(a_large_chunked_body_is_drained),

@@ -91,6 +91,52 @@ static void maps_are_read_leniently(void **state)
     assert_int_equal(wire_decode(BYTES("\x03\xc0"), &m), OK); /* nil for the whole */
 }
 
+/* A message as an array of its values, as declared in Go; bytes as an array of numbers. */
+static void arrays_are_read(void **state)
+{
+    struct wire_message m;
+    assert_int_equal(wire_decode(BYTES("\x03\x93\x07\xa5pacha\xa5kronk"), &m), OK);
+    assert_int_equal(m.accusation.incarnation, 7);
+    assert_true(bytes_equal(m.accusation.node, bytes_str("pacha")));
+    assert_true(bytes_equal(m.accusation.from, bytes_str("kronk")));
+    assert_int_equal(wire_decode(BYTES("\x04\x97\x02\xa5pacha\x94\x0a\0\0\x02\xcd\x1f\x0a\xc0"
+                                       "\xdc\0\x06\x01\x05\x02\0\0\0"
+                                       "\x81\xa1k\xa5value too many"),
+                                 &m),
+                     OK);
+    assert_int_equal(m.alive.incarnation, 2);
+    assert_true(bytes_equal(m.alive.node, bytes_str("pacha")));
+    assert_true(bytes_equal(m.alive.addr, bytes_of("\x0a\0\0\x02", 4)));
+    assert_int_equal(m.alive.port, 7946);
+    assert_null(m.alive.meta.data);
+    assert_true(bytes_equal(m.alive.vsn, bytes_of("\x01\x05\x02\0\0\0", 6)));
+    assert_int_equal(wire_decode(BYTES("\x01\x95\x09\x94\x0a\0\0\x03\xcd\x1f\x0a\xa1p\xc3"), &m), OK);
+    assert_int_equal(m.indirect_ping.seq, 9);
+    assert_int_equal(m.indirect_ping.target.data[3], 3);
+    assert_int_equal(m.indirect_ping.port, 7946);
+    assert_true(m.indirect_ping.nack);
+    assert_int_equal(m.indirect_ping.source_port, 0); /* not there */
+    assert_int_equal(wire_decode(BYTES("\x00\x95\x05\xa1n\x91\x01\x19\xa1s"), &m), OK);
+    assert_int_equal(m.ping.seq, 5);
+    assert_int_equal(m.ping.source_port, 25);
+    assert_true(bytes_equal(m.ping.source_node, bytes_str("s")));
+    assert_int_equal(wire_decode(BYTES("\x02\x92\x05\xc0"), &m), OK);
+    assert_int_equal(m.ack.seq, 5);
+    assert_int_equal(wire_decode(BYTES("\x06\x93\x02\x03\xc3"), &m), OK);
+    assert_int_equal(m.push_pull.nodes, 2);
+    assert_int_equal(m.push_pull.user_state_len, 3);
+    assert_true(m.push_pull.join);
+    struct wire_node node;
+    struct cursor c = cursor_of(BYTES("\x97\xa1n\x91\x01\x02\xc0\x03\x01\xc0"));
+    assert_int_equal(wire_read_node(&c, &node), OK);
+    assert_int_equal(node.port, 2);
+    assert_int_equal(node.incarnation, 3);
+    assert_int_equal(node.state, 1);
+    assert_int_equal(wire_decode(BYTES("\x02\x92\x05\x92\x01\xcc"), &m), ERR_MALFORMED); /* no byte each */
+    assert_int_equal(wire_decode(BYTES("\x02\x92\x05\xdd\xff\xff\xff\xff"), &m), ERR_TRUNCATED);
+    assert_int_equal(wire_decode(BYTES("\x03\x93\x07\x93\x01\x02\x03\xc0"), &m), ERR_MALFORMED); /* a text */
+}
+
 /* Promises of billions of values cost nothing. */
 static void false_promises_are_truncated(void **state)
 {
@@ -245,6 +291,7 @@ int main(void)
         cmocka_unit_test(integers_of_every_width_are_read),
         cmocka_unit_test(bytes_of_every_family_are_read),
         cmocka_unit_test(maps_are_read_leniently),
+        cmocka_unit_test(arrays_are_read),
         cmocka_unit_test(false_promises_are_truncated),
         cmocka_unit_test(deep_nesting_is_flat),
         cmocka_unit_test(lzw_returns_what_it_was_given),

@@ -107,6 +107,19 @@ static void rule_9_3_what_another_address_is(void **state)
     assert_int_equal(rig_events(r, SWIM_CONFLICT), 1);
 }
 
+/* About ourselves with an incarnation that we have left behind: a former life of ours,
+ * and no other node. */
+static void rule_9_3_a_former_life_is_no_conflict(void **state)
+{
+    struct rig *r = *state;
+    rig_suspect(r, "self", 1, "pacha");
+    assert_int_equal(swim_incarnation(r->s), 2);
+    rig_alive(r, "self", 9, 1);
+    assert_int_equal(rig_events(r, SWIM_CONFLICT), 0);
+    rig_alive(r, "self", 9, 2);
+    assert_int_equal(rig_events(r, SWIM_CONFLICT), 1);
+}
+
 /* Whatever its incarnation: memberlist's members start again at 1. */
 static void rule_9_3_one_that_left_may_come_back_anywhere(void **state)
 {
@@ -471,6 +484,7 @@ int main(void)
         TEST(rule_9_2_an_unknown_member_needs_an_incarnation_above_0),
         TEST(rule_9_3_another_address_of_a_living_member_is_a_conflict),
         TEST(rule_9_3_what_another_address_is),
+        TEST(rule_9_3_a_former_life_is_no_conflict),
         TEST(rule_9_3_one_that_left_may_come_back_anywhere),
         TEST(rule_9_3_a_dead_one_comes_back_elsewhere_with_newer_news),
         TEST(rule_9_4_others_need_a_higher_incarnation),

@@ -114,6 +114,35 @@ static void incompatible_versions_are_not_merged(void **state)
     buf_done(&b);
 }
 
+/* A suspect that answers by TCP alone is exchanged with at once: it hears of the suspicion
+ * by the first exchange and contradicts in the second, not in a third. */
+static void a_suspect_is_heard_by_stream(void **state)
+{
+    struct rig *r = *state;
+    struct buf ack, pacha;
+    rig_alive(r, "pacha", 2, 1);
+    uint32_t seq = rig_next(r, WIRE_PING)->m.ping.seq;
+    rig_suspect(r, "pacha", 1, "kronk");
+    rig_run(r, r->now + 600);
+    assert_int_equal(r->stream_count, 1);
+    rig_stream_opened(r, &r->streams[0]);
+    buf_init(&ack, 100);
+    wire_put(&ack, &(struct wire_message){.type = WIRE_ACK, .ack.seq = seq});
+    rig_stream_data(r, &r->streams[0], buf_bytes(&ack));
+    const struct wire_node still = node("pacha", 2, MEMBER_ALIVE); /* it wrote this before it knew */
+    put_state(&pacha, &still, 1, 0);
+    for (size_t i = 1; i <= 2; i++) {
+        assert_int_equal(r->stream_count, i + 1);
+        rig_stream_opened(r, &r->streams[i]);
+        assert_int_equal(answer(&r->streams[i]).type, WIRE_PUSH_PULL);
+        rig_stream_data(r, &r->streams[i], buf_bytes(&pacha));
+    }
+    assert_int_equal(r->stream_count, 3);
+    assert_int_equal(rig_state(r, "pacha"), MEMBER_SUSPECT);
+    buf_done(&ack);
+    buf_done(&pacha);
+}
+
 /* A TCP ping is answered under its number, and only under our name. */
 static void a_stream_ping_is_answered(void **state)
 {
@@ -253,6 +282,7 @@ int main(void)
         TEST(an_exchange_is_answered_and_merged),
         TEST(a_compressed_exchange_is_read),
         TEST(incompatible_versions_are_not_merged),
+        TEST(a_suspect_is_heard_by_stream),
         TEST(a_stream_ping_is_answered),
         TEST(bad_streams_are_refused),
         TEST(a_silent_stream_ends),

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "sync.h"
 #include "cache.h"
 #include "crc.h"
 #include "frames.h"
@@ -229,8 +230,21 @@ static void a_flipped_bit_is_seen(void **state)
     buf_done(&bytes);
 }
 
+static void decode_by_hand(const struct frame *frame)
+{
+    struct retired *list = NULL;
+    size_t count = 0;
+    uint64_t n;
+    struct replica_id id;
+    if (frame_get_retired(frame->body, &list, &count) == OK)
+        free(list);
+    (void)!frame_get_time(frame->body, &n);
+    (void)!frame_get_forget(frame->body, &id);
+}
+
 static void decode_anything(const struct frame *frame)
 {
+    decode_by_hand(frame);
     struct hello hello = {0};
     struct refusal refusal;
     struct clock a = {0}, b = {0};
@@ -260,6 +274,72 @@ static void decode_anything(const struct frame *frame)
     clock_done(&ask.last);
 }
 
+/* What is told of retired ids, clocks and replicas let go of is read as it was written. */
+static void what_is_done_by_hand_survives_the_wire(void **state)
+{
+    struct retired list[2] = {
+        {.id = id_of(1), .raised = true, .viewed = true, .view = {.base = 5, .top = 9, .digest = 77}},
+        {.id = id_of(2)}};
+    struct retired *read = NULL;
+    struct refusal refusal = {.reason = REFUSE_RETIRED, .counter = 5, .known_count = 2, .known = {7, 9}},
+                   read_refusal;
+    struct replica_id id = id_of(3), read_id;
+    size_t count = 0;
+    uint64_t wall_ms = 0;
+    struct buf bytes;
+    buf_init(&bytes, 10000);
+    frame_put_retired(&bytes, list, 2);
+    assert_int_equal(frame_get_retired(only_frame(&bytes).body, &read, &count), OK);
+    assert_int_equal(count, 2);
+    assert_true(replica_id_equal(&read[0].id, &list[0].id) && read[0].raised && read[0].viewed);
+    assert_true(retire_view_equal(&read[0].view, &list[0].view));
+    assert_false(read[1].raised || read[1].viewed);
+    free(read);
+    buf_reset(&bytes);
+    list[0].view.top = 4; /* below its base */
+    frame_put_retired(&bytes, list, 2);
+    assert_int_equal(frame_get_retired(only_frame(&bytes).body, &read, &count), ERR_MALFORMED);
+    buf_reset(&bytes);
+    frame_put_time(&bytes, 1234567);
+    assert_int_equal(frame_get_time(only_frame(&bytes).body, &wall_ms), OK);
+    assert_int_equal(wall_ms, 1234567);
+    buf_reset(&bytes);
+    frame_put_time(&bytes, UINT64_MAX); /* no time: sums of it would run over */
+    assert_int_equal(frame_get_time(only_frame(&bytes).body, &wall_ms), ERR_MALFORMED);
+    buf_reset(&bytes);
+    frame_put_forget(&bytes, &id);
+    assert_int_equal(frame_get_forget(only_frame(&bytes).body, &read_id), OK);
+    assert_true(replica_id_equal(&id, &read_id));
+    buf_reset(&bytes);
+    frame_put_refuse(&bytes, &refusal);
+    assert_int_equal(frame_get_refuse(only_frame(&bytes).body, &read_refusal), OK);
+    assert_int_equal(read_refusal.counter, 5);
+    assert_int_equal(read_refusal.known_count, 2);
+    assert_int_equal(read_refusal.known[1], 9);
+    buf_done(&bytes);
+}
+
+/* Low at a tenth of the limit or 256 MiB of the disk, and well again a little above. */
+static void little_space_is_noticed(void **state)
+{
+    struct engine_usage usage = {.bytes_max = 1000, .table_bytes = {[TABLE_RECORDS] = 899}};
+    assert_false(sync_space_is_low(&usage, false));
+    usage.table_bytes[TABLE_ROWS] = 2;
+    assert_true(sync_space_is_low(&usage, false));
+    usage.table_bytes[TABLE_RECORDS] = 887;
+    assert_true(sync_space_is_low(&usage, true));
+    usage.table_bytes[TABLE_RECORDS] = 870;
+    assert_false(sync_space_is_low(&usage, true));
+    usage.disk_known = true;
+    usage.disk_free_bytes = 255u << 20;
+    assert_true(sync_space_is_low(&usage, false));
+    usage.disk_free_bytes = 257u << 20;
+    assert_false(sync_space_is_low(&usage, false));
+    assert_true(sync_space_is_low(&usage, true));
+    usage = (struct engine_usage){0}; /* nothing is known: nothing is said */
+    assert_false(sync_space_is_low(&usage, false));
+}
+
 /* Whatever lies in a frame with a right checksum, it is decoded or refused, and
  * nothing is read beyond it (the sanitizers watch). */
 static void hostile_bodies_do_no_harm(void **state)
@@ -271,7 +351,9 @@ static void hostile_bodies_do_no_harm(void **state)
     for (int turn = 0; turn < 20000; turn++) {
         buf_reset(&bytes);
         struct hello hello = full_hello();
-        if (turn % 3 == 0)
+        if (turn % 7 == 0)
+            frame_put_retired(&bytes, (struct retired[]){{.id = id_of(1)}, {.id = id_of(2)}}, 2);
+        else if (turn % 3 == 0)
             put_rows(&bytes, rng_below(&rng, 100));
         else if (turn % 3 == 1)
             put_piece(&bytes);
@@ -733,6 +815,8 @@ int main(void)
         cmocka_unit_test(half_a_frame_waits_for_the_rest),
         cmocka_unit_test(bad_headers_are_refused_at_once),
         cmocka_unit_test(a_flipped_bit_is_seen),
+        cmocka_unit_test(what_is_done_by_hand_survives_the_wire),
+        cmocka_unit_test(little_space_is_noticed),
         cmocka_unit_test(hostile_bodies_do_no_harm),
         cmocka_unit_test(a_count_is_not_believed),
         cmocka_unit_test(a_packed_frame_survives_the_wire),

@@ -189,9 +189,70 @@ static void effects_quote_their_values(void **state)
     effects_done(&effects);
 }
 
+/* Moments are read as RFC 3339 writes them, and written so that they are read. */
+static void moments_are_read(void **state)
+{
+    const struct {
+        const char *text;
+        uint64_t ms;
+    } good[] = {{"1970-01-01T00:00:00Z", 0},
+                {"1985-04-12T23:20:50.52Z", 482196050520},
+                {"1996-12-19T16:39:57-08:00", 851042397000},
+                {"1937-01-01T12:00:27.87+00:20", UINT64_MAX}, /* too early */
+                {"2000-02-29t12:00:00z", 951825600000},
+                {"2026-11-27 22:54:16.2509Z", 1795820056250},
+                {"1969-12-31T23:30:00-01:00", 1800000},
+                {"9999-12-31T23:59:60Z", 253402300800000}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        uint64_t ms = 77;
+        enum err err = instant_parse(bytes_str(good[i].text), &ms);
+        if (good[i].ms == UINT64_MAX)
+            assert_int_equal(err, ERR_TOO_LARGE);
+        else if (err != OK || ms != good[i].ms)
+            fail_msg("%s: %d, %llu", good[i].text, (int)err, (unsigned long long)ms);
+    }
+    for (uint64_t ms = 0; ms < 253402300800000; ms += 7777777777777 / 8) {
+        char text[UNITS_TEXT_MAX];
+        uint64_t back;
+        assert_int_equal(instant_parse(bytes_str(instant_text_ms(ms, text)), &back), OK);
+        assert_int_equal(back, ms);
+        assert_int_equal(instant_parse(bytes_str(instant_text(ms, text)), &back), OK);
+        assert_int_equal(back, ms / 1000 * 1000);
+    }
+}
+
+static void other_texts_are_no_moments(void **state)
+{
+    const char *const bad[] = {"",
+                               "2026-11-27",
+                               "2026-11-27T22:54:16",
+                               "2026-11-27T22:54Z",
+                               "2026-13-01T00:00:00Z",
+                               "2026-00-01T00:00:00Z",
+                               "2026-04-31T00:00:00Z",
+                               "2026-02-29T00:00:00Z",
+                               "2100-02-29T00:00:00Z",
+                               "2026-01-00T00:00:00Z",
+                               "2026-01-01T24:00:00Z",
+                               "2026-01-01T00:60:00Z",
+                               "2026-01-01T00:00:61Z",
+                               "2026-01-01T00:00:00.Z",
+                               "2026-01-01T00:00:00+1:00",
+                               "2026-01-01T00:00:00+24:00",
+                               "2026-01-01T00:00:00Zx",
+                               "+026-01-01T00:00:00Z"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        uint64_t ms = 77;
+        if (instant_parse(bytes_str(bad[i]), &ms) != ERR_MALFORMED || ms != 77)
+            fail_msg("%s", bad[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(moments_are_read),
+        cmocka_unit_test(other_texts_are_no_moments),
         cmocka_unit_test(durations_are_read),
         cmocka_unit_test(other_texts_are_no_durations),
         cmocka_unit_test(sizes_are_read),

@@ -1,6 +1,7 @@
 /* yzma-sim: runs the experiments of src/sim/lab.h and prints what came out. */
 #include "document.h"
 #include "lab.h"
+#include "nodes_main.h"
 #include "units.h"
 
 #include <getopt.h>
@@ -16,6 +17,7 @@ static const char help[] =
     "Runs our membership code on a virtual network, as it was published about others.\n"
     "\n"
     "Usage: yzma-sim swim [OPTION]... [EXPERIMENT...]     (none, or all: each of them)\n"
+    "       yzma-sim nodes [OPTION]...                    whole nodes: see yzma-sim nodes --help\n"
     "\n"
     "  load        SWIM: messages per member, first detection\n"
     "  lifeguard   Lifeguard: false positives among members that stand still\n"
@@ -177,6 +179,8 @@ static bool run_lab(const struct command *c, const struct lab *lab)
 int main(int argc, char **argv)
 {
     struct command c;
+    if (argc > 1 && strcmp(argv[1], "nodes") == 0)
+        return nodes_main(argc - 1, argv + 1);
     if (!parse(argc, argv, &c))
         return EXIT_USAGE;
     /* Tables are made and freed all the time: memory stays with the process, or a

@@ -237,6 +237,15 @@ enum err datafile_grow(struct datafile *file, uint64_t end)
     return OK;
 }
 
+enum err datafile_disk_free(const struct datafile *file, uint64_t *ret)
+{
+    struct statvfs disk;
+    if (fstatvfs(file->fd, &disk) != 0)
+        return ERR_IO;
+    *ret = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return OK;
+}
+
 bool datafile_disk_is_full(const struct datafile *file, uint64_t bytes)
 {
     struct statvfs st;

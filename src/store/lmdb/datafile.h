@@ -49,6 +49,8 @@ enum err datafile_rewrite(const struct datafile *file, size_t bytes) MUST_USE;
  * there later cannot meet a full disk. ERR_FULL, ERR_IO. Where the file system
  * has no such call it says OK, and a full disk shows when a commit writes. */
 enum err datafile_grow(struct datafile *file, uint64_t end) MUST_USE;
+/* What the disk has left for us. ERR_IO. */
+enum err datafile_disk_free(const struct datafile *file, uint64_t *ret) MUST_USE;
 /* True when the disk has less than `bytes` left. */
 bool datafile_disk_is_full(const struct datafile *file, uint64_t bytes);
 

@@ -358,9 +358,10 @@ static enum err cursor_before(struct engine_cursor *cursor, struct bytes below, 
 static void usage(struct engine *engine, struct engine_usage *ret)
 {
     struct lmdb *lmdb = lmdb_of(engine);
-    *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes};
+    *ret = (struct engine_usage){.bytes_max = lmdb->limit_bytes - LMDB_RESERVE};
     if (datafile_size(&lmdb->file, &ret->file_bytes) != OK)
         ret->file_bytes = 0;
+    ret->disk_known = datafile_disk_free(&lmdb->file, &ret->disk_free_bytes) == OK;
     pthread_mutex_lock(&lmdb->pool_lock);
     ret->reopenings = lmdb->reopenings;
     pthread_mutex_unlock(&lmdb->pool_lock);

@@ -23,6 +23,7 @@ static void usage(struct engine *engine, struct engine_usage *ret)
     log_counters(logged->log, &log);
     ret->file_bytes += log.segment_bytes;
     pthread_mutex_lock(&logged->lock);
+    ret->pending_bytes = logged->active->cost + (logged->frozen ? logged->frozen->cost : 0);
     int64_t records = logged->active->records + (logged->frozen ? logged->frozen->records : 0);
     pthread_mutex_unlock(&logged->lock);
     uint64_t *entries = &ret->entries[TABLE_RECORDS];

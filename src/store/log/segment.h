@@ -72,7 +72,7 @@ struct log_frame {
     uint64_t sequence;
     uint32_t entries;
     struct bytes body;
-    size_t size; /* header, body and filling */
+    size_t size; /* header, body and filling, which may lie beyond what there is to read */
 };
 /* The frame at the front of bytes, which borrow from it. ERR_DAMAGED: none of this
  * segment stands there, whole. */

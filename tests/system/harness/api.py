@@ -43,7 +43,7 @@ class Api:
 
     def call(self, method, path, body=None, headers=None):
         sock = self.connection.sock
-        if sock is not None and select.select([sock], [], [], 0)[0]:
+        if sock is not None and readable(sock):
             self.connection.close()  # the server has ended it meanwhile
         try:
             self.connection.request(method, path, body=body, headers=headers or {})
@@ -67,6 +67,13 @@ class Api:
 
     def list(self, **params):
         return self.call("GET", "/keys?" + urlencode(params))
+
+
+def readable(sock):
+    """Bytes or an end are there; unlike select, for descriptors of any number."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def key_path(key, **params):

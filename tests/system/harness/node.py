@@ -65,6 +65,11 @@ def tail(path, lines=40):
         return f"({error})\n"
 
 
+def value_of(entry):
+    """Of a listed key or version: JSON, or (base64, type)."""
+    return entry["Value"] if "Value" in entry else (entry["Value64"], entry.get("Type"))
+
+
 class Node:
     """`settings` go into the configuration by dotted name: {"API.Threads": 2}."""
 
@@ -77,6 +82,7 @@ class Node:
         self.db_log = self.db_path + "-log"  # the store's log, a folder
         self.settings = {"Peering.Name": name, "Peering.Profile": "local", "Server.DBPath": self.db_path}
         self.process = None
+        self.prefix = []  # a command that turns into the program: under what it is to run
         self.ending = False  # it was told to end
         self.args = []
         self.take_ports()
@@ -120,11 +126,11 @@ class Node:
         return self
 
     def launch(self, args, prefix=()):
-        """No more than the process; prefix: a command that turns into the program."""
+        """No more than the process; prefix: as self.prefix, for this time."""
         assert not self.running
         self.ending = False
         with open(self.log_path, "ab") as log:
-            self.process = start_process([*prefix, self.binary, *args], log, self.folder)
+            self.process = start_process([*self.prefix, *prefix, self.binary, *args], log, self.folder)
 
     @property
     def running(self):
@@ -234,7 +240,7 @@ class Node:
         if answer.status == 404:
             return frozenset()
         versions = exact(self.expect(200, answer).body)["Data"]["Versions"]
-        return frozenset((v["Node"], v["Stamp"], json.dumps(v["Value"])) for v in versions)
+        return frozenset((v["Node"], v["Stamp"], json.dumps(value_of(v))) for v in versions)
 
     def everything(self):
         """All keys with their values, page by page."""
@@ -242,7 +248,7 @@ class Node:
         while True:
             page = self.expect(200, self.api.list(after=after, limit=1000, values="true"))
             data = exact(page.body)["Data"]
-            found.update((entry["Key"], entry["Value"]) for entry in data["Keys"])
+            found.update((entry["Key"], value_of(entry)) for entry in data["Keys"])
             after = data["Next"]
             if not after:
                 return found

@@ -1,0 +1,28 @@
+#!/bin/bash
+# Worlds of whole nodes (yzma-sim nodes) for as long as told, one process a core, each
+# with seeds of its own; one in sixteen seconds goes to worlds of 50 nodes. Ends with
+# "N worlds, N failed"; a failure prints its seed and the command that replays it.
+#
+# Usage: scripts/soak.sh BUILD SECONDS [FIRST-SEED]     (no seed: from the clock, and printed)
+set -euo pipefail
+build=${1:?usage: scripts/soak.sh BUILD SECONDS [FIRST-SEED]} seconds=${2:?} first=${3:-$(date +%s)000000}
+sim=$build/src/sim/main/yzma-sim
+cores=$(nproc) folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+echo "first seed $first, $cores processes, $seconds s"
+large=$((seconds / 16))
+pids=()
+for ((core = 0; core < cores; core++)); do
+    seed=$((first + core * 100000000))
+    {
+        nice -n 19 "$sim" nodes --seed "$seed" --seconds $((seconds - large)) --keep-going || true
+        [ "$large" -eq 0 ] ||
+            nice -n 19 "$sim" nodes --seed "$seed" --nodes 50 --operations 300 --seconds "$large" --keep-going || true
+    } >"$folder/$core" 2>&1 &
+    pids+=($!)
+done
+wait "${pids[@]}"
+grep -hE '^(seed|replay)' "$folder"/* || true
+grep -hE '^[0-9]+ worlds' "$folder"/*
+awk '/^[0-9]+ worlds, [0-9]+ failed/ { worlds += $1; failed += $3; runs++ }
+     END { printf "%d worlds, %d failed\n", worlds, failed; exit !(worlds > 0 && failed == 0 && runs >= '"$cores"') }' "$folder"/*

@@ -1,0 +1,263 @@
+#include "nodes_main.h"
+
+#include "check.h"
+#include "nodes.h"
+#include "units.h"
+#include "weaken.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static const char help[] =
+    "Runs whole nodes on simulated disks and a simulated network, with every fault, and\n"
+    "looks whether what docs/RELIABILITY.md promises holds.\n"
+    "\n"
+    "Usage: yzma-sim nodes [OPTION]...\n"
+    "\n"
+    "  -s, --seed N      of the first world; 1 by default. The same seed is the same world\n"
+    "  -w, --worlds K    so many, one seed after the other; 1 by default\n"
+    "  -n, --nodes N     in each, 2 to 50; 3 to 7 as the seed has it\n"
+    "  -o, --operations  of clients in each; as the seed has it\n"
+    "      --seconds S   as many worlds as fit; prints what came of them\n"
+    "      --trace       tells what happens, on the standard output\n"
+    "      --twice       each world twice: both must leave the same trace\n"
+    "      --keep-going  past a failure\n"
+    "      --break RULE  with one rule switched off: only in a program built for it\n"
+    "      --expect      turns it round: success is that a world fails\n"
+    "  -h, --help        print this text\n";
+
+enum { OPTION_TRACE = 256, OPTION_TWICE, OPTION_KEEP_GOING, OPTION_SECONDS, OPTION_BREAK, OPTION_EXPECT };
+
+static const struct option long_options[] = {
+    {"seed", required_argument, NULL, 's'},
+    {"worlds", required_argument, NULL, 'w'},
+    {"nodes", required_argument, NULL, 'n'},
+    {"operations", required_argument, NULL, 'o'},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"trace", no_argument, NULL, OPTION_TRACE},
+    {"twice", no_argument, NULL, OPTION_TWICE},
+    {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
+    {"break", required_argument, NULL, OPTION_BREAK},
+    {"expect", no_argument, NULL, OPTION_EXPECT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+struct nodes_command {
+    uint64_t seed, worlds, seconds;
+    unsigned nodes, operations;
+    bool trace, twice, keep_going, expect, help;
+    const char *broken;
+};
+
+static struct {
+    uint64_t seed;
+    const struct nodes_command *command;
+} present; /* for a CHECK that fails in mid-world */
+
+#ifdef YZMA_WEAKEN
+static bool weaken(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum weaken rule;
+    } rules[] = {{"merge", WEAKEN_CLOCK}, {"floor", WEAKEN_FLOOR}, {"sync", WEAKEN_SYNC}};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        if (strcmp(name, rules[i].name) == 0) {
+            weakened = rules[i].rule;
+            return true;
+        }
+    }
+    return false;
+}
+#else
+static bool weaken(const char *name)
+{
+    (void)name;
+    return false;
+}
+#endif
+
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
+{
+    return number_parse(bytes_str(text), ret) == OK && *ret >= min && *ret <= max;
+}
+
+static bool parse(int argc, char **argv, struct nodes_command *ret)
+{
+    uint64_t number = 0;
+    *ret = (struct nodes_command){.seed = 1, .worlds = 1};
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, "s:w:n:o:h", long_options, NULL)) != -1;) {
+        bool good = true;
+        switch (option) {
+        case 's':
+            good = parse_number(optarg, 0, UINT64_MAX, &ret->seed);
+            break;
+        case 'w':
+            good = parse_number(optarg, 1, UINT64_MAX, &ret->worlds);
+            break;
+        case 'n':
+            good = parse_number(optarg, 2, 50, &number);
+            ret->nodes = (unsigned)number;
+            break;
+        case 'o':
+            good = parse_number(optarg, 1, 900, &number);
+            ret->operations = (unsigned)number;
+            break;
+        case OPTION_SECONDS:
+            good = parse_number(optarg, 1, 1000000000, &ret->seconds);
+            ret->worlds = UINT64_MAX;
+            break;
+        case OPTION_TRACE:
+            ret->trace = true;
+            break;
+        case OPTION_TWICE:
+            ret->twice = true;
+            break;
+        case OPTION_KEEP_GOING:
+            ret->keep_going = true;
+            break;
+        case OPTION_BREAK:
+            ret->broken = optarg;
+            good = weaken(optarg);
+            break;
+        case OPTION_EXPECT:
+            ret->expect = true;
+            break;
+        case 'h':
+            ret->help = true;
+            break;
+        default:
+            return false;
+        }
+        if (!good) {
+            fprintf(stderr, "yzma-sim: %s: not a value that fits\n", optarg);
+            return false;
+        }
+    }
+    return optind == argc;
+}
+
+static void tell(void *ctx, const char *line)
+{
+    (void)ctx;
+    puts(line);
+}
+
+static void print_replay(const struct nodes_command *c, uint64_t seed)
+{
+    printf("replay: yzma-sim nodes --seed %llu", (unsigned long long)seed);
+    if (c->nodes)
+        printf(" --nodes %u", c->nodes);
+    if (c->operations)
+        printf(" --operations %u", c->operations);
+    if (c->broken)
+        printf(" --break %s", c->broken);
+    printf(" --trace\n");
+}
+
+static void on_check_failure(const char *condition, const char *file, int line)
+{
+    printf("seed %llu: CHECK(%s) failed at %s:%d\n", (unsigned long long)present.seed, condition, file, line);
+    print_replay(present.command, present.seed);
+    fflush(stdout);
+}
+
+static uint64_t seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+static void add(struct nodes_result *sum, const struct nodes_result *r)
+{
+    sum->trace = (sum->trace ^ r->trace) * 0x100000001b3u;
+    sum->simulated_ms += r->simulated_ms;
+    sum->steps += r->steps;
+    sum->operations += r->operations;
+    sum->acknowledged += r->acknowledged;
+    sum->reads += r->reads;
+    sum->token_reads += r->token_reads;
+    sum->doubts += r->doubts;
+    sum->kills += r->kills;
+    sum->crashes += r->crashes;
+    sum->faults += r->faults;
+    sum->walks += r->walks;
+    sum->reidentified += r->reidentified;
+    sum->wiped += r->wiped;
+    sum->damaged += r->damaged;
+    sum->traceless += r->traceless;
+    if (sum->agreed_ms < r->agreed_ms)
+        sum->agreed_ms = r->agreed_ms;
+}
+
+static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes_result *sum,
+                      unsigned *traceless)
+{
+    struct nodes_options options = {.seed = seed, .nodes = c->nodes, .steps = c->operations};
+    if (c->trace)
+        options.tell = tell;
+    present.seed = seed;
+    struct nodes_result r = nodes_run(&options);
+    *traceless += r.traceless;
+    add(sum, &r);
+    if (r.fine && c->twice) {
+        options.tell = NULL;
+        struct nodes_result again = nodes_run(&options);
+        if (again.trace != r.trace || again.steps != r.steps) {
+            r.fine = false;
+            snprintf(r.why, sizeof r.why, "the second run of this seed was another one");
+        }
+    }
+    if (!r.fine) {
+        printf("seed %llu: %s\n", (unsigned long long)seed, r.why);
+        print_replay(c, seed);
+        fflush(stdout);
+    }
+    return r.fine;
+}
+
+int nodes_main(int argc, char **argv)
+{
+    struct nodes_command c;
+    struct nodes_result sum = {0};
+    uint64_t failed = 0, done = 0, until = 0;
+    unsigned traceless = 0;
+    if (!parse(argc, argv, &c)) {
+        fprintf(stderr, "yzma-sim: see yzma-sim nodes --help\n");
+        return EXIT_USAGE;
+    }
+    if (c.help) {
+        fputs(help, stdout);
+        return EXIT_SUCCESS;
+    }
+    present.command = &c;
+    check_on_failure(on_check_failure);
+    if (c.seconds)
+        until = seconds_now() + c.seconds;
+    for (; done < c.worlds && (!until || seconds_now() < until); done++) {
+        if (!run_world(&c, c.seed + done, &sum, &traceless)) {
+            failed++;
+            if (!c.keep_going) {
+                done++;
+                break;
+            }
+        }
+    }
+    printf(
+        "%llu worlds, %llu failed: %.0f s of virtual time, %llu steps, %u operations (%u acknowledged, %u in "
+        "doubt), %u reads (%u by token), %u faults, %u kills, %u power cuts, %u walks, %u new ids, %u disks "
+        "lost, %u thrown away, %u without a trace; agreed within %.1f s; trace %016llx\n",
+        (unsigned long long)done, (unsigned long long)failed, (double)sum.simulated_ms / 1000,
+        (unsigned long long)sum.steps, sum.operations, sum.acknowledged, sum.doubts, sum.reads,
+        sum.token_reads, sum.faults, sum.kills, sum.crashes, sum.walks, sum.reidentified, sum.wiped,
+        sum.damaged, traceless, (double)sum.agreed_ms / 1000, (unsigned long long)sum.trace);
+    return (failed > 0) == c.expect ? EXIT_SUCCESS : EXIT_FAILED;
+}

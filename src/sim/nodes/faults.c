@@ -1,0 +1,372 @@
+/* What goes wrong, and when: each world draws how often each kind strikes. */
+#include "check.h"
+#include "state.h"
+
+enum fault {
+    FAULT_CUT,      /* one direction, or both, between two hosts */
+    FAULT_SPLIT,    /* two sides that do not hear each other */
+    FAULT_RING,     /* each hears its neighbours alone */
+    FAULT_WIRE,     /* delay, loss, doubles, late packets, a rate */
+    FAULT_SLOW,     /* a host reads slowly */
+    FAULT_WALL,     /* a wall clock jumps by up to hours */
+    FAULT_DRIFT,    /* a clock runs fast or slow */
+    FAULT_PAUSE,    /* a process stands still */
+    FAULT_KILL,     /* .. dies */
+    FAULT_CRASH,    /* a machine does */
+    FAULT_CRASH_AT, /* in the middle of a change of the disk */
+    FAULT_DISK,     /* a call fails */
+    FAULT_FULL,     /* the disk is full */
+    FAULT_MEMBER,   /* added, leaves, comes back, stays away for long */
+    FAULT_LOSS,     /* restored, copied, wiped, removed, bits flipped */
+    FAULTS
+};
+
+void faults_draw(struct world *w)
+{
+    for (int i = 0; i < FAULTS; i++)
+        w->rates.weight[i] = world_chance(w, 500) ? 0 : 1 + (unsigned)world_pick(w, 10);
+    if (!w->lossy)
+        w->rates.weight[FAULT_LOSS] = 0;
+    if (!w->trembling)
+        w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = 0;
+    w->rates.every_ms = 200 + world_pick(w, 4000);
+    if (w->forgetful) {
+        w->rates.weight[FAULT_SPLIT] += 5;
+        w->rates.weight[FAULT_MEMBER] += 5;
+        w->rates.every_ms += 2000;
+    }
+    world_plan(w, 2000 + world_pick(w, 3000), HAPPEN_FAULT, -1);
+}
+
+static struct host *some_host(struct world *w)
+{
+    return &w->hosts[world_pick(w, (uint64_t)w->host_count)];
+}
+
+static uint64_t duration(struct world *w)
+{
+    return world_chance(w, w->forgetful ? 600 : 150) ? world_pick(w, 60000) : world_pick(w, 8000);
+}
+
+/* ---- the network ------------------------------------------------------------------------ */
+
+/* Whatever ends a fault of the network ends all of its kind: simple, and enough. */
+static void mend_later(struct world *w, enum fault fault, int node)
+{
+    struct happening *h = world_plan(w, duration(w), HAPPEN_MEND, -1);
+    h->index = fault;
+    h->end = node;
+}
+
+static void cut(struct world *w, int from, int to, bool both)
+{
+    if (from == to)
+        return;
+    wire_of(w, from, to)->cut = true;
+    if (both)
+        wire_of(w, to, from)->cut = true;
+}
+
+static void strike_cut(struct world *w)
+{
+    int a = some_host(w)->index, b = some_host(w)->index;
+    bool both = world_chance(w, 500);
+    world_say(w, "n%d %s n%d are cut", a, both ? "and" : "to", b);
+    cut(w, a, b, both);
+    mend_later(w, FAULT_CUT, -1);
+}
+
+static void strike_split(struct world *w)
+{
+    uint64_t sides = rng_next(&w->rng);
+    world_say(w, "the network splits: %llx", (unsigned long long)(sides & ((1u << w->host_count) - 1)));
+    for (int a = 0; a < w->host_count; a++)
+        for (int b = 0; b < w->host_count; b++)
+            if ((sides >> a % 64 & 1) != (sides >> b % 64 & 1))
+                cut(w, a, b, false);
+    mend_later(w, FAULT_SPLIT, -1);
+}
+
+static void strike_ring(struct world *w)
+{
+    world_say(w, "the network is a ring");
+    for (int a = 0; a < w->host_count; a++)
+        for (int b = 0; b < w->host_count; b++)
+            if ((a + 1) % w->host_count != b && (b + 1) % w->host_count != a)
+                cut(w, a, b, false);
+    mend_later(w, FAULT_RING, -1);
+}
+
+static void strike_wire(struct world *w)
+{
+    bool all = world_chance(w, 300);
+    struct wire wire = {
+        .delay_min = 1 + world_pick(w, 20),
+        .loss_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 400) : 0,
+        .double_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0,
+        .late_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0,
+        .late_max = world_pick(w, 3000),
+        .rate = world_chance(w, 300) ? 1 + (size_t)world_pick(w, 60) : 0,
+    };
+    wire.delay_max = wire.delay_min + world_pick(w, world_chance(w, 300) ? 700 : 50);
+    int a = some_host(w)->index, b = some_host(w)->index;
+    world_say(w, "%s: delay %llu..%llu ms, loss %u, doubled %u, late %u permille, %zu bytes/ms",
+              all ? "all wires" : "a wire", (unsigned long long)wire.delay_min,
+              (unsigned long long)wire.delay_max, wire.loss_permille, wire.double_permille,
+              wire.late_permille, wire.rate);
+    for (int i = 0; i < w->host_count * w->host_count; i++) {
+        if (!all && i != a * w->host_count + b && i != b * w->host_count + a)
+            continue;
+        wire.cut = w->wires[i].cut;
+        w->wires[i] = wire;
+    }
+    mend_later(w, FAULT_WIRE, -1);
+}
+
+/* ---- clocks and processes ------------------------------------------------------------------ */
+
+static void strike_clock(struct world *w, struct host *host, enum fault fault)
+{
+    if (fault == FAULT_WALL) {
+        w->jumped = true;
+        uint64_t most = world_chance(w, 500) ? 5 * 3600000 : 30000;
+        host->wall_offset_ms = (int64_t)world_pick(w, 2 * most) - (int64_t)most;
+        world_say(w, "n%d: the wall clock is off by %lld ms", host->index, (long long)host->wall_offset_ms);
+    } else {
+        uint64_t ppm = world_chance(w, 200) ? 500000 + world_pick(w, 1500000) : 990000 + world_pick(w, 20000);
+        host_clock_rate(w, host, ppm);
+        world_say(w, "n%d: its clocks run at %llu ppm", host->index, (unsigned long long)ppm);
+    }
+}
+
+static void down(struct world *w, struct host *host, enum end how, uint64_t for_ms)
+{
+    host_end(w, host, how);
+    world_plan(w, for_ms, HAPPEN_START, host->index);
+}
+
+static void strike_process(struct world *w, struct host *host, enum fault fault)
+{
+    if (!host->running)
+        return;
+    switch (fault) {
+    case FAULT_SLOW:
+        host->slow_until_ms = w->now_ms + duration(w);
+        world_say(w, "n%d reads slowly", host->index);
+        break;
+    case FAULT_PAUSE:
+        host->paused_until_ms = w->now_ms + duration(w) / (world_chance(w, 500) ? 10 : 1);
+        world_say(w, "n%d stands still until %.3f", host->index, (double)host->paused_until_ms / 1000);
+        break;
+    case FAULT_KILL:
+        down(w, host, END_KILL, duration(w));
+        break;
+    case FAULT_CRASH:
+        down(w, host, END_CRASH, duration(w));
+        break;
+    case FAULT_CRASH_AT:
+        disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
+        break;
+    case FAULT_DISK:
+        disk_sim_fail(host->disk, 1 + world_pick(w, 8), world_chance(w, 700) ? ERR_IO : ERR_FULL);
+        world_say(w, "n%d: a call of its disk will fail", host->index);
+        break;
+    default:
+        CHECK(fault == FAULT_FULL);
+        disk_sim_full(host->disk, disk_sim_used(host->disk) + world_pick(w, 20000));
+        world_say(w, "n%d: its disk is nearly full", host->index);
+        mend_later(w, FAULT_FULL, host->index);
+    }
+}
+
+/* ---- members ----------------------------------------------------------------------------------- */
+
+static void strike_member(struct world *w, struct host *host)
+{
+    if (host->removed)
+        return;
+    if (!host->used) {
+        world_say(w, "n%d is added", host->index);
+        host_start(w, host);
+    } else if (host->running && host->left) {
+        char address[ADDR_TEXT_MAX];
+        struct host *other = some_host(w);
+        if (other == host || !other->running || other->left)
+            return;
+        host_address(other, GOSSIP_PORT, address);
+        world_say(w, "n%d comes back by n%d", host->index, other->index);
+        host_request(w, host, NODE_REQUEST_JOIN, address);
+    } else if (host->running && world_chance(w, 500)) {
+        world_say(w, "n%d leaves for good", host->index);
+        host->left = true;
+        host_request(w, host, NODE_REQUEST_LEAVE, NULL);
+    } else if (host->running) { /* long enough to be forgotten, where that is short */
+        down(w, host, world_chance(w, 500) ? END_KILL : END_CRASH, 5000 + world_pick(w, 45000));
+    }
+}
+
+/* ---- losses ---------------------------------------------------------------------------------------- */
+
+static int count_used(const struct world *w)
+{
+    int used = 0;
+    for (int i = 0; i < w->host_count; i++)
+        used += w->hosts[i].used && !w->hosts[i].removed;
+    return used;
+}
+
+static void restore(struct world *w, struct host *host)
+{
+    if (!host->saved.present) {
+        if (host->running)
+            host_save(w, host);
+        return;
+    }
+    bool same_file = world_chance(w, 500);
+    if (host->running)
+        host_end(w, host, END_KILL);
+    world_say(w, "n%d is restored from its backup, %s file", host->index,
+              same_file ? "over the same" : "as another");
+    watch_lost(w, host);
+    host_restore(w, host, &host->saved, same_file);
+    world_plan(w, duration(w), HAPPEN_START, host->index);
+}
+
+static void copy(struct world *w, struct host *from)
+{
+    for (int i = 0; i < w->host_count; i++) {
+        struct host *to = &w->hosts[i];
+        if (to->used || !from->saved.present)
+            continue;
+        world_say(w, "n%d is a copy of n%d's backup", i, from->index);
+        host_restore(w, to, &from->saved, false);
+        world_plan(w, 0, HAPPEN_START, i);
+        return;
+    }
+}
+
+static void strike_loss(struct world *w, struct host *host)
+{
+    uint64_t how = world_pick(w, 12);
+    if (!host->used || host->removed)
+        return;
+    if (how < 5) {
+        restore(w, host);
+    } else if (how < 7) {
+        copy(w, host);
+    } else if (how >= 10) {
+        if (host->running)
+            down(w, host, END_CRASH, duration(w));
+        if (host->disk)
+            host_rot(w, host);
+    } else if (count_used(w) < 3) {
+        return;
+    } else {
+        if (host->running)
+            host_end(w, host, END_CRASH);
+        watch_lost(w, host);
+        host_wipe(w, host);
+        host->left = false;
+        w->result.wiped++;
+        if (how < 9) {
+            world_say(w, "n%d loses its disk", host->index);
+            world_plan(w, duration(w), HAPPEN_START, host->index);
+        } else {
+            world_say(w, "n%d is gone for good", host->index);
+            host->removed = true;
+        }
+    }
+}
+
+/* ---- striking and mending -------------------------------------------------------------------------- */
+
+static enum fault pick_fault(struct world *w)
+{
+    unsigned sum = 0;
+    for (int i = 0; i < FAULTS; i++)
+        sum += w->rates.weight[i];
+    uint64_t at = sum ? world_pick(w, sum) : 0;
+    for (int i = 0; i < FAULTS && sum; i++) {
+        if (at < w->rates.weight[i])
+            return (enum fault)i;
+        at -= w->rates.weight[i];
+    }
+    return FAULTS;
+}
+
+void fault_strike(struct world *w)
+{
+    if (w->calm)
+        return;
+    world_plan(w, 1 + world_pick(w, 2 * w->rates.every_ms), HAPPEN_FAULT, -1);
+    enum fault fault = pick_fault(w);
+    struct host *host = some_host(w);
+    w->result.faults += fault != FAULTS;
+    switch (fault) {
+    case FAULT_CUT:
+        strike_cut(w);
+        break;
+    case FAULT_SPLIT:
+        strike_split(w);
+        break;
+    case FAULT_RING:
+        strike_ring(w);
+        break;
+    case FAULT_WIRE:
+        strike_wire(w);
+        break;
+    case FAULT_WALL:
+    case FAULT_DRIFT:
+        strike_clock(w, host, fault);
+        break;
+    case FAULT_MEMBER:
+        strike_member(w, host);
+        break;
+    case FAULT_LOSS:
+        strike_loss(w, host);
+        break;
+    case FAULTS:
+        break;
+    default:
+        strike_process(w, host, fault);
+    }
+}
+
+void fault_mend(struct world *w, const struct happening *h)
+{
+    if (h->index == FAULT_FULL) {
+        if (w->hosts[h->end].disk)
+            disk_sim_full(w->hosts[h->end].disk, UINT64_MAX);
+        return;
+    }
+    for (int i = 0; i < w->host_count * w->host_count; i++) {
+        bool cut = h->index == FAULT_WIRE && w->wires[i].cut;
+        struct wire *wire = &w->wires[i];
+        if (h->index == FAULT_WIRE)
+            *wire = (struct wire){.cut = cut, .delay_min = w->delay_ms, .delay_max = w->delay_ms};
+        else
+            wire->cut = false;
+    }
+    world_say(w, h->index == FAULT_WIRE ? "the wires are as before" : "the cuts are mended");
+}
+
+void faults_end(struct world *w)
+{
+    w->calm = true;
+    world_say(w, "the faults are over");
+    net_quiet(w, w->delay_ms);
+    for (int i = 0; i < w->host_count; i++) {
+        struct host *host = &w->hosts[i];
+        host->paused_until_ms = host->slow_until_ms = 0;
+        host->wall_offset_ms = 0;
+        if (host->ppm != 1000000)
+            host_clock_rate(w, host, 1000000);
+        if (host->disk) {
+            disk_sim_full(host->disk, UINT64_MAX);
+            disk_sim_fail(host->disk, 0, OK);
+            disk_sim_crash_at(host->disk, 0);
+        }
+        if (host->used && !host->removed && !host->running)
+            world_plan(w, world_pick(w, 1000), HAPPEN_START, i);
+    }
+}

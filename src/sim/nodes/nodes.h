@@ -1,0 +1,45 @@
+/* Whole nodes in one thread and virtual time, from one seed: the pure node
+ * (membership and replication), the store, and the real log and memory table on a
+ * simulated disk; clients that hop from node to node; and every fault that the
+ * promises of docs/RELIABILITY.md speak of. While it runs, an oracle that knows
+ * every operation looks at every commit and at every answer; then the faults stop,
+ * and all must agree within a stated time.
+ *
+ * The committer and the applier are done here as the daemon does them, between other
+ * things instead of in threads; a request is what src/http makes of one, without its
+ * bytes. Behind the log stands an ordered tree in memory that is as durable as LMDB:
+ * what it has committed at the moment of death is there after it. */
+#ifndef YZMA_SIM_NODES_H
+#define YZMA_SIM_NODES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    NODES_MAX = 64,
+    NODES_AGREE_MS = 120000, /* after the faults stop, all that are up agree within it */
+};
+
+struct nodes_options {
+    uint64_t seed;
+    unsigned nodes;                            /* 0: 3 to 7, as the seed has it */
+    unsigned steps;                            /* operations of clients, about; 0: as the seed has it */
+    void (*tell)(void *ctx, const char *line); /* the transcript; NULL: none */
+    void *tell_ctx;
+};
+
+struct nodes_result {
+    bool fine;
+    char why[400];
+    uint64_t trace;
+    uint64_t simulated_ms, steps;
+    unsigned nodes, operations, acknowledged, refused, reads, token_reads, doubts;
+    unsigned kills, crashes, starts, faults, walks, reidentified, wiped, damaged;
+    uint64_t stream_bytes, agreed_ms; /* how long agreement took */
+    bool traceless;                   /* that deleted keys cost nothing was looked at */
+};
+
+struct nodes_result nodes_run(const struct nodes_options *options);
+
+#endif

@@ -1,0 +1,86 @@
+/* What should be: every operation that clients ever made, by number, and what each
+ * removed of what it saw. A version is known by its value, which begins with the
+ * operation's number: so it is the same version under whatever dot. */
+#ifndef YZMA_SIM_ORACLE_H
+#define YZMA_SIM_ORACLE_H
+
+#include "record.h"
+
+enum { ORACLE_OPS = 1024, ORACLE_KEYS = 16 };
+
+struct set { /* of operations */
+    uint64_t words[ORACLE_OPS / 64];
+};
+
+static inline bool set_has(const struct set *set, size_t op)
+{
+    return set->words[op / 64] >> op % 64 & 1;
+}
+static inline void set_add(struct set *set, size_t op)
+{
+    set->words[op / 64] |= (uint64_t)1 << op % 64;
+}
+static inline void set_unite(struct set *set, const struct set *other)
+{
+    for (size_t i = 0; i < ORACLE_OPS / 64; i++)
+        set->words[i] |= other->words[i];
+}
+static inline bool set_empty(const struct set *set)
+{
+    for (size_t i = 0; i < ORACLE_OPS / 64; i++)
+        if (set->words[i])
+            return false;
+    return true;
+}
+/* The first that both have; -1: none. */
+ptrdiff_t set_common(const struct set *a, const struct set *b);
+/* The first that a has and b has not; -1: none. */
+ptrdiff_t set_beyond(const struct set *a, const struct set *b);
+
+enum op_state {
+    OP_ASKED, /* made; no node has done it */
+    OP_DOUBT, /* a commit failed or was cut off: it may be found at the next start */
+    OP_DONE,  /* acknowledged, or found after a doubt */
+    OP_VOID,  /* surely not */
+};
+
+struct op {
+    enum op_state state;
+    size_t key;
+    bool put;
+    int host;
+    struct dot dot;
+    bool put_again;           /* under another dot: then dots and contexts of others may tell otherwise */
+    bool may_be_lost;         /* went with the only disk that surely had it; halves of it may live on */
+    struct set removed, dead; /* what it replaced; and what those had replaced, and so on */
+};
+
+struct oracle {
+    size_t key_count, op_count;
+    struct op ops[ORACLE_OPS]; /* from 1; 0 is none */
+};
+
+/* What has been seen at a host. */
+struct host_view {
+    struct set held[ORACLE_KEYS];
+    struct set gone;    /* removed here, or known here as removed: none of these comes back */
+    struct set covered; /* operations that the clock claims */
+    struct clock clock, floor;
+    struct replica_id id;
+};
+
+/* The number of the operation that wrote this value; 0: none of ours did. */
+size_t value_number(struct bytes value);
+struct bytes key_bytes(size_t key); /* of the number: "k00".. */
+
+void host_view_copy(struct host_view *to, const struct host_view *from);
+void host_view_done(struct host_view *view);
+
+/* 0 when there is no room for more. */
+size_t oracle_new(struct oracle *o, size_t key, bool put, int host);
+void oracle_done(struct oracle *o, size_t op, const struct dot *dot, const struct set *removed, bool doubt);
+/* Everything that some operation removed: surely, or perhaps. */
+void oracle_removed(const struct oracle *o, struct set *ret_surely, struct set *ret_perhaps);
+bool oracle_removed_by_any(const struct oracle *o, size_t op);
+
+#endif

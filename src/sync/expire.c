@@ -1,0 +1,102 @@
+/* When expired versions may be dropped, and the clocks of the peers.
+ *
+ * An expired version is hidden at once by whoever reads; it is dropped from the store
+ * Peering.ClockSkewMax later (store/expire.c). A wall clock that runs ahead would drop
+ * what has not expired, for good: so a node whose clock differs from the median of its
+ * peers' by more than that, or that has peers and has not heard their clocks since its
+ * start, hides and does not drop. Peers tell their wall clock (TIME) when a link comes
+ * up and every minute; from there on it is reckoned by the monotonic clock, so that a
+ * jump of the own clock shows at once. */
+#include "sync_state.h"
+
+#include <stdlib.h>
+
+enum { TIME_TELL_MS = 60000 };
+
+void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    if (link->state != LINK_UP || link->protocol < 3 ||
+        (link->time_told_ms && time.now_ms < link->time_told_ms + TIME_TELL_MS))
+        return;
+    struct buf frame;
+    buf_init(&frame, FRAME_HEADER + 8);
+    frame_put_time(&frame, time.wall_ms);
+    link->time_told_ms = time.now_ms ? time.now_ms : 1;
+    sync_link_send(s, link, time.now_ms, &frame, out);
+}
+
+bool expire_take_time(struct link *link, struct sync_time time, struct bytes body)
+{
+    uint64_t wall_ms;
+    if (frame_get_time(body, &wall_ms) != OK)
+        return false;
+    link->peer->told_wall_ms = wall_ms;
+    link->peer->told_wall_at_ms = time.now_ms;
+    link->peer->has_wall = true;
+    return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms)
+{
+    int64_t skews[PEERS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (peer->has_wall)
+            skews[count++] = (int64_t)(peer->told_wall_ms + (time.now_ms - peer->told_wall_at_ms)) -
+                             (int64_t)time.wall_ms;
+    }
+    if (!count)
+        return false;
+    qsort(skews, count, sizeof *skews, compare);
+    /* halves first: a peer may tell any number */
+    *ret_ms = count % 2 ? skews[count / 2] : skews[count / 2 - 1] / 2 + skews[count / 2] / 2;
+    return true;
+}
+
+bool expire_may_drop(const struct sync *s, struct sync_time time)
+{
+    int64_t skew = 0, most = (int64_t)s->config.clock_skew_max_ms;
+    if (expire_skew(s, time, &skew))
+        return skew >= -most && skew <= most;
+    for (size_t i = 0; i < s->peers.count; i++) /* nobody has told: is there anybody? */
+        if (!s->peers.list[i]->left && !s->peers.list[i]->forgotten)
+            return false;
+    return true;
+}
+
+void expire_look(struct sync *s, struct sync_time time, struct effects *out)
+{
+    struct snapshot *snapshot;
+    uint64_t first = UINT64_MAX;
+    if (s->expiring || sync_walking(s) || time.wall_ms <= s->config.clock_skew_max_ms)
+        return;
+    uint64_t before_ms = time.wall_ms - s->config.clock_skew_max_ms;
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    enum err err = snapshot_next_expiry(snapshot, &first);
+    snapshot_close(snapshot);
+    if (err != OK || first > before_ms)
+        return;
+    if (!expire_may_drop(s, time)) {
+        s->count.expiries_withheld++;
+        return;
+    }
+    struct store_work *work = store_work_new(WORK_EXPIRE);
+    work->expire.before_ms = before_ms;
+    s->expiring = true;
+    sync_submit(s, work, (struct pending){.kind = PENDING_EXPIRE}, out);
+}
+
+void expire_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
+{
+    s->expiring = false;
+    if (work->err == OK && work->expire.more)
+        expire_look(s, time, out);
+}

@@ -1,0 +1,302 @@
+/* Damaged records, fetched whole from a peer.
+ *
+ * The store keeps a list of keys whose record nobody could read (damage.c there).
+ * One key at a time is asked of one peer: of one whose clock covers ours where there
+ * is one, as it has all that our record held, and else of any; an answer goes to the
+ * committer, which decides whether it may take the place of ours (store/repair.c).
+ * What does not succeed comes up again, later each time. A record that stands alone
+ * with operations nobody else claims is given up to what peers have after a minute,
+ * as long as somebody is there to be asked; who might have them is anybody expected
+ * back, present or not. */
+#include "mem.h"
+#include "repair_frames.h"
+#include "sync_state.h"
+
+#include <stdlib.h>
+
+/* ---- what is known of each ----------------------------------------------------------- */
+
+static bool same_key(const struct damaged_key *a, const struct damaged_key *b)
+{
+    return bytes_equal(bytes_of(a->key, a->key_len), bytes_of(b->key, b->key_len));
+}
+
+static const char *text_of(const uint8_t *key, size_t len, char out[KEY_MAX + 1])
+{
+    memcpy(out, key, len);
+    out[len] = 0;
+    return out;
+}
+
+static void take_in(struct sync *s, uint64_t now_ms, const struct damaged_key *key, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    char text[KEY_MAX + 1];
+    for (size_t i = 0; i < r->count; i++) {
+        if (same_key(&r->list[i].key, key)) {
+            r->list[i].seen = true;
+            return;
+        }
+    }
+    if (!r->list)
+        r->list = mem_new(DAMAGED_KEYS_MAX * sizeof *r->list);
+    if (r->count == DAMAGED_KEYS_MAX)
+        return;
+    r->list[r->count++] = (struct repair){.key = *key, .seen = true, .since_ms = now_ms, .retry_ms = now_ms};
+    effects_notice(out, NOTICE_ERROR,
+                   "event=record_damaged key=%s next=\"is not read, sent or merged; fetched from a peer\"",
+                   text_of(key->key, key->key_len, text));
+}
+
+/* The store's list, as it is now. */
+static void look(struct sync *s, uint64_t now_ms, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    struct damaged_key key;
+    for (size_t i = 0; i < r->count; i++)
+        r->list[i].seen = false;
+    for (size_t i = 0; store_damaged_key(s->store, i, &key); i++)
+        take_in(s, now_ms, &key, out);
+    if (r->busy)
+        return; /* the one that is being repaired keeps its place */
+    for (size_t i = r->count; i-- > 0;)
+        if (!r->list[i].seen)
+            r->list[i] = r->list[--r->count];
+}
+
+/* ---- asking ---------------------------------------------------------------------------- */
+
+static bool can_help(const struct sync *s, const struct link *link, bool wholly)
+{
+    return link->state == LINK_UP && link->protocol >= 3 && !link->peer->walking &&
+           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, wholly ? &s->clock : &s->floor);
+}
+
+/* The next one in turn; every second time it need not have all that we have. */
+static struct link *choose(struct sync *s, struct repair *repair)
+{
+    for (int pass = repair->tries % 2; pass < 2; pass++) {
+        for (size_t i = 0; i < s->link_count; i++) {
+            struct link *link = s->links[(repair->turn + i) % s->link_count];
+            if (can_help(s, link, pass == 0)) {
+                repair->turn = (repair->turn + i + 1) % s->link_count;
+                return link;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void later(struct repair *repair, uint64_t now_ms)
+{
+    uint64_t delay = (uint64_t)REPAIR_RETRY_MS << (repair->tries < 4 ? repair->tries : 4);
+    repair->tries++;
+    repair->retry_ms = now_ms + delay;
+}
+
+static bool ask(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
+{
+    struct link *link = choose(s, repair);
+    struct buf frame;
+    later(repair, time.now_ms);
+    if (!link)
+        return false;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    frame_put_record_ask(&frame, bytes_of(repair->key.key, repair->key.key_len));
+    s->repairs.busy = true;
+    s->repairs.current = repair->key;
+    s->repairs.stream = link->stream;
+    s->repairs.asked_ms = time.now_ms;
+    s->count.records_asked++;
+    sync_link_send(s, link, time.now_ms, &frame, out);
+    return true;
+}
+
+void repair_tick(struct sync *s, struct sync_time time, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    look(s, time.now_ms, out);
+    if (r->busy && !r->storing &&
+        (!sync_link_find(s, r->stream) || time.now_ms >= r->asked_ms + REPAIR_ANSWER_MS))
+        r->busy = false;
+    for (size_t i = 0; i < r->count && !r->busy && !s->left; i++)
+        if (time.now_ms >= r->list[i].retry_ms && ask(s, time, &r->list[i], out))
+            return;
+}
+
+uint64_t repair_deadline(const struct sync *s)
+{
+    const struct repairs *r = &s->repairs;
+    uint64_t next = UINT64_MAX;
+    if (s->link_count == 0)
+        return next;
+    if (r->busy)
+        return r->storing ? next : r->asked_ms + REPAIR_ANSWER_MS;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->list[i].retry_ms < next)
+            next = r->list[i].retry_ms;
+    return next;
+}
+
+void repairs_done(struct repairs *repairs)
+{
+    free(repairs->list);
+    repairs->list = NULL;
+    repairs->count = 0;
+}
+
+/* ---- answering --------------------------------------------------------------------------- */
+
+/* Reads the record under key with clock and floor of one snapshot. What cannot be
+ * said for certain is unreadable: a key that a walk has not reached, too. The frame's bytes
+ * are the snapshot's. */
+static enum err read_record(struct snapshot *snapshot, struct bytes key, struct record_frame *ret)
+{
+    struct record record = {0};
+    struct walk_state walk = {0};
+    enum err err = snapshot_clock(snapshot, &ret->clock, &ret->floor);
+    if (err == OK)
+        err = snapshot_walk(snapshot, &walk);
+    if (err != OK)
+        return err;
+    enum err found = walk.phase == WALK_NONE ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
+    ret->key = key;
+    ret->state = found == OK ? RECORD_PRESENT : found == ERR_NOT_FOUND ? RECORD_ABSENT : RECORD_UNREADABLE;
+    if (found == OK)
+        err = snapshot_record_bytes(snapshot, key, &ret->record);
+    record_done(&record);
+    walk_state_done(&walk);
+    return err;
+}
+
+bool repair_send_record(struct sync *s, struct sync_time time, struct link *link, enum frame_type type,
+                        bool answer, struct bytes key, struct effects *out)
+{
+    struct record_frame record = {.answer = answer};
+    struct snapshot *snapshot;
+    struct buf frame;
+    if (link->queued >= SEND_QUEUE_HIGH || snapshot_open(s->store, &snapshot) != OK)
+        return false;
+    buf_init(&frame, FRAME_HEADER + FRAME_MAX);
+    bool sound = read_record(snapshot, key, &record) == OK;
+    if (sound)
+        frame_put_record(&frame, type, &record);
+    sound = sound && (type == FRAME_RECORD || record.state != RECORD_UNREADABLE);
+    snapshot_close(snapshot);
+    record_frame_done(&record);
+    if (sound)
+        sync_link_send(s, link, time.now_ms, &frame, out);
+    buf_done(&frame);
+    return sound;
+}
+
+bool repair_asked(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                  struct effects *out)
+{
+    struct bytes key;
+    if (frame_get_record_ask(body, &key) != OK)
+        return false;
+    (void)repair_send_record(s, time, link, FRAME_RECORD, false, key, out);
+    return true;
+}
+
+/* ---- what came ------------------------------------------------------------------------------ */
+
+struct store_work *repair_work_of(enum work_kind kind, struct record_frame *record)
+{
+    struct store_work *work = store_work_new(kind);
+    struct repair_work *to = &work->repair;
+    memcpy(to->key, record->key.data, to->key_len = record->key.len);
+    buf_init(&to->record, record->record.len);
+    buf_put_bytes(&to->record, record->record);
+    if (to->record.err != OK) {
+        store_work_free(work);
+        return NULL;
+    }
+    to->source_clock = record->clock;
+    to->source_floor = record->floor;
+    record->clock = record->floor = (struct clock){0};
+    return work;
+}
+
+/* What all others that are expected back, or here, have said that they have. */
+static void join_others(const struct sync *s, struct sync_time time, struct clock *ret)
+{
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (peer->link || peer_expected(peer, time.wall_ms, s->config.forget_after_ms))
+            clock_join(ret, &peer->clock);
+    }
+}
+
+static struct repair *current(struct sync *s)
+{
+    for (size_t i = 0; i < s->repairs.count; i++)
+        if (same_key(&s->repairs.list[i].key, &s->repairs.current))
+            return &s->repairs.list[i];
+    return NULL;
+}
+
+bool repair_answered(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
+                     struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    struct record_frame record = {0};
+    struct repair *repair = r->busy ? current(s) : NULL;
+    bool fine = frame_get_record(frame, &record) == OK;
+    bool ours = fine && r->busy && !r->storing && r->stream == link->stream && repair &&
+                bytes_equal(record.key, bytes_of(r->current.key, r->current.key_len));
+    if (ours && record.state == RECORD_UNREADABLE)
+        r->busy = false; /* another will be asked */
+    struct store_work *work = ours && r->busy ? repair_work_of(WORK_REPAIR, &record) : NULL;
+    if (work) {
+        work->repair.proof = repair->key.proof;
+        work->repair.settle = time.now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
+        join_others(s, time, &work->repair.others);
+        r->storing = true;
+        sync_submit(s, work,
+                    (struct pending){.kind = PENDING_REPAIR, .stream = link->stream, .peer = link->peer->id},
+                    out);
+    }
+    record_frame_done(&record);
+    return fine;
+}
+
+/* What waited for the record goes on. */
+static void go_on(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = 0; i < s->origin_count; i++)
+        if (s->origins[i].retry_at_ms)
+            s->origins[i].retry_at_ms = time.now_ms ? time.now_ms : 1;
+    for (size_t i = 0; i < s->link_count; i++) {
+        s->links[i]->damaged_until_ms = 0;
+        s->links[i]->no_walk_until_ms = 0;
+    }
+    s->think_at_ms = time.now_ms;
+    s->walk_retry_ms = 0;
+    (void)sync_look(s);
+    send_pump_all(s, time, out);
+}
+
+void repair_stored(struct sync *s, struct sync_time time, const struct pending *pending,
+                   const struct store_work *work, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    const struct repair_work *repair = &work->repair;
+    const struct peer *peer = peers_find(&s->peers, &pending->peer);
+    char text[KEY_MAX + 1];
+    r->busy = r->storing = false;
+    if (work->err != OK)
+        return;
+    store_damage_mended(s->store, bytes_of(repair->key, repair->key_len));
+    s->rows_below_floor = true; /* perhaps: the floor may have risen */
+    if (repair->changed) {
+        s->count.records_repaired++;
+        s->count.operations_lost += repair->lost;
+        effects_notice(out, repair->lost ? NOTICE_ERROR : NOTICE_WARN,
+                       "event=record_repaired key=%s node=%s operations_lost=%zu",
+                       text_of(repair->key, repair->key_len, text), peer ? peer->name : "gone", repair->lost);
+    }
+    go_on(s, time, out);
+    repair_tick(s, time, out);
+}

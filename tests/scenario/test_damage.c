@@ -1,0 +1,395 @@
+/* Whole nodes in virtual time, where a disk has lost or changed something: damaged
+ * records are fetched from peers, and what differs is found and mended. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "engine.h"
+#include "world.h"
+
+/* sync_state.h's, which tests cannot include */
+enum { SETTLE_MS = 60000, REST_MS = 60000, PIECE_MS = 5000, PIECE_KEYS = 4096 };
+
+static struct world *cluster(uint64_t seed, int count)
+{
+    struct world *w = world_new(&(struct world_options){.seed = seed});
+    world_start_alone(w, 0);
+    for (int i = 1; i < count; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 3000);
+    return w;
+}
+
+static void put_all(struct world *w, int node, const char *key, const char *value)
+{
+    assert_int_equal(world_put(w, node, key, value), OK);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+}
+
+static void cut_off(struct world *w, int node, int count, bool cut)
+{
+    for (int i = 0; i < count; i++)
+        if (i != node)
+            world_cut(w, node, i, cut);
+}
+
+struct expected {
+    int node;
+    const char *key, *value;
+};
+
+static bool reads(struct world *w, const void *arg)
+{
+    const struct expected *e = arg;
+    const char *value = world_get(w, e->node, e->key);
+    return e->value ? value && strcmp(value, e->value) == 0 : !value;
+}
+
+static void remove_entry(struct world *w, int node, enum table table, struct bytes key)
+{
+    struct engine *engine = world_engine(w, node);
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->del(txn, table, key), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+/* ---- repair ------------------------------------------------------------------------- */
+
+static void a_damaged_record_is_fetched_from_a_peer(void **state)
+{
+    struct world *w = cluster(51, 3);
+    put_all(w, 0, "k", "1");
+    put_all(w, 1, "other", "2");
+    for (int node = 0; node < 3; node++) { /* also where it was written */
+        world_damage(w, node, "k");
+        assert_null(world_get(w, node, "k")); /* the read finds it */
+        assert_true(world_until(w, reads, &(struct expected){node, "k", "1"}, 10000));
+        assert_int_equal(world_counter(w, node, "records_repaired"), 1);
+        assert_int_equal(world_counter(w, node, "operations_lost"), 0);
+    }
+    assert_true(world_until(w, world_agrees, NULL, 10000));
+    world_free(w);
+}
+
+/* What is damaged is neither sent nor merged: what comes is stored behind the repair. */
+static void a_write_elsewhere_waits_for_the_repair(void **state)
+{
+    struct world *w = cluster(52, 2);
+    put_all(w, 0, "k", "1");
+    world_damage(w, 1, "k");
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 20000));
+    assert_int_equal(world_counter(w, 1, "records_repaired"), 1);
+    assert_true(world_until(w, world_agrees, NULL, 10000));
+    world_free(w);
+}
+
+static void with_two_damaged_the_third_helps(void **state)
+{
+    struct world *w = cluster(53, 3);
+    put_all(w, 0, "k", "1");
+    world_damage(w, 0, "k");
+    world_damage(w, 1, "k");
+    assert_null(world_get(w, 0, "k"));
+    assert_null(world_get(w, 1, "k"));
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "1"}, 60000));
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "1"}, 60000));
+    world_free(w);
+}
+
+/* A deleted key's record: nothing comes back with the repair. */
+static void a_repaired_delete_stays_one(void **state)
+{
+    struct world *w = cluster(54, 2);
+    put_all(w, 0, "k", "1");
+    assert_int_equal(world_delete(w, 0, "k"), OK);
+    assert_true(world_until(w, world_agrees, NULL, 10000));
+    world_damage(w, 1, "k");
+    assert_null(world_get(w, 1, "k"));
+    world_run(w, 10000);
+    assert_int_equal(world_counter(w, 1, "records_repaired"), 1);
+    assert_int_equal(world_records(w, 1), world_records(w, 0));
+    assert_null(world_get(w, 0, "k"));
+    assert_null(world_get(w, 1, "k"));
+    world_free(w);
+}
+
+/* An operation that nobody else has is waited for, and then given up: what was there
+ * before it stands, and what was written after it goes on. */
+static void what_nobody_has_is_given_up_after_a_minute(void **state)
+{
+    struct world *w = cluster(55, 3);
+    put_all(w, 1, "k", "1");
+    cut_off(w, 0, 3, true);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_int_equal(world_put(w, 0, "later", "3"), OK);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_run(w, 20000);
+    cut_off(w, 0, 3, false);
+    world_run(w, SETTLE_MS - 25000);
+    assert_null(world_get(w, 0, "k"));
+    assert_null(world_get(w, 1, "later")); /* never past what it cannot read */
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "1"}, 60000));
+    assert_true(world_until(w, reads, &(struct expected){1, "later", "3"}, 40000));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 1);
+    assert_true(world_until(w, world_agrees, NULL, 10000));
+    world_free(w);
+}
+
+/* A delete that is lost is still one: it was acknowledged, and is not undone. */
+static void a_lost_delete_is_not_undone(void **state)
+{
+    struct world *w = cluster(56, 3);
+    put_all(w, 1, "k", "1");
+    cut_off(w, 0, 3, true);
+    assert_int_equal(world_delete(w, 0, "k"), OK);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    cut_off(w, 0, 3, false);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", NULL}, 120000));
+    assert_true(world_until(w, world_agrees, NULL, 40000));
+    for (int node = 0; node < 3; node++)
+        assert_null(world_get(w, node, "k"));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 1);
+    world_free(w);
+}
+
+/* Somebody who is away may have it: then nothing is given up before it is back. */
+static void an_absent_peer_that_has_it_is_waited_for(void **state)
+{
+    struct world *w = cluster(57, 3);
+    put_all(w, 1, "k", "1");
+    world_kill(w, 2);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 10000));
+    world_run(w, 2000); /* it has said so */
+    world_kill(w, 1);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_start_alone(w, 2);
+    world_run(w, 4 * SETTLE_MS);
+    assert_null(world_get(w, 0, "k"));
+    world_start_alone(w, 1);
+    for (int node = 0; node < 3; node++)
+        assert_true(world_until(w, reads, &(struct expected){node, "k", "2"}, 60000));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_free(w);
+}
+
+/* A walk that meets a damaged record of the receiver's goes on once it is repaired. */
+static void a_damaged_record_in_the_way_of_a_walk(void **state)
+{
+    struct world *w = cluster(58, 2);
+    char key[32];
+    for (int k = 0; k < 10500; k++) {
+        snprintf(key, sizeof key, "k%05d", k);
+        assert_int_equal(world_put(w, 0, key, "1"), OK);
+    }
+    world_start_alone(w, 2);
+    assert_int_equal(world_put(w, 2, "k05000", "2"), OK);
+    world_damage(w, 2, "k05000");
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    world_run(w, 2 * SETTLE_MS);
+    assert_true(world_agrees(w, NULL));
+    assert_int_equal(world_counter(w, 2, "walks_finished"), 1);
+    assert_string_equal(world_get(w, 2, "k05000"), "1");
+    assert_int_equal(world_counter(w, 2, "operations_lost"), 1);
+    world_free(w);
+}
+
+/* A row that is gone: who lacks it is filled in key order, and nothing is lost. */
+static void a_missing_row_is_given_up(void **state)
+{
+    struct world *w = cluster(59, 2);
+    struct replica_id id;
+    uint8_t row[REPLICA_ID_SIZE + 8] = {0};
+    put_all(w, 0, "a", "1");
+    cut_off(w, 0, 2, true);
+    assert_int_equal(world_put(w, 0, "b", "2"), OK);
+    assert_int_equal(world_put(w, 0, "c", "3"), OK);
+    world_replica_id(w, 0, &id);
+    memcpy(row, id.b, REPLICA_ID_SIZE);
+    row[sizeof row - 1] = 2;
+    remove_entry(w, 0, TABLE_ROWS, bytes_of(row, sizeof row));
+    cut_off(w, 0, 2, false);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    assert_string_equal(world_get(w, 1, "b"), "2");
+    assert_string_equal(world_get(w, 1, "c"), "3");
+    assert_int_equal(world_counter(w, 0, "rows_given_up"), 1);
+    world_free(w);
+}
+
+/* A record that is gone although its row says that it is there. */
+static void a_missing_record_is_found_by_its_row(void **state)
+{
+    struct world *w = cluster(60, 3);
+    put_all(w, 0, "k", "1");
+    world_kill(w, 2);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 10000));
+    remove_entry(w, 0, TABLE_RECORDS, bytes_str("k"));
+    world_run(w, 10000); /* what was sent to node 1 is no longer at hand */
+    world_start_alone(w, 2);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "2"}, 20000)); /* before any digest */
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    assert_string_equal(world_get(w, 2, "k"), "2");
+    world_free(w);
+}
+
+/* A program before protocol 3 is asked nothing that it would not understand. */
+static void an_older_peer_is_left_in_peace(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 61});
+    world_start_alone(w, 0);
+    world_protocol(w, 1, 2);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 3000);
+    put_all(w, 0, "k", "1");
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_run(w, 3 * REST_MS);
+    assert_int_equal(world_counter(w, 0, "records_asked"), 0);
+    assert_int_equal(world_counter(w, 0, "digests_asked"), 0);
+    assert_int_equal(world_counter(w, 1, "sync_frames_malformed"), 0);
+    assert_int_equal(world_counter(w, 1, "sync_links_lost"), 0);
+    world_free(w);
+}
+
+/* ---- digests --------------------------------------------------------------------------- */
+
+static bool mended(struct world *w, const void *arg)
+{
+    return world_agrees(w, NULL) && world_get(w, 1, arg) && world_get(w, 0, arg);
+}
+
+/* A pass begins a minute after the one before; a small store is one piece of it. */
+static void a_difference_is_found_and_mended(void **state)
+{
+    struct world *w = cluster(62, 2);
+    put_all(w, 0, "k", "1");
+    put_all(w, 1, "other", "2");
+    remove_entry(w, 1, TABLE_RECORDS, bytes_str("k"));
+    assert_false(world_agrees(w, NULL));
+    assert_true(world_until(w, mended, "k", REST_MS + 2 * PIECE_MS));
+    assert_string_equal(world_get(w, 1, "k"), "1");
+    /* both may have looked at the same time */
+    assert_in_range(world_counter(w, 0, "divergence") + world_counter(w, 1, "divergence"), 1, 2);
+    assert_int_equal(world_counter(w, 0, "divergence_mended") + world_counter(w, 1, "divergence_mended"), 1);
+    assert_true(world_noticed(w, "event=divergence_mended"));
+    world_free(w);
+}
+
+/* In a large store: each of several, wherever it lies, and nothing else is touched. */
+static void differences_in_a_large_store(void **state)
+{
+    enum { KEYS = 2 * PIECE_KEYS + 700 };
+    static const char *const lost[] = {"k00000", "k00001", "k04095", "k04096", "k05000", "k08891"};
+    struct world *w = cluster(63, 2);
+    char key[32];
+    for (int k = 0; k < KEYS; k++) {
+        snprintf(key, sizeof key, "k%05d", k);
+        assert_int_equal(world_put(w, k % 2, key, "1"), OK);
+    }
+    world_run(w, 2000);
+    assert_true(world_agrees(w, NULL));
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
+        remove_entry(w, i % 2, TABLE_RECORDS, bytes_str(lost[i]));
+    world_run(w, REST_MS + 6 * PIECE_MS);
+    assert_true(world_agrees(w, NULL));
+    assert_int_equal(world_records(w, 0), KEYS);
+    assert_int_equal(world_records(w, 1), KEYS);
+    assert_int_equal(world_counter(w, 0, "divergence_mended") + world_counter(w, 1, "divergence_mended"), 6);
+    world_free(w);
+}
+
+/* A store that has lost very much of a range: the other side holds more than a piece. */
+static void a_hole_is_filled(void **state)
+{
+    enum { KEYS = 1000 };
+    struct world *w = cluster(64, 2);
+    char key[32];
+    for (int k = 0; k < KEYS; k++) {
+        snprintf(key, sizeof key, "k%05d", k);
+        assert_int_equal(world_put(w, 0, key, "1"), OK);
+    }
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    for (int k = 100; k < 900; k++) {
+        snprintf(key, sizeof key, "k%05d", k);
+        remove_entry(w, 1, TABLE_RECORDS, bytes_str(key));
+    }
+    world_run(w, 3 * (REST_MS + 2 * PIECE_MS));
+    assert_true(world_agrees(w, NULL));
+    assert_int_equal(world_records(w, 1), KEYS);
+    world_free(w);
+}
+
+/* Reading for digests verifies: what nobody reads is found, and fetched. */
+static void cold_damage_is_found(void **state)
+{
+    struct world *w = cluster(65, 2);
+    put_all(w, 0, "k", "1");
+    world_damage(w, 1, "k");
+    world_run(w, REST_MS + 3 * PIECE_MS);
+    assert_int_equal(world_counter(w, 1, "records_repaired"), 1);
+    assert_string_equal(world_get(w, 1, "k"), "1");
+    assert_int_equal(world_counter(w, 0, "divergence") + world_counter(w, 1, "divergence"), 0);
+    world_free(w);
+}
+
+/* Where nothing is wrong nothing is found, whatever goes on; and it costs little. */
+static void nothing_is_found_where_nothing_is_wrong(void **state)
+{
+    struct world *w = cluster(66, 3);
+    char key[32];
+    for (int k = 0; k < 3000; k++) {
+        snprintf(key, sizeof key, "k%d", k * 7919 % 100);
+        enum err err = k % 5 == 0 ? world_delete(w, k % 3, key) : world_put(w, k % 3, key, "1");
+        assert_int_equal(err, OK);
+        if (k % 100 == 0)
+            cut_off(w, k / 100 % 3, 3, k / 100 % 6 < 3);
+        world_run(w, k % 10 ? 1 : 500 + k % 7 * 300);
+    }
+    for (int node = 0; node < 3; node++)
+        cut_off(w, node, 3, false);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    world_forget_bytes(w);
+    world_run(w, 10 * REST_MS);
+    for (int node = 0; node < 3; node++) {
+        assert_int_equal(world_counter(w, node, "divergence"), 0);
+        assert_int_equal(world_counter(w, node, "divergence_mended"), 0);
+        assert_true(world_counter(w, node, "digest_passes") >= 9);
+        /* with the heartbeats, one in five seconds and link */
+        assert_in_range(world_traffic(w, node).sync_bytes, 1, 600 * 12);
+    }
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_damaged_record_is_fetched_from_a_peer),
+        cmocka_unit_test(a_write_elsewhere_waits_for_the_repair),
+        cmocka_unit_test(with_two_damaged_the_third_helps),
+        cmocka_unit_test(a_repaired_delete_stays_one),
+        cmocka_unit_test(what_nobody_has_is_given_up_after_a_minute),
+        cmocka_unit_test(a_lost_delete_is_not_undone),
+        cmocka_unit_test(an_absent_peer_that_has_it_is_waited_for),
+        cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
+        cmocka_unit_test(a_missing_row_is_given_up),
+        cmocka_unit_test(a_missing_record_is_found_by_its_row),
+        cmocka_unit_test(an_older_peer_is_left_in_peace),
+        cmocka_unit_test(a_difference_is_found_and_mended),
+        cmocka_unit_test(differences_in_a_large_store),
+        cmocka_unit_test(a_hole_is_filled),
+        cmocka_unit_test(cold_damage_is_found),
+        cmocka_unit_test(nothing_is_found_where_nothing_is_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,414 @@
+/* Whole nodes in virtual time: what an operator may do by hand (forget, pause, retire),
+ * and what time does (expiry). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "world.h"
+
+enum { HOUR = 3600000 };
+
+static struct world *cluster(const struct world_options *options, int n)
+{
+    struct world *w = world_new(options);
+    world_start_alone(w, 0);
+    for (int i = 1; i < n; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 3000);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(world_members(w, i, "alive"), n);
+    return w;
+}
+
+static void assert_agree_within(struct world *w, uint64_t ms)
+{
+    if (!world_until(w, world_agrees, NULL, ms))
+        fail_msg("the nodes do not agree after %llu ms", (unsigned long long)ms);
+}
+
+static const char *uuid_of(struct world *w, int i, char text[REPLICA_ID_TEXT])
+{
+    struct replica_id id;
+    world_replica_id(w, i, &id);
+    return replica_id_text(&id, text);
+}
+
+static enum err ask(struct world *w, int i, enum node_request request, const char *name)
+{
+    enum err err;
+    (void)world_request(w, i, request, name, &err, 5000);
+    return err;
+}
+
+static bool status_has(struct world *w, int i, const char *part)
+{
+    enum err err;
+    return strstr(world_request(w, i, NODE_REQUEST_STATUS, NULL, &err, 1000), part) != NULL;
+}
+
+static uint64_t clock_of(struct world *w, int i, const struct replica_id *id)
+{
+    struct snapshot *snapshot;
+    struct clock clock = {0};
+    assert_int_equal(snapshot_open(world_store(w, i), &snapshot), OK);
+    assert_int_equal(snapshot_clock(snapshot, &clock, NULL), OK);
+    uint64_t counter = clock_get(&clock, id);
+    clock_done(&clock);
+    snapshot_close(snapshot);
+    return counter;
+}
+
+/* ---- forget ------------------------------------------------------------------------ */
+
+/* Who holds forgetting open is shown; let go of by hand, on one node, all forget. What it
+ * wrote alone is there when it comes back, and what was deleted is not. */
+static void one_that_holds_forgetting_is_let_go(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 51, .history_ms = 2000}, 3);
+    char uuid[REPLICA_ID_TEXT];
+    uuid_of(w, 2, uuid);
+    assert_int_equal(world_put(w, 0, "gone", "1"), OK);
+    assert_int_equal(world_put(w, 0, "stays", "1"), OK);
+    assert_agree_within(w, 5000);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, uuid), ERR_CONFLICT); /* it is connected */
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, "nobody"), ERR_NOT_FOUND);
+    world_cut(w, 0, 2, true);
+    world_cut(w, 1, 2, true);
+    assert_int_equal(world_put(w, 2, "alone", "2"), OK);
+    assert_int_equal(world_delete(w, 0, "gone"), OK);
+    world_run(w, 60000);
+    assert_true(world_rows(w, 0) > 0 && world_records(w, 0) == 2);
+    char holds[120];
+    snprintf(holds, sizeof holds, "\"HoldsForgetting\":[{\"Peer\":\"n2-%s\"", uuid);
+    assert_true(status_has(w, 0, holds));
+    assert_true(status_has(w, 1, holds));
+
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, uuid), OK);
+    world_run(w, 30000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(world_rows(w, i), 0);
+        assert_int_equal(world_records(w, i), 1);
+        assert_true(status_has(w, i, "\"HoldsForgetting\":[]"));
+        assert_true(status_has(w, i, "\"State\":\"forgotten\""));
+    }
+    world_kill(w, 1); /* it is kept over a restart */
+    world_start_alone(w, 1);
+    world_run(w, 5000);
+    assert_true(status_has(w, 1, "\"State\":\"forgotten\""));
+    world_cut(w, 0, 2, false);
+    world_cut(w, 1, 2, false);
+    assert_agree_within(w, 60000);
+    assert_int_equal(world_counter(w, 2, "walks_finished"), 1);
+    for (int i = 0; i < 3; i++) {
+        assert_null(world_get(w, i, "gone"));
+        assert_string_equal(world_get(w, i, "alone"), "2");
+    }
+    assert_false(status_has(w, 0, "\"State\":\"forgotten\""));
+    world_free(w);
+}
+
+/* ---- pause -------------------------------------------------------------------------- */
+
+/* Remote writes wait, its own reach the others; links live on, a restart changes nothing,
+ * and it says that it is not ready. */
+static void a_paused_node_applies_nothing(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 52}, 2);
+    enum err err;
+    assert_int_equal(ask(w, 1, NODE_REQUEST_PAUSE, NULL), OK);
+    assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    assert_int_equal(world_put(w, 1, "own", "2"), OK);
+    uint64_t lost = world_counter(w, 0, "sync_links_lost");
+    world_run(w, 60000);
+    assert_null(world_get(w, 1, "k"));
+    assert_string_equal(world_get(w, 0, "own"), "2");
+    assert_int_equal(world_counter(w, 0, "sync_links_lost"), lost);
+    const char *ready = world_request(w, 1, NODE_REQUEST_READY, NULL, &err, 1000);
+    assert_int_equal(err, ERR_WALKING);
+    assert_non_null(strstr(ready, "paused"));
+    assert_true(status_has(w, 1, "\"Paused\":true"));
+
+    world_kill(w, 1);
+    world_start_alone(w, 1);
+    world_run(w, 20000);
+    assert_null(world_get(w, 1, "k"));
+    assert_int_equal(ask(w, 1, NODE_REQUEST_RESUME, NULL), OK);
+    assert_agree_within(w, 3000);
+    assert_string_equal(world_get(w, 1, "k"), "1");
+    assert_true(status_has(w, 1, "\"Paused\":false"));
+    world_free(w);
+}
+
+/* More than may wait in memory waits at the sender. */
+static void a_paused_node_takes_no_more_than_its_memory(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 53}, 2);
+    assert_int_equal(ask(w, 1, NODE_REQUEST_PAUSE, NULL), OK);
+    char value[60000];
+    memset(value, '1', sizeof value - 1);
+    value[sizeof value - 1] = 0;
+    for (int i = 0; i < 600; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(world_put(w, 0, key, value), OK);
+        if (i % 20 == 0)
+            world_run(w, 10);
+    }
+    world_run(w, 60000);
+    assert_true(world_counter(w, 1, "Waiting") < 30u << 20);
+    assert_int_equal(world_counter(w, 1, "sync_links_lost"), 0);
+    assert_int_equal(ask(w, 1, NODE_REQUEST_RESUME, NULL), OK);
+    assert_agree_within(w, 60000);
+    world_free(w);
+}
+
+/* ---- retire ------------------------------------------------------------------------- */
+
+/* Nodes 0 and 3 know of node 2's second operation by node 1's record alone; nodes 1 and 2
+ * are gone, and with them the first. */
+static struct world *stranded(uint64_t seed)
+{
+    struct world *w = cluster(&(struct world_options){.seed = seed, .history_ms = 2000}, 4);
+    assert_int_equal(world_put(w, 2, "before", "0"), OK);
+    assert_agree_within(w, 5000);
+    world_run(w, 20000); /* rows and contexts are gone */
+    world_cut(w, 0, 2, true);
+    world_cut(w, 3, 2, true);
+    assert_int_equal(world_put(w, 2, "lost", "1"), OK);
+    assert_int_equal(world_put(w, 2, "x", "2"), OK);
+    world_run(w, 20);
+    assert_string_equal(world_get(w, 1, "x"), "2");
+    assert_int_equal(world_put(w, 1, "x", "3"), OK);
+    world_run(w, 10);
+    assert_string_equal(world_get(w, 0, "x"), "3");
+    assert_string_equal(world_get(w, 3, "x"), "3");
+    assert_null(world_get(w, 0, "lost"));
+    world_kill(w, 1);
+    world_kill(w, 2);
+    world_run(w, 30000);
+    return w;
+}
+
+static void assert_retired(struct world *w, const struct replica_id *id)
+{
+    world_run(w, 30000);
+    for (int i = 0; i < 4; i += 3) {
+        assert_int_equal(clock_of(w, i, id), 3);
+        assert_int_equal(world_counter(w, i, "walks_started"), 0); /* nobody had to be filled for it */
+        assert_true(status_has(w, i, "\"Done\":true,\"Whole\":1,\"Highest\":3,\"WaitsFor\":\"\""));
+    }
+}
+
+/* What nobody has whole costs space until the id is retired; then all raise the clock
+ * over it, told at one node. The replica comes back under a new id: what it alone had is
+ * there, what the others had seen and deleted is not. */
+static void a_dead_id_is_retired(void **state)
+{
+    struct world *w = stranded(54);
+    struct replica_id one, two, now;
+    char uuid[REPLICA_ID_TEXT], other[REPLICA_ID_TEXT];
+    /* the ids of stores that are down, as the others know them */
+    struct snapshot *snapshot;
+    struct clock clock = {0};
+    struct replica_id zero, three;
+    world_replica_id(w, 0, &zero);
+    world_replica_id(w, 3, &three);
+    assert_int_equal(snapshot_open(world_store(w, 0), &snapshot), OK);
+    assert_int_equal(snapshot_clock(snapshot, &clock, NULL), OK);
+    snapshot_close(snapshot);
+    assert_int_equal(clock.count, 2); /* 1 put once, 2 put once before */
+    bool first_is_two = clock.entries[0].counter == 1 && world_rows(w, 0) > 0;
+    (void)first_is_two;
+    two = one = clock.entries[0].replica;
+    for (size_t i = 0; i < clock.count; i++) {
+        uint64_t highest = 0;
+        assert_int_equal(snapshot_open(world_store(w, 0), &snapshot), OK);
+        assert_int_equal(snapshot_highest(snapshot, &clock.entries[i].replica, &highest), OK);
+        snapshot_close(snapshot);
+        if (highest == 3)
+            two = clock.entries[i].replica;
+        else
+            one = clock.entries[i].replica;
+    }
+    clock_done(&clock);
+    replica_id_text(&two, uuid);
+    replica_id_text(&one, other);
+
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, uuid), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, other), OK);
+    assert_int_equal(world_delete(w, 0, "x"), OK);
+    world_run(w, 60000);
+    assert_int_equal(clock_of(w, 0, &two), 1);
+    assert_int_equal(world_records(w, 0), 2); /* before, and what is left of x */
+
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, "nobody"), ERR_NOT_FOUND);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid_of(w, 0, other)), ERR_CONFLICT);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid_of(w, 3, other)), ERR_CONFLICT);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid), OK);
+    assert_retired(w, &two);
+    for (int i = 0; i < 4; i += 3) {
+        assert_int_equal(world_records(w, i), 1);
+        assert_int_equal(world_rows(w, i), 0);
+    }
+
+    world_cut(w, 0, 2, false);
+    world_cut(w, 3, 2, false);
+    world_start_alone(w, 2);
+    world_run(w, 60000);
+    assert_agree_within(w, 60000);
+    world_replica_id(w, 2, &now);
+    assert_false(replica_id_equal(&now, &two));
+    for (int i = 0; i < 4; i++) {
+        if (i == 1)
+            continue;
+        assert_string_equal(world_get(w, i, "lost"), "1");
+        assert_null(world_get(w, i, "x"));
+        assert_string_equal(world_get(w, i, "before"), "0");
+    }
+    world_free(w);
+}
+
+/* As long as one that is expected back has not told what it holds, nobody raises. */
+static void retiring_waits_for_the_expected(void **state)
+{
+    struct world *w = stranded(55);
+    enum err err;
+    struct replica_id two = {0};
+    char uuid[REPLICA_ID_TEXT];
+    const char *status = world_request(w, 0, NODE_REQUEST_STATUS, NULL, &err, 1000);
+    const char *at = strstr(status, "\"Peer\":\"n2-");
+    assert_non_null(at);
+    snprintf(uuid, sizeof uuid, "%s", at + strlen("\"Peer\":\"n2-"));
+    assert_int_equal(replica_id_parse(bytes_str(uuid), &two), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid), OK);
+    world_run(w, 60000);
+    assert_int_equal(clock_of(w, 0, &two), 1); /* node 1 is away, and expected */
+    assert_true(status_has(w, 0, "\"WaitsFor\":\"n1-"));
+
+    world_start_alone(w, 1); /* which has all of it */
+    world_run(w, 60000);
+    assert_agree_within(w, 10000);
+    for (int i = 0; i < 4; i++) {
+        if (i == 2)
+            continue;
+        assert_int_equal(clock_of(w, i, &two), 3);
+        assert_string_equal(world_get(w, i, "lost"), "1"); /* nothing is given up that somebody has */
+        assert_int_equal(world_counter(w, i, "walks_started"), 0);
+    }
+    world_free(w);
+}
+
+/* ---- expiry -------------------------------------------------------------------------- */
+
+/* Dropped by each a minute after its time, without a message; one whose clock runs an hour
+ * ahead of the others' hides it and drops nothing. */
+static void expired_versions_are_dropped_by_sane_clocks(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 56, .history_ms = 2000});
+    world_clock_offset(w, 2, HOUR);
+    world_start_alone(w, 0);
+    for (int i = 1; i < 4; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 3000);
+    assert_int_equal(world_put_expiring(w, 0, "short", "1", 30000), OK);
+    assert_int_equal(world_put_expiring(w, 0, "long", "1", 100000), OK);
+    world_run(w, 80000); /* 30 s, and a minute, less a little */
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world_versions(w, i, "short"), 1);
+    assert_null(world_get(w, 2, "long")); /* hidden, by its clock */
+    assert_int_equal(world_versions(w, 2, "long"), 1);
+    assert_true(status_has(w, 2, "\"DropsExpired\":false"));
+    assert_true(status_has(w, 0, "\"DropsExpired\":true"));
+    world_run(w, 30000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(world_versions(w, i, "short"), i == 2);
+        assert_int_equal(world_versions(w, i, "long"), 1);
+    }
+    assert_true(world_counter(w, 2, "sync_expiries_withheld") > 0);
+    world_clock_offset(w, 2, 0); /* set right: it drops what is due, and keeps what is not */
+    world_run(w, 20000);
+    assert_int_equal(world_versions(w, 2, "short"), 0);
+    assert_int_equal(world_versions(w, 2, "long"), 1);
+    world_run(w, 120000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(world_records(w, i), 0);
+        assert_int_equal(world_rows(w, i), 0);
+    }
+    world_free(w);
+}
+
+/* A node that has peers and has not heard their clocks since its start drops nothing. */
+static void a_lonely_clock_is_not_believed(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 57, .history_ms = 2000}, 2);
+    assert_int_equal(world_put_expiring(w, 0, "k", "1", 10000), OK);
+    assert_agree_within(w, 5000);
+    world_kill(w, 1);
+    world_kill(w, 0);
+    world_clock_offset(w, 0, HOUR);
+    world_start_alone(w, 0);
+    world_run(w, 120000);
+    assert_int_equal(world_versions(w, 0, "k"), 1);
+    world_free(w);
+
+    w = cluster(&(struct world_options){.seed = 58, .history_ms = 2000}, 1); /* nobody to ask */
+    assert_int_equal(world_put_expiring(w, 0, "k", "1", 10000), OK);
+    world_run(w, 120000);
+    assert_int_equal(world_versions(w, 0, "k"), 0);
+    world_free(w);
+}
+
+/* ---- two under one id ------------------------------------------------------------------ */
+
+/* Two nodes run on copies of one store and meet each other alone: both refuse, both say
+ * so and name the remedy, and the fork that the remedy needs is kept. */
+static void twins_refuse_each_other(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 59});
+    world_start_alone(w, 0);
+    world_run(w, 1000);
+    assert_int_equal(world_put(w, 0, "common", "1"), OK);
+    world_save(w, 0);
+    world_copy(w, 0, 5);
+    world_start_alone(w, 5);
+    world_run(w, 1000);
+    assert_int_equal(world_put(w, 0, "first", "1"), OK);
+    assert_int_equal(world_put(w, 5, "second", "2"), OK);
+    enum err err;
+    (void)world_request(w, 5, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 11000);
+    world_run(w, 20000);
+    assert_true(world_noticed(w, "event=duplicate_replica"));
+    assert_true(world_noticed(w, "run there: yzma reidentify"));
+    for (int i = 0; i < 6; i += 5) {
+        struct snapshot *snapshot;
+        struct bytes note;
+        assert_true(world_counter(w, i, "sync_twins_met") > 0);
+        assert_int_equal(snapshot_open(world_store(w, i), &snapshot), OK);
+        assert_int_equal(snapshot_note(snapshot, NODE_NOTE_TWIN, &note), OK);
+        assert_memory_equal(note.data, "\0\0\0\0\0\0\0\1", 8); /* what both have is common */
+        snapshot_close(snapshot);
+    }
+    assert_null(world_get(w, 0, "second"));
+    assert_null(world_get(w, 5, "first"));
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_that_holds_forgetting_is_let_go),
+        cmocka_unit_test(a_paused_node_applies_nothing),
+        cmocka_unit_test(a_paused_node_takes_no_more_than_its_memory),
+        cmocka_unit_test(a_dead_id_is_retired),
+        cmocka_unit_test(retiring_waits_for_the_expected),
+        cmocka_unit_test(expired_versions_are_dropped_by_sane_clocks),
+        cmocka_unit_test(a_lonely_clock_is_not_believed),
+        cmocka_unit_test(twins_refuse_each_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
