@@ -81,32 +81,43 @@ static enum err check_endpoint(const char *what, const char *text, struct buf *w
     return OK;
 }
 
-/* backup, restore, compact, doctor. False: none of them. */
-static bool parse_tool(int count, char **words, struct cli *ret)
+/* backup, restore, compact, doctor; ERR_NOT_FOUND: none of them. */
+static enum err parse_tool(int count, char **words, struct cli *ret, struct buf *why)
 {
     static const struct {
         const char *word;
         enum cli_command command;
-        int words;
-    } tools[] = {{"backup", CLI_BACKUP, 2},
-                 {"restore", CLI_RESTORE, 2},
-                 {"compact", CLI_COMPACT, 1},
-                 {"doctor", CLI_DOCTOR, 1}};
+        bool file;
+    } tools[] = {{"backup", CLI_BACKUP, true},
+                 {"restore", CLI_RESTORE, true},
+                 {"compact", CLI_COMPACT, false},
+                 {"doctor", CLI_DOCTOR, false}};
     bool compares = ret->command == CLI_COMPARE;
-    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
-        if (strcmp(words[0], tools[i].word) != 0 || (compares && tools[i].command != CLI_DOCTOR) ||
-            count != (compares ? 3 : tools[i].words))
-            continue;
-        if (compares) {
-            ret->nodes[0] = words[1];
-            ret->nodes[1] = words[2];
-            return true;
-        }
-        ret->command = tools[i].command;
-        ret->file = count == 2 ? words[1] : NULL;
-        return true;
+    size_t i = 0;
+    while (i < sizeof tools / sizeof *tools && strcmp(words[0], tools[i].word) != 0)
+        i++;
+    if (i == sizeof tools / sizeof *tools)
+        return ERR_NOT_FOUND;
+    if (compares && tools[i].command != CLI_DOCTOR) {
+        buf_put_text(why, "--compare is for yzma doctor (see --help)");
+        return ERR_MALFORMED;
     }
-    return false;
+    if (count != (compares ? 3 : tools[i].file ? 2 : 1)) {
+        buf_put_format(why, "%s: must be followed by %s (see --help)",
+                       compares ? "doctor --compare" : words[0],
+                       compares        ? "HOST:PORT HOST:PORT"
+                       : tools[i].file ? "FILE"
+                                       : "nothing more");
+        return ERR_MALFORMED;
+    }
+    if (compares) {
+        ret->nodes[0] = words[1];
+        ret->nodes[1] = words[2];
+        return OK;
+    }
+    ret->command = tools[i].command;
+    ret->file = tools[i].file ? words[1] : NULL;
+    return OK;
 }
 
 /* Of a tool: are its options such that it has? */
@@ -165,8 +176,9 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
         }
         return ret->api ? check_endpoint("-a ", ret->api, why) : OK;
     }
-    if (parse_tool(count, words, ret))
-        return check_tool(ret, why);
+    enum err tool = parse_tool(count, words, ret, why);
+    if (tool != ERR_NOT_FOUND)
+        return tool == OK ? check_tool(ret, why) : tool;
     if (strcmp(words[0], "keys") != 0 || ret->command == CLI_COMPARE) {
         buf_put_format(why, "%s: no such command (see --help)", words[0]);
         return ERR_MALFORMED;

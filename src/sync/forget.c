@@ -97,6 +97,7 @@ static bool target(struct sync *s, struct sync_time time, struct clock *ret)
 {
     struct engine_usage usage;
     const struct clock *old = history_older_than(&s->history, time.now_ms, s->config.history_ms);
+    peers_look_at_wall(&s->peers, time.now_ms, time.wall_ms, s->config.forget_after_ms);
     if (old) {
         peers_watermark(&s->peers, &s->clock, time.wall_ms, s->config.forget_after_ms, ret);
         clock_meet(ret, old);

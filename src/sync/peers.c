@@ -120,6 +120,21 @@ bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_af
            wall_ms - peer->heard_wall_ms <= forget_after_ms;
 }
 
+void peers_look_at_wall(struct peers *peers, uint64_t now_ms, uint64_t wall_ms, uint64_t forget_after_ms)
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        struct peer *peer = peers->list[i];
+        if (wall_ms >= peer->heard_wall_ms || peer->link || peer->member)
+            peer->early_ms = 0;
+        else if (!peer->early_ms)
+            peer->early_ms = now_ms ? now_ms : 1;
+        else if (now_ms - peer->early_ms > forget_after_ms) {
+            peer->heard_wall_ms = wall_ms > forget_after_ms ? wall_ms - forget_after_ms - 1 : 0;
+            peer->early_ms = 0;
+        }
+    }
+}
+
 void peers_watermark(const struct peers *peers, const struct clock *own, uint64_t wall_ms,
                      uint64_t forget_after_ms, struct clock *ret)
 {

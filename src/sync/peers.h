@@ -45,14 +45,15 @@ struct peer {
     bool forgotten; /* an operator has let go of it; until its next hello */
     bool walking;   /* is being filled: takes and gives no rows */
     bool has_starts;
-    struct starts starts;       /* as at its last hello */
-    uint64_t told;              /* the highest counter of its own that it has shown itself since */
-    struct clock clock, floor;  /* as last reported: what it has durably, what it has forgotten */
-    uint64_t heard_wall_ms;     /* when a link or membership last showed it alive */
-    struct link *link;          /* the one that is up, or NULL */
-    unsigned dialing;           /* connections of ours that are not up yet: 0 or 1 */
-    unsigned dial_failures;     /* in a row */
-    uint64_t dial_at_ms;        /* not before */
+    struct starts starts;      /* as at its last hello */
+    uint64_t told;             /* the highest counter of its own that it has shown itself since */
+    struct clock clock, floor; /* as last reported: what it has durably, what it has forgotten */
+    uint64_t heard_wall_ms;    /* when a link or membership last showed it alive */
+    uint64_t early_ms;      /* since when, on the monotonic clock, the wall clock is below that; 0: is not */
+    struct link *link;      /* the one that is up, or NULL */
+    unsigned dialing;       /* connections of ours that are not up yet: 0 or 1 */
+    unsigned dial_failures; /* in a row */
+    uint64_t dial_at_ms;    /* not before */
     uint64_t shunned_until_ms;  /* after a malformed frame: no link before */
     char error[PEER_ERROR_MAX]; /* why the last connection failed or ended; "" after a good one */
     uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
@@ -82,7 +83,16 @@ bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after
 void peer_encode(const struct peer *peer, struct buf *out);
 enum err peer_decode(struct peers *into, struct bytes note) MUST_USE;
 
+/* Heard of within forget_after_ms, and not gone for good. A wall clock below the
+ * time at which it was heard of (it was set back) forgets nobody by itself. */
 bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms);
+
+/* Who was heard of while the wall clock stood ahead would stay expected until it gets
+ * there. So who is not heard of for forget_after_ms of the monotonic clock, all with the
+ * wall clock below the time it was last heard, was away as long: that time is put back.
+ * It is not put back at once, as a wall clock may also stand wrong for a moment now
+ * (a machine that starts before it has asked for the time). */
+void peers_look_at_wall(struct peers *peers, uint64_t now_ms, uint64_t wall_ms, uint64_t forget_after_ms);
 
 /* The pointwise minimum of our clock and of those of all peers expected back:
  * what every one of them is known to have durably. */

@@ -106,7 +106,12 @@ static void mistakes_are_told(void **state)
         {{"retire", "id", "-a", "nowhere", NULL}, "-a nowhere: must be host:port"},
         {{"reidentify", "-a", "h:1", NULL},
          "reidentify: is for a node that does not run: -c, not -a (see --help)"},
-        {{"backup", NULL}, "backup: no such command (see --help)"},
+        {{"backup", NULL}, "backup: must be followed by FILE (see --help)"},
+        {{"restore", "f", "g", NULL}, "restore: must be followed by FILE (see --help)"},
+        {{"compact", "f", NULL}, "compact: must be followed by nothing more (see --help)"},
+        {{"doctor", "--compare", "a:1", NULL},
+         "doctor --compare: must be followed by HOST:PORT HOST:PORT (see --help)"},
+        {{"backup", "--compare", "f", NULL}, "--compare is for yzma doctor (see --help)"},
         {{"compact", "-f", NULL}, "-a and -f are for yzma keys, and -a for yzma backup (see --help)"},
         {{"--compare", NULL}, "--compare is for yzma doctor (see --help)"},
     };

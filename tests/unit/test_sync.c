@@ -785,6 +785,37 @@ static void the_watermark_waits_for_the_expected(void **state)
     peers_done(&peers);
 }
 
+/* Heard of while the wall clock stood hours ahead: it is waited for as long as others
+ * are, not for those hours too. A clock that is wrong for a moment only changes nothing. */
+static void a_clock_that_stood_ahead_holds_nobody(void **state)
+{
+    enum { FORGET = 1000, HOURS = 5 * 3600000, NOW = 100000000 };
+    struct peers peers = {0};
+    struct replica_id id = id_of(2);
+    struct peer *away = peers_get(&peers, &id);
+    away->heard_wall_ms = NOW + HOURS;
+
+    peers_look_at_wall(&peers, 5000, NOW, FORGET);
+    peers_look_at_wall(&peers, 5000 + FORGET, NOW + FORGET, FORGET);
+    assert_true(peer_expected(away, NOW + FORGET, FORGET));
+    peers_look_at_wall(&peers, 5001 + FORGET, NOW + FORGET + 1, FORGET);
+    assert_false(peer_expected(away, NOW + FORGET + 1, FORGET));
+
+    away->heard_wall_ms = NOW;
+    peers_look_at_wall(&peers, 10000, 7, FORGET); /* as a machine starts that has no clock */
+    peers_look_at_wall(&peers, 10500, NOW + 500, FORGET);
+    assert_true(peer_expected(away, NOW + 500, FORGET));
+    peers_look_at_wall(&peers, 20000, 7, FORGET); /* again: the first time does not count */
+    assert_int_equal(away->heard_wall_ms, NOW);
+
+    away->link = (struct link *)&peers; /* who is here was not away */
+    peers_look_at_wall(&peers, 30000, 7, FORGET);
+    away->link = NULL;
+    peers_look_at_wall(&peers, 30001, 7, FORGET);
+    assert_int_equal(away->heard_wall_ms, NOW);
+    peers_done(&peers);
+}
+
 /* Rows are kept for the promised time, and not much longer. */
 static void history_tells_what_is_old_enough(void **state)
 {
@@ -834,6 +865,7 @@ int main(void)
         cmocka_unit_test(a_question_survives_the_wire),
         cmocka_unit_test(a_peer_survives_its_note),
         cmocka_unit_test(the_watermark_waits_for_the_expected),
+        cmocka_unit_test(a_clock_that_stood_ahead_holds_nobody),
         cmocka_unit_test(history_tells_what_is_old_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
