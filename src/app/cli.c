@@ -6,62 +6,63 @@
 #include <getopt.h>
 #include <stdlib.h>
 
-const char cli_help[] =
-    "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
-    "\n"
-    "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
-    "       yzma keys list|install|use|remove [KEY] [-c FILE | -a HOST:PORT] [-f]\n"
-    "       yzma forget|retire REPLICA [-c FILE | -a HOST:PORT]\n"
-    "       yzma pause|resume [-c FILE | -a HOST:PORT]\n"
-    "       yzma reidentify [-c FILE]\n"
-    "       yzma backup FILE [-c FILE | -a HOST:PORT]\n"
-    "       yzma restore FILE [-c FILE]\n"
-    "       yzma compact [-c FILE]\n"
-    "       yzma doctor [-c FILE]\n"
-    "       yzma doctor --compare HOST:PORT HOST:PORT\n"
-    "\n"
-    "  -c, --config FILE     read this configuration; without it the first of\n"
-    "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
-    "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
-    "  -j, --join HOST:PORT  join the cluster of the node that gossips there (without\n"
-    "                        a port: 7946); tried until it is reached. May be given\n"
-    "                        several times, beside Peering.Join of the file.\n"
-    "                        A node that knew its cluster finds it again without\n"
-    "  -a, --api HOST:PORT   the running node whose keys are meant; without it the one\n"
-    "                        of the configuration\n"
-    "  -f, --force           although members are silent, away or not YzmaDB\n"
-    "  -V, --version         print the version\n"
-    "  -h, --help            print this text\n"
-    "\n"
-    "Signals: TERM and INT answer what is in flight, tell the cluster and stop; HUP\n"
-    "reads the configuration's log level, Block list and Keys again.\n"
-    "\n"
-    "Keys seal gossip. To change them in a running cluster, at any node of it:\n"
-    "  openssl rand -base64 32 > key     a new key\n"
-    "  yzma keys install - < key         all members can read it (\"-\": standard input)\n"
-    "  yzma keys list                    names of the keys, and who holds them\n"
-    "  yzma keys use NAME                all seal with it\n"
-    "  yzma keys remove NAME             the old one is read no more\n"
-    "\n"
-    "Replicas (a UUID, or a member name) that are gone:\n"
-    "  yzma forget REPLICA               is not waited for; it may come back\n"
-    "  yzma retire REPLICA               its id is ended: it never comes back under it\n"
-    "  yzma reidentify                   a node that does not run takes a new replica id,\n"
-    "                                    as one that runs on a copy of another's store must\n"
-    "  yzma pause, yzma resume           what other nodes write waits, and goes on\n"
-    "\n"
-    "backup writes what a running node holds into a new file; restore makes a new\n"
-    "replica of it where the configuration's Server.DBPath has nothing yet. compact\n"
-    "(smaller file) and doctor (checks it, changes nothing) want the node stopped;\n"
-    "doctor --compare finds keys that two running nodes hold differently.\n"
-    "\n"
-    "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
-    "line on standard error), 2 the command line was wrong, 3 doctor has\n"
-    "found something.\n"
-    "\n"
-    "First steps, with the node running:\n"
-    "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
-    "  curl http://localhost:8080/keys/foo\n";
+const char cli_help[] = "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
+                        "\n"
+                        "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
+                        "       yzma keys list [-c FILE | -a HOST:PORT]\n"
+                        "       yzma keys install|use|remove KEY [-c FILE | -a HOST:PORT] [-f]\n"
+                        "       yzma forget|retire REPLICA [-c FILE | -a HOST:PORT]\n"
+                        "       yzma pause|resume [-c FILE | -a HOST:PORT]\n"
+                        "       yzma reidentify [-c FILE]\n"
+                        "       yzma backup FILE [-c FILE | -a HOST:PORT]\n"
+                        "       yzma restore FILE [-c FILE]\n"
+                        "       yzma compact [-c FILE]\n"
+                        "       yzma doctor [-c FILE]\n"
+                        "       yzma doctor --compare HOST:PORT HOST:PORT\n"
+                        "\n"
+                        "  -c, --config FILE     read this configuration; without it the first of\n"
+                        "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
+                        "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
+                        "  -j, --join HOST:PORT  join the cluster of the node that gossips there (without\n"
+                        "                        a port: 7946); tried until it is reached. May be given\n"
+                        "                        several times, beside Peering.Join of the file.\n"
+                        "                        A node that knew its cluster finds it again without\n"
+                        "  -a, --api HOST:PORT   the API of the running node that is meant; without it\n"
+                        "                        that of the configuration\n"
+                        "  -f, --force           of keys: although members are silent, away or not YzmaDB\n"
+                        "      --compare         of doctor: two running nodes, by their APIs\n"
+                        "  -V, --version         print the version\n"
+                        "  -h, --help            print this text\n"
+                        "\n"
+                        "Signals: TERM and INT answer what is in flight, tell the cluster and stop; HUP\n"
+                        "reads the configuration's log level, Block list and Keys again.\n"
+                        "\n"
+                        "Keys seal gossip. To change them in a running cluster, at any node of it:\n"
+                        "  openssl rand -base64 32 > key     a new key\n"
+                        "  yzma keys install - < key         all members can read it (\"-\": from stdin)\n"
+                        "  yzma keys list                    names of the keys, and who holds them\n"
+                        "  yzma keys use NAME                all seal with it\n"
+                        "  yzma keys remove NAME             the old one is read no more\n"
+                        "\n"
+                        "Done by hand (REPLICA: a UUID, or a member name):\n"
+                        "  yzma forget REPLICA               is not waited for; it may come back\n"
+                        "  yzma retire REPLICA               its id is ended: it never comes back with it\n"
+                        "  yzma reidentify                   a node that does not run takes a new id, as\n"
+                        "                                    one must whose store is a copy of another's\n"
+                        "  yzma pause, yzma resume           what other nodes write waits, and goes on\n"
+                        "\n"
+                        "backup writes what a running node holds into a new file; restore makes a new\n"
+                        "replica of it where the configuration's Server.DBPath has nothing yet. compact\n"
+                        "(smaller file) and doctor (checks it, changes nothing) want the node stopped;\n"
+                        "doctor --compare finds keys that two running nodes hold differently.\n"
+                        "\n"
+                        "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
+                        "line on standard error), 2 the command line was wrong, 3 doctor has\n"
+                        "found something.\n"
+                        "\n"
+                        "First steps, with the node running:\n"
+                        "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
+                        "  curl http://localhost:8080/keys/foo\n";
 
 static const struct option long_options[] = {
     {"compare", no_argument, NULL, 'C'},    {"config", required_argument, NULL, 'c'},
@@ -69,6 +70,8 @@ static const struct option long_options[] = {
     {"force", no_argument, NULL, 'f'},      {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
 };
+
+static const char compare_misplaced[] = "--compare is for yzma doctor (see --help)";
 
 static enum err check_endpoint(const char *what, const char *text, struct buf *why)
 {
@@ -81,53 +84,60 @@ static enum err check_endpoint(const char *what, const char *text, struct buf *w
     return OK;
 }
 
-/* backup, restore, compact, doctor; ERR_NOT_FOUND: none of them. */
+/* backup, restore, compact, doctor. ERR_NOT_FOUND: none of them. */
 static enum err parse_tool(int count, char **words, struct cli *ret, struct buf *why)
 {
     static const struct {
         const char *word;
         enum cli_command command;
-        bool file;
-    } tools[] = {{"backup", CLI_BACKUP, true},
-                 {"restore", CLI_RESTORE, true},
-                 {"compact", CLI_COMPACT, false},
-                 {"doctor", CLI_DOCTOR, false}};
+        int words;
+    } tools[] = {{"backup", CLI_BACKUP, 2},
+                 {"restore", CLI_RESTORE, 2},
+                 {"compact", CLI_COMPACT, 1},
+                 {"doctor", CLI_DOCTOR, 1}};
     bool compares = ret->command == CLI_COMPARE;
-    size_t i = 0;
-    while (i < sizeof tools / sizeof *tools && strcmp(words[0], tools[i].word) != 0)
-        i++;
-    if (i == sizeof tools / sizeof *tools)
-        return ERR_NOT_FOUND;
-    if (compares && tools[i].command != CLI_DOCTOR) {
-        buf_put_text(why, "--compare is for yzma doctor (see --help)");
-        return ERR_MALFORMED;
-    }
-    if (count != (compares ? 3 : tools[i].file ? 2 : 1)) {
-        buf_put_format(why, "%s: must be followed by %s (see --help)",
-                       compares ? "doctor --compare" : words[0],
-                       compares        ? "HOST:PORT HOST:PORT"
-                       : tools[i].file ? "FILE"
-                                       : "nothing more");
-        return ERR_MALFORMED;
-    }
-    if (compares) {
-        ret->nodes[0] = words[1];
-        ret->nodes[1] = words[2];
+    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
+        if (strcmp(words[0], tools[i].word) != 0)
+            continue;
+        if (compares && tools[i].command != CLI_DOCTOR) {
+            buf_put_text(why, compare_misplaced);
+            return ERR_MALFORMED;
+        }
+        if (count != (compares ? 3 : tools[i].words)) {
+            buf_put_format(why, "%s: must be followed by %s (see --help)",
+                           compares ? "doctor --compare" : words[0],
+                           compares              ? "HOST:PORT HOST:PORT"
+                           : tools[i].words == 2 ? "FILE"
+                                                 : "nothing more");
+            return ERR_MALFORMED;
+        }
+        if (compares) {
+            ret->nodes[0] = words[1];
+            ret->nodes[1] = words[2];
+            return OK;
+        }
+        ret->command = tools[i].command;
+        ret->file = count == 2 ? words[1] : NULL;
         return OK;
     }
-    ret->command = tools[i].command;
-    ret->file = tools[i].file ? words[1] : NULL;
-    return OK;
+    return ERR_NOT_FOUND;
 }
 
-/* Of a tool: are its options such that it has? */
-static enum err check_tool(const struct cli *cli, struct buf *why)
+/* Are the options such that the command has? */
+static enum err check_options(const struct cli *cli, struct buf *why)
 {
+    enum cli_command command = cli->command;
+    bool keys = command >= CLI_KEYS_LIST && command <= CLI_KEYS_REMOVE;
+    bool asks_node = keys || (command >= CLI_FORGET && command <= CLI_RESUME) || command == CLI_BACKUP;
     enum err err = OK;
-    if (cli->force || (cli->api && cli->command != CLI_BACKUP)) {
-        buf_put_text(why, "-a and -f are for yzma keys, and -a for yzma backup (see --help)");
+    if (cli->force && !keys)
+        buf_put_text(why, "-f is for yzma keys (see --help)");
+    else if (cli->api && !asks_node)
+        buf_put_text(why, "-a is for yzma keys, forget, retire, pause, resume and backup (see --help)");
+    else if (cli->join.count > 0 && command != CLI_SERVE)
+        buf_put_text(why, "-j is for starting a node, without a command (see --help)");
+    if (why->len > 0)
         return ERR_MALFORMED;
-    }
     if (cli->api)
         err = check_endpoint("-a ", cli->api, why);
     for (int i = 0; err == OK && i < 2 && cli->nodes[i]; i++)
@@ -143,13 +153,10 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
                                         [CLI_KEYS_USE] = "use",
                                         [CLI_KEYS_REMOVE] = "remove"};
     if (count == 0) {
-        if (ret->api || ret->force || ret->command == CLI_COMPARE) {
-            buf_put_text(why, ret->command == CLI_COMPARE
-                                  ? "--compare is for yzma doctor (see --help)"
-                                  : "-a and -f are for commands such as yzma keys (see --help)");
-            return ERR_MALFORMED;
-        }
-        return OK;
+        if (ret->command != CLI_COMPARE)
+            return OK;
+        buf_put_text(why, compare_misplaced);
+        return ERR_MALFORMED;
     }
     static const struct {
         const char *word;
@@ -163,6 +170,10 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         if (strcmp(words[0], others[i].word) != 0)
             continue;
+        if (ret->command == CLI_COMPARE) {
+            buf_put_text(why, compare_misplaced);
+            return ERR_MALFORMED;
+        }
         if (count != (others[i].replica ? 2 : 1)) {
             buf_put_format(why, "%s: must be followed by %s (see --help)", words[0],
                            others[i].replica ? "REPLICA" : "nothing more");
@@ -170,17 +181,17 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
         }
         ret->command = others[i].command;
         ret->replica = others[i].replica ? words[1] : NULL;
-        if (ret->command == CLI_REIDENTIFY && ret->api) {
-            buf_put_text(why, "reidentify: is for a node that does not run: -c, not -a (see --help)");
-            return ERR_MALFORMED;
-        }
-        return ret->api ? check_endpoint("-a ", ret->api, why) : OK;
+        return OK;
     }
-    enum err tool = parse_tool(count, words, ret, why);
-    if (tool != ERR_NOT_FOUND)
-        return tool == OK ? check_tool(ret, why) : tool;
-    if (strcmp(words[0], "keys") != 0 || ret->command == CLI_COMPARE) {
+    enum err err = parse_tool(count, words, ret, why);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    if (strcmp(words[0], "keys") != 0) {
         buf_put_format(why, "%s: no such command (see --help)", words[0]);
+        return ERR_MALFORMED;
+    }
+    if (ret->command == CLI_COMPARE) {
+        buf_put_text(why, compare_misplaced);
         return ERR_MALFORMED;
     }
     for (size_t i = CLI_KEYS_LIST; count > 1 && i < sizeof verbs / sizeof *verbs; i++)
@@ -192,7 +203,7 @@ static enum err parse_command(int count, char **words, struct cli *ret, struct b
         return ERR_MALFORMED;
     }
     ret->key = list ? NULL : words[2];
-    return ret->api ? check_endpoint("-a ", ret->api, why) : OK;
+    return OK;
 }
 
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
@@ -234,7 +245,8 @@ enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
             return ERR_MALFORMED;
         }
     }
-    return parse_command(argc - optind, argv + optind, ret, why);
+    enum err err = parse_command(argc - optind, argv + optind, ret, why);
+    return err == OK ? check_options(ret, why) : err;
 }
 
 void cli_done(struct cli *cli)

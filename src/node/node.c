@@ -417,6 +417,7 @@ static void tick(struct node *n, struct effects *out)
     if (is_silent(n) && !n->resting) {
         n->resting = true;
         swim_rest(n->swim, n->now_ms, out);
+        sync_no_members(n->sync);
     }
     if (n->remember_at_ms <= n->now_ms)
         remember_members(n, out);

@@ -66,7 +66,7 @@ class Walks(SystemTest):
         self.assertIn(f"event=walk_finished keys={RECORDS} rows={RECORDS} ", self.kronk.log())
         until(lambda: "event=caught_up peer=kronk" in self.pacha.log(), 10, "the source has heard of it")
         link, = self.kronk.status()["Links"]
-        self.assertEqual(link["Protocol"], 2)
+        self.assertEqual(link["Protocol"], 3)
         self.assertGreater(link["In"]["RawBytes"], RECORDS * RECORD_BYTES)
         self.assertLess(link["In"]["WireBytes"], link["In"]["RawBytes"] / 2)
         self.assertLessEqual(link["In"]["WalkBytes"] + link["In"]["DeltaBytes"], link["In"]["WireBytes"])

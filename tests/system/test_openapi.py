@@ -1,6 +1,8 @@
-"""docs/openapi.yaml against a running node: it is a valid OpenAPI 3.1 document, every
-answer is one that it describes, and every path, parameter, status, form and schema in
-it is exercised here, but for what says why it is not."""
+"""docs/openapi.yaml against the program: it is a valid OpenAPI 3.1 document, has every
+path, method and parameter that the source has and no other, every answer of a running
+node is one that it describes, and every path, parameter, status, form and schema in it
+is exercised here, but for what says why it is not. And docs/HTTP.md names all calls
+and all counters."""
 import base64
 import json
 import os
@@ -13,12 +15,35 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from harness import SystemTest, until
+from harness.watch import Watch
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "openapi.yaml")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+PAGE = os.path.join(ROOT, "docs", "openapi.yaml")
 METHODS = ("get", "put", "post", "delete", "head", "patch", "options", "trace")
 FOREIGN = {"Origin": "http://evil.example"}
 SEAL = [base64.b64encode(bytes(range(n, n + 16))).decode() for n in range(3)]
 ABSENT_SEAL = "00000000"
+NO_HEAD = {"/watch", "/cluster/backup"}  # the page says so
+
+
+def text_of(*path):
+    with open(os.path.join(ROOT, *path)) as file:
+        return file.read()
+
+
+def routes_of_source():
+    """{path: {method: parameters}}, read from the tables of src/http."""
+    target, head, params = (text_of("src", "http", name) for name in ("target.c", "head.c", "params.c"))
+    path_of = {route: path for path, route in re.findall(r'{"(/[^"]*)",\s*(ROUTE_\w+)}', target)}
+    path_of["ROUTE_KEY"] = "/keys/{key}"
+    name_of = {param: name for name, param in re.findall(r'{"(\w+)",\s*(PARAM_\w+),', params)}
+    calls = {}
+    table = re.search(r"handlers\[\] = {(.*?)\n};", head, re.S).group(1)
+    for row in re.findall(r"{(ROUTE_.*?)}", table, re.S):
+        taken = {name_of[p] for p in re.findall(r"PARAM_\w+", row) if p in name_of}
+        for verb in re.findall(r"VERB_(\w+)", row):
+            calls.setdefault(path_of[re.match(r"\w+", row).group()], {})[verb.lower()] = taken
+    return path_of, calls
 
 
 class Page:
@@ -106,6 +131,48 @@ class Document(unittest.TestCase):
                 self.assertIn(f"#/components/{kind}/{name}", self.page.used)
 
 
+class Source(unittest.TestCase):
+    """What the source has is described, and nothing else."""
+
+    def setUp(self):
+        with open(PAGE) as file:
+            self.page = Page(file.read())
+        self.path_of, self.calls = routes_of_source()
+
+    def test_the_tables_are_read_whole(self):
+        named = set(re.findall(r"^    (ROUTE_\w+),", text_of("src", "http", "target.h"), re.M)) - {"ROUTE_NONE"}
+        self.assertEqual(set(self.path_of), named)
+        self.assertEqual(set(self.calls), set(self.path_of.values()))
+        self.assertEqual(sum(map(len, self.calls.values())), len(re.findall(
+            r"VERB_\w+", re.search(r"handlers\[\] = {(.*?)\n};", text_of("src", "http", "head.c"), re.S).group(1))))
+
+    def test_every_call_is_described(self):
+        described = {}
+        for path, method, _, parameters in self.page.operations.values():
+            described.setdefault(path, {})[method] = {name for place, name in parameters if place == "query"}
+        for path, methods in self.calls.items():
+            self.assertEqual("get" in methods and "head" not in methods, path in NO_HEAD, path)
+            if "head" not in described.get(path, {}):
+                methods.pop("head", None)  # described once for all
+        self.assertEqual(described, self.calls)
+
+    def test_every_call_is_in_the_table(self):
+        table = text_of("docs", "HTTP.md").split("## Calls\n")[1].split("\n* ")[0]
+        rows = [row.split("|")[1:3] for row in table.splitlines() if row.startswith("| `")]
+        listed = {}
+        for call, parameters in rows:
+            parts = re.findall(r"`([^`]*)`", call)
+            methods = {word.lower() for part in parts for word in re.findall(r"[A-Z]{2,}", part)}
+            first = next(part for part in parts if "/" in part).split()[-1]
+            for part in parts:
+                path = part.split()[-1] if "/" in part else None
+                if path and path not in self.calls:
+                    path = first.rsplit("/", 1)[0] + path  # the rest is the first one's
+                for method in methods if path else ():
+                    listed.setdefault(path, {})[method] = set(re.findall(r"`(\w+)`", parameters))
+        self.assertEqual(listed, self.calls)
+
+
 def walk(node):
     if isinstance(node, dict):
         yield node
@@ -122,7 +189,10 @@ class Answers(SystemTest):
         settings = {"Server.Conflict": "siblings", "Peering.Keys": SEAL[:1], "Server.MaxVersions": 3}
         self.one = self.node("one", settings).start()
         self.other = self.node("other", settings)
-        self.ahead = self.node("ahead").start().put("k", 1).headers["X-Yzma-Context"]
+        self.forgetful = self.node("ahead", {"Server.History": "1ms"}).start()
+        self.old_cursor = self.forgetful.call("GET", "/watch?poll=1ms").data["Cursor"]
+        self.ahead = self.forgetful.put("k", 1).headers["X-Yzma-Context"]
+        self.late_cursor = self.forgetful.call("GET", "/watch?poll=1ms").data["Cursor"]
 
     # ---- one call, held against its description -------------------------------------
 
@@ -198,7 +268,7 @@ class Answers(SystemTest):
             for line in answer.body.splitlines():
                 self.count_schema(name, status, form, content[form]["schema"], json.loads(line), where)
         else:
-            form = form if kind == "multipart/mixed" else "*/*"
+            form = "*/*" if kind == "application/json" else form
             self.forms.add((name, status, form, 0))
 
     def count_schema(self, name, status, form, schema, value, where):
@@ -219,9 +289,13 @@ class Answers(SystemTest):
         self.values()
         self.versions()
         self.refusals()
+        self.methods()
         self.listings()
         self.batches()
+        self.watches()
+        self.tools()
         self.cluster()
+        self.counters()
         self.check_nothing_is_left()
 
     def for_all(self):
@@ -290,10 +364,23 @@ class Answers(SystemTest):
                 self.ask(name, 412, k, None, {"If-Match": '"0123456789abcdef"'}, body)
             if body:
                 self.ask(name, 415, k, None, {"Content-Type": "nothing"}, body)
-        for name in ("putKey", "postKey", "postBatch", "joinCluster"):
-            self.too_large(name)
-        for name, path in (("postBatch", None), ("joinCluster", None)):
-            self.ask(name, 415, path, None, {"Content-Type": "text/plain"}, b"{}")
+        for name, (path, _, operation, _) in self.page.operations.items():
+            if "requestBody" in operation:
+                self.too_large(name)
+                if "{key}" not in path:
+                    self.ask(name, 415, None, None, {"Content-Type": "text/plain"}, b"{}")
+
+    def methods(self):
+        """Those of each path, as a node tells them."""
+        described = {}
+        for path, method, _, _ in self.page.operations.values():
+            described.setdefault(path, set()).add(method.upper())
+        for path, methods in described.items():
+            if "GET" in methods and path not in NO_HEAD:
+                methods.add("HEAD")
+            answer = self.one.call("PATCH", path.replace("{key}", "k"))
+            self.assertEqual(answer.status, 405, path)
+            self.assertEqual(set(answer.headers["Allow"].split(", ")), methods, path)
 
     def too_large(self, name):
         """By its Content-Length, so without sending it."""
@@ -329,6 +416,68 @@ class Answers(SystemTest):
         self.ask("postBatch", 202, None, {"w": "2", "wait": "0"}, body={"Ops": ops[2:3]})
         self.ask("deleteKeys", 200, None, {"prefix": "b/"})
 
+    def watches(self):
+        for key in ("w/1", "w/2"):
+            self.one.put(key, {"x": 1})
+        self.one.call("PUT", "/keys/w/3?ttl=1h", b"\x00", {"Content-Type": "image/png"})
+        self.ask("watchKeys", 200, None, {"poll": "1ms", "since": "0", "prefix": "w/", "values": "false"})
+        begun = self.ask("watchKeys", 200, None, {"poll": "10s", "since": "0", "prefix": "w/"}).data
+        self.assertEqual([e["Key"] for e in begun["Events"] if e["Kind"] == "put"], ["w/1", "w/2", "w/3"])
+        empty = self.ask("watchKeys", 200, None, {"poll": "1ms"}).data
+        self.one.delete("w/1")
+        self.ask("watchKeys", 200, None, {"poll": "10s", "since": "0"}, {"Last-Event-ID": empty["Cursor"]})
+        self.ask("watchKeys", 503, None, {"poll": "1ms", "since": self.late_cursor})
+        until(lambda: self.forgetful.call("GET", f"/watch?poll=1ms&since={self.old_cursor}").status == 410, 60,
+              "history is gone")
+        self.ask("watchKeys", 410, None, {"poll": "1ms", "since": self.old_cursor}, node=self.forgetful)
+        self.stream("application/x-ndjson", "listed", since="0", prefix="w/")
+        self.stream("application/x-ndjson", "behind", since=self.late_cursor)
+        self.stream("text/event-stream", "listed", sse=True, since="0", prefix="w/")
+
+    def stream(self, form, kind, **how):
+        """A watch that does not end by itself, until an event of this kind."""
+        watch = Watch(self.one, **how)
+        self.addCleanup(watch.close)
+        self.assertEqual((watch.status, watch.headers["content-type"]), (200, form))
+        watch.wait(lambda w: kind in w.kinds())
+        schema = self.page.response("watchKeys", 200)["content"][form]["schema"]
+        if how.get("sse"):
+            self.forms.add(("watchKeys", 200, form, 0))
+        for event in watch.events if not how.get("sse") else ():
+            self.count_schema("watchKeys", 200, form, schema, event, f"{form} {event}")
+
+    def tools(self):
+        self.ask("getBackup", 200)
+        self.ask("getBackup", 200, None, {"after": ""})
+        self.ask("getBackup", 200, None, {"row": 48 * "0"})
+        for name in ("getDigest", "headDigest"):
+            self.ask(name, 200)
+            self.ask(name, 200, None, {"after": "a", "through": "z", "limit": "2", "list": "true"})
+        whole = self.ask("getDigest", 200, None, {"limit": "10000", "list": "true"}).data
+        self.assertTrue(whole["Keys"] and whole["End"])
+
+    def by_hand(self):
+        """The other one is gone."""
+        here, gone = self.one.status()["Replica"], self.other.status()["Replica"]
+        for name in ("forgetReplica", "retireReplica"):
+            self.ask(name, 404, body={"Replica": "nobody"})
+            self.ask(name, 409, body={"Replica": gone})
+        self.ask("retireReplica", 409, body={"Replica": here})
+        self.other.kill9()
+        until(lambda: [link["State"] for link in self.one.status()["Links"] if link["Replica"] == gone][0]
+              in ("down", "dialing"), 30, "it is missed")
+        for name in ("forgetReplica", "retireReplica"):
+            self.ask(name, 200, body={"Replica": gone})
+        self.ask("pauseReplication", 200)
+        self.ask("getReady", 503)
+        self.ask("resumeReplication", 200)
+
+    def counters(self):
+        """Each is named on the page about them."""
+        told = set(re.findall(r"`(\w+)`", text_of("docs", "HTTP.md").split("## Counters\n")[1].split("\n## ")[0]))
+        self.assertGreater(len(self.one.counters()), 100)
+        self.assertEqual(sorted(set(self.one.counters()) - told), [])
+
     def cluster(self):
         self.ask("getHealth", 200)
         with socket.socket() as nobody:
@@ -350,6 +499,7 @@ class Answers(SystemTest):
         unsealed = self.node("unsealed").start()
         self.ask("installSealingKey", 409, body={"Key": SEAL[0]}, node=unsealed)
         self.ask("useSealingKey", 409, body={"Key": SEAL[0]}, node=unsealed)
+        self.by_hand()
         self.ask("leaveCluster", 200)
 
     # ---- what was described and not met ------------------------------------------------

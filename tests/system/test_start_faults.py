@@ -36,9 +36,11 @@ class StartFaults(SystemTest):
         before = picture(node.folder)
         node.launch(args, prefix)
         code = node.wait_end(START_WITHIN)
-        said = tail(node.log_path)
+        # A machine that gives fewer descriptors than the defaults want is told of before.
+        lines = [line for line in tail(node.log_path).splitlines() if "event=few_descriptors" not in line]
+        said = "\n".join(lines)
         self.assertEqual(code, ENDED_BADLY, said)
-        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertEqual(len(lines), 1, said)
         for text in says:
             self.assertIn(text, said)
         self.assertEqual(picture(node.folder), before)

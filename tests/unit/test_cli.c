@@ -100,19 +100,23 @@ static void mistakes_are_told(void **state)
         {{"keys", NULL}, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
         {{"keys", "use", NULL},
          "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)"},
-        {{"-f", NULL}, "-a and -f are for commands such as yzma keys (see --help)"},
+        {{"-f", NULL}, "-f is for yzma keys (see --help)"},
         {{"forget", NULL}, "forget: must be followed by REPLICA (see --help)"},
         {{"pause", "now", NULL}, "pause: must be followed by nothing more (see --help)"},
         {{"retire", "id", "-a", "nowhere", NULL}, "-a nowhere: must be host:port"},
         {{"reidentify", "-a", "h:1", NULL},
-         "reidentify: is for a node that does not run: -c, not -a (see --help)"},
+         "-a is for yzma keys, forget, retire, pause, resume and backup (see --help)"},
+        {{"-a", "h:1", NULL}, "-a is for yzma keys, forget, retire, pause, resume and backup (see --help)"},
+        {{"pause", "-f", NULL}, "-f is for yzma keys (see --help)"},
+        {{"compact", "-f", NULL}, "-f is for yzma keys (see --help)"},
+        {{"keys", "list", "-j", "h:1", NULL}, "-j is for starting a node, without a command (see --help)"},
         {{"backup", NULL}, "backup: must be followed by FILE (see --help)"},
-        {{"restore", "f", "g", NULL}, "restore: must be followed by FILE (see --help)"},
-        {{"compact", "f", NULL}, "compact: must be followed by nothing more (see --help)"},
+        {{"doctor", "x", NULL}, "doctor: must be followed by nothing more (see --help)"},
         {{"doctor", "--compare", "a:1", NULL},
          "doctor --compare: must be followed by HOST:PORT HOST:PORT (see --help)"},
-        {{"backup", "--compare", "f", NULL}, "--compare is for yzma doctor (see --help)"},
-        {{"compact", "-f", NULL}, "-a and -f are for yzma keys, and -a for yzma backup (see --help)"},
+        {{"compact", "--compare", NULL}, "--compare is for yzma doctor (see --help)"},
+        {{"pause", "--compare", NULL}, "--compare is for yzma doctor (see --help)"},
+        {{"keys", "list", "--compare", NULL}, "--compare is for yzma doctor (see --help)"},
         {{"--compare", NULL}, "--compare is for yzma doctor (see --help)"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -126,13 +130,28 @@ static void mistakes_are_told(void **state)
     }
 }
 
+/* Fits a terminal, and names every option. */
+static void help_is_narrow(void **state)
+{
+    size_t lines = 0;
+    for (const char *at = cli_help; *at; lines++) {
+        size_t length = strcspn(at, "\n");
+        assert_in_range(length, 0, 80);
+        at += length + 1;
+    }
+    assert_true(lines > 20);
+    static const char *const options[] = {"-c, --config", "-j, --join",    "-a, --api", "-f, --force",
+                                          "--compare",    "-V, --version", "-h, --help"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        assert_non_null(strstr(cli_help, options[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_are_read),
-        cmocka_unit_test(commands_are_read),
-        cmocka_unit_test(tools_are_read),
-        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(options_are_read), cmocka_unit_test(commands_are_read),
+        cmocka_unit_test(tools_are_read),   cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(help_is_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
