@@ -17,15 +17,16 @@ def has_ipv6():
         return False
 
 
-def free_port_v6():
-    """Two in a row, for gossip and replication, free for TCP and UDP at ::1."""
+def free_port_v6(address="::1"):
+    """Two in a row, for gossip and replication, free for TCP and UDP there; at "::" all
+    addresses are meant, those of IPv4 too."""
     for port in range(21000 + os.getpid() % 4000 * 2, 32000, 2):
         socks = []
         try:
             for at in (port, port + 1):
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                     socks.append(socket.socket(socket.AF_INET6, kind))
-                    socks[-1].bind(("::1", at))
+                    socks[-1].bind((address, at))
             return port
         except OSError:
             continue
@@ -101,9 +102,11 @@ class IPv6(SystemTest):
             with self.subTest(target=target.name):
                 port = target.gossip.rsplit(":", 1)[1]
                 # speaks both: bound to all, and known by the kind of address that the other can reach
+                free = free_port_v6("::")
                 node = self.node("by-name-" + target.name, {
-                    "Peering.BindAddr": "::",
+                    "Peering.BindAddr": "::", "Peering.BindPort": free,
                     "Peering.AdvertiseAddress": HOST if target is four else "::1"})
+                node.gossip, node.replication = f"{HOST}:{free}", f"{HOST}:{free + 1}"
                 node.write_config()
                 node.launch(["-c", node.config_path, "-j", f"both.test:{port}"], prefix)
                 until(node.is_healthy, 15, "it answers")
