@@ -9,6 +9,11 @@ if [ "${1:-}" = --fix ]; then
     exit
 fi
 passed=0 failed=0
+# All at once, and each by itself only when something is wrong.
+if [ "${#files[@]}" -gt 0 ] && clang-format-14 --dry-run -Werror "${files[@]}" 2>/dev/null; then
+    echo "${#files[@]} passed, 0 failed"
+    exit
+fi
 for file in "${files[@]}"; do
     if clang-format-14 --dry-run -Werror "$file" 2>/dev/null; then
         passed=$((passed + 1))
