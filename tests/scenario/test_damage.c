@@ -9,19 +9,14 @@
 #include <cmocka.h>
 
 #include "engine.h"
-#include "world.h"
+#include "stories.h"
 
 /* sync_state.h's, which tests cannot include */
 enum { SETTLE_MS = 60000, REST_MS = 60000, PIECE_MS = 5000, PIECE_KEYS = 4096 };
 
 static struct world *cluster(uint64_t seed, int count)
 {
-    struct world *w = world_new(&(struct world_options){.seed = seed});
-    world_start_alone(w, 0);
-    for (int i = 1; i < count; i++)
-        world_start(w, i, (int[]){0}, 1);
-    world_run(w, 3000);
-    return w;
+    return cluster_after(&(struct world_options){.seed = seed}, count, FORMED_MS);
 }
 
 static void put_all(struct world *w, int node, const char *key, const char *value)

@@ -8,7 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "stories.h"
 
 static struct world *world_of(uint64_t seed)
 {
@@ -18,14 +18,7 @@ static struct world *world_of(uint64_t seed)
 /* n nodes that have found each other. */
 static struct world *cluster(const struct world_options *options, int n)
 {
-    struct world *w = world_new(options);
-    world_start_alone(w, 0);
-    for (int i = 1; i < n; i++)
-        world_start(w, i, (int[]){0}, 1);
-    world_run(w, 3000);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(world_members(w, i, "alive"), n);
-    return w;
+    return cluster_after(options, n, FORMED_MS);
 }
 
 static void put_many(struct world *w, int node, const char *prefix, int count)
@@ -35,12 +28,6 @@ static void put_many(struct world *w, int node, const char *prefix, int count)
         snprintf(key, sizeof key, "%s%05d", prefix, k);
         assert_int_equal(world_put(w, node, key, "\"some value that is not very long\""), OK);
     }
-}
-
-static void assert_agree_within(struct world *w, uint64_t ms)
-{
-    if (!world_until(w, world_agrees, NULL, ms))
-        fail_msg("the nodes do not agree after %llu ms", (unsigned long long)ms);
 }
 
 /* A write on one node is read on the other a few milliseconds later. */

@@ -9,26 +9,13 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "stories.h"
 
 enum { HOUR = 3600000 };
 
 static struct world *cluster(const struct world_options *options, int n)
 {
-    struct world *w = world_new(options);
-    world_start_alone(w, 0);
-    for (int i = 1; i < n; i++)
-        world_start(w, i, (int[]){0}, 1);
-    world_run(w, 3000);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(world_members(w, i, "alive"), n);
-    return w;
-}
-
-static void assert_agree_within(struct world *w, uint64_t ms)
-{
-    if (!world_until(w, world_agrees, NULL, ms))
-        fail_msg("the nodes do not agree after %llu ms", (unsigned long long)ms);
+    return cluster_after(options, n, FORMED_MS);
 }
 
 static const char *uuid_of(struct world *w, int i, char text[REPLICA_ID_TEXT])

@@ -7,18 +7,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "world.h"
+#include "stories.h"
 
 static struct world *cluster(uint64_t seed, int n)
 {
-    struct world *w = world_new(&(struct world_options){.seed = seed});
-    world_start_alone(w, 0);
-    for (int i = 1; i < n; i++)
-        world_start(w, i, (int[]){0}, 1);
-    world_run(w, 5000);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(world_members(w, i, "alive"), n);
-    return w;
+    return cluster_after(&(struct world_options){.seed = seed}, n, 5000);
 }
 
 static const char *join(struct world *w, int i, const char *peer, enum err *ret_err)
