@@ -41,23 +41,43 @@ static enum err decode(struct bytes entry, struct bytes value, struct row *ret, 
     return OK;
 }
 
-enum err quarantine_count(struct engine *engine, struct engine_txn *txn, uint64_t *ret_count,
-                          uint64_t *ret_bytes)
+/* Every entry. */
+static enum err each_entry(struct engine *engine, struct engine_txn *txn,
+                           void (*each)(void *ctx, struct bytes entry, struct bytes value), void *ctx)
 {
     struct engine_cursor *cursor;
     struct bytes key, value, prefix = bytes_str(META_QUARANTINE_PREFIX);
     enum err err = engine->ops->cursor_open(txn, TABLE_META, &cursor);
     if (err != OK)
         return err;
-    *ret_count = *ret_bytes = 0;
     err = engine->ops->cursor_seek(cursor, prefix, &key, &value);
-    for (; err == OK && bytes_starts_with(key, prefix);
-         err = engine->ops->cursor_next(cursor, &key, &value)) {
-        ++*ret_count;
-        *ret_bytes += key.len + value.len;
-    }
+    for (; err == OK && bytes_starts_with(key, prefix); err = engine->ops->cursor_next(cursor, &key, &value))
+        each(ctx, key, value);
     engine->ops->cursor_close(cursor);
     return err == ERR_NOT_FOUND ? OK : err;
+}
+
+struct totals {
+    uint64_t count, bytes;
+};
+
+static void add_up(void *ctx, struct bytes entry, struct bytes value)
+{
+    struct totals *totals = ctx;
+    totals->count++;
+    totals->bytes += entry.len + value.len;
+}
+
+enum err quarantine_count(struct engine *engine, struct engine_txn *txn, uint64_t *ret_count,
+                          uint64_t *ret_bytes)
+{
+    struct totals totals = {0};
+    enum err err = each_entry(engine, txn, add_up, &totals);
+    if (err == OK) {
+        *ret_count = totals.count;
+        *ret_bytes = totals.bytes;
+    }
+    return err;
 }
 
 enum err quarantine_put(struct store_txn *txn, const struct row *row, struct bytes record)
@@ -155,21 +175,22 @@ enum err quarantine_sweep(struct store_txn *txn, bool try_again)
     return OK;
 }
 
+struct teller {
+    void (*each)(void *ctx, const struct dot *dot);
+    void *ctx;
+};
+
+static void tell_dot(void *ctx, struct bytes entry, struct bytes value)
+{
+    const struct teller *teller = ctx;
+    struct row row;
+    struct bytes record;
+    if (decode(entry, value, &row, &record) == OK)
+        teller->each(teller->ctx, &row.dot);
+}
+
 enum err snapshot_quarantine_of(struct engine *engine, struct engine_txn *txn,
                                 void (*each)(void *ctx, const struct dot *dot), void *ctx)
 {
-    struct engine_cursor *cursor;
-    struct bytes key, value, record, prefix = bytes_str(META_QUARANTINE_PREFIX);
-    enum err err = engine->ops->cursor_open(txn, TABLE_META, &cursor);
-    if (err != OK)
-        return err;
-    err = engine->ops->cursor_seek(cursor, prefix, &key, &value);
-    for (; err == OK && bytes_starts_with(key, prefix);
-         err = engine->ops->cursor_next(cursor, &key, &value)) {
-        struct row row;
-        if (decode(key, value, &row, &record) == OK)
-            each(ctx, &row.dot);
-    }
-    engine->ops->cursor_close(cursor);
-    return err == ERR_NOT_FOUND ? OK : err;
+    return each_entry(engine, txn, tell_dot, &(struct teller){each, ctx});
 }

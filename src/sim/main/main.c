@@ -2,7 +2,7 @@
 #include "document.h"
 #include "lab.h"
 #include "nodes_main.h"
-#include "units.h"
+#include "numbers.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -75,11 +75,6 @@ static bool choose(struct command *c, const char *name)
     return found;
 }
 
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
-{
-    return number_parse(bytes_str(text), ret) == OK && *ret >= min && *ret <= max;
-}
-
 static bool parse(int argc, char **argv, struct command *ret)
 {
     uint64_t number;
@@ -88,15 +83,15 @@ static bool parse(int argc, char **argv, struct command *ret)
         bool good = true;
         switch (option) {
         case 'm':
-            good = parse_number(optarg, 4, 10000, &number);
+            good = number_within(optarg, 4, 10000, &number);
             ret->params.members = number;
             break;
         case 'r':
-            good = parse_number(optarg, 1, 1000000, &number);
+            good = number_within(optarg, 1, 1000000, &number);
             ret->params.runs = (unsigned)number;
             break;
         case 's':
-            good = parse_number(optarg, 0, UINT64_MAX, &ret->params.seed);
+            good = number_within(optarg, 0, UINT64_MAX, &ret->params.seed);
             break;
         case 'b':
             ret->params.brief = true;

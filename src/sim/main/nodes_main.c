@@ -2,7 +2,7 @@
 
 #include "check.h"
 #include "nodes.h"
-#include "units.h"
+#include "numbers.h"
 #include "weaken.h"
 
 #include <getopt.h>
@@ -83,11 +83,6 @@ static bool weaken(const char *name)
 }
 #endif
 
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
-{
-    return number_parse(bytes_str(text), ret) == OK && *ret >= min && *ret <= max;
-}
-
 static bool parse(int argc, char **argv, struct nodes_command *ret)
 {
     uint64_t number = 0;
@@ -97,21 +92,21 @@ static bool parse(int argc, char **argv, struct nodes_command *ret)
         bool good = true;
         switch (option) {
         case 's':
-            good = parse_number(optarg, 0, UINT64_MAX, &ret->seed);
+            good = number_within(optarg, 0, UINT64_MAX, &ret->seed);
             break;
         case 'w':
-            good = parse_number(optarg, 1, UINT64_MAX, &ret->worlds);
+            good = number_within(optarg, 1, UINT64_MAX, &ret->worlds);
             break;
         case 'n':
-            good = parse_number(optarg, 2, 50, &number);
+            good = number_within(optarg, 2, 50, &number);
             ret->nodes = (unsigned)number;
             break;
         case 'o':
-            good = parse_number(optarg, 1, 900, &number);
+            good = number_within(optarg, 1, 900, &number);
             ret->operations = (unsigned)number;
             break;
         case OPTION_SECONDS:
-            good = parse_number(optarg, 1, 1000000000, &ret->seconds);
+            good = number_within(optarg, 1, 1000000000, &ret->seconds);
             ret->worlds = UINT64_MAX;
             break;
         case OPTION_TRACE:
