@@ -208,22 +208,6 @@ static enum err open_store(struct daemon *d, struct buf *why)
     return err;
 }
 
-/* One piece of work, without the threads. */
-static enum err run_alone(struct daemon *d, struct store_work *work)
-{
-    struct store_txn *txn;
-    enum err err = store_begin(d->store, wall_ms(), &txn);
-    if (err != OK)
-        return err;
-    err = store_do(txn, work);
-    if (err != OK) {
-        store_undo(txn);
-        return err;
-    }
-    err = store_commit(txn);
-    return err == OK ? work->err : err;
-}
-
 /* The fork that a twin has shown, if one has (node/twin); else nothing is put again. */
 static enum err read_identity(struct daemon *d, struct replica_id *ret_id, uint64_t *ret_fork)
 {
@@ -257,9 +241,9 @@ static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct
     work->reidentify.new_id = replica_id_of_random(random);
     store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
     if (err == OK)
-        err = run_alone(d, work);
+        err = store_run(d->store, wall_ms(), work);
     if (err == OK)
-        err = run_alone(d, notes);
+        err = store_run(d->store, wall_ms(), notes);
     *ret_old = work->reidentify.old_id;
     *ret_new = work->reidentify.new_id;
     store_work_free(work);

@@ -80,17 +80,7 @@ static enum err check_file(const char *path, struct bytes file, struct replica_i
 /* Does one piece of work in a transaction of its own, and frees it. */
 static enum err run(struct store *store, struct store_work *work)
 {
-    struct store_txn *txn;
-    enum err err = store_begin(store, wall_ms(), &txn);
-    if (err == OK) {
-        err = store_do(txn, work);
-        if (err == OK)
-            err = store_commit(txn);
-        else
-            store_undo(txn);
-    }
-    if (err == OK)
-        err = work->err;
+    enum err err = store_run(store, wall_ms(), work);
     store_work_free(work);
     return err;
 }

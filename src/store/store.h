@@ -405,6 +405,9 @@ enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **r
 enum err store_do(struct store_txn *txn, struct store_work *work) MUST_USE;
 enum err store_commit(struct store_txn *txn) MUST_USE; /* ends txn either way */
 void store_undo(struct store_txn *txn);
+/* One piece of work in a transaction of its own, where no committer runs; what it came to,
+ * or what the engine failed with. */
+enum err store_run(struct store *store, uint64_t wall_ms, struct store_work *work) MUST_USE;
 
 struct store_counters {
     uint64_t stamps_ahead;    /* remote stamps too far in the future to adopt */

@@ -322,3 +322,18 @@ void store_undo(struct store_txn *txn)
     txn->store->engine->ops->end(txn->engine_txn);
     txn_free(txn);
 }
+
+enum err store_run(struct store *store, uint64_t wall_ms, struct store_work *work)
+{
+    struct store_txn *txn;
+    enum err err = store_begin(store, wall_ms, &txn);
+    if (err != OK)
+        return err;
+    err = store_do(txn, work);
+    if (err != OK) {
+        store_undo(txn);
+        return err;
+    }
+    err = store_commit(txn);
+    return err == OK ? work->err : err;
+}

@@ -392,21 +392,9 @@ static uint64_t wall_of(const struct world *w, int i)
 static enum err commit(struct world *w, int i, struct store_work *work)
 {
     struct host *host = &w->hosts[i];
-    struct store_txn *txn;
     if (host->full && (work->kind != WORK_WRITE || !work->write.remove))
         return work->err = ERR_FULL;
-    enum err err = store_begin(host->store, wall_of(w, i), &txn);
-    if (err != OK)
-        return work->err = err;
-    err = store_do(txn, work);
-    if (err != OK) {
-        store_undo(txn);
-        return work->err = err;
-    }
-    err = store_commit(txn);
-    if (err != OK)
-        work->err = err;
-    return work->err;
+    return work->err = store_run(host->store, wall_of(w, i), work);
 }
 
 static void tell_changed(struct world *w, int i)

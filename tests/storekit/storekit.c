@@ -46,17 +46,7 @@ struct store *kit_store(unsigned n)
 
 enum err kit_run(struct store *store, struct store_work *work)
 {
-    struct store_txn *txn;
-    enum err err = store_begin(store, WALL_MS, &txn);
-    if (err != OK)
-        return err;
-    err = store_do(txn, work);
-    if (err != OK) {
-        store_undo(txn);
-        return err;
-    }
-    err = store_commit(txn);
-    return err != OK ? err : work->err;
+    return store_run(store, WALL_MS, work);
 }
 
 enum err kit_do(struct store *store, struct store_work *work)
