@@ -44,8 +44,7 @@ class Walks(SystemTest):
         self.kronk.kill9()
         self.kronk.start("-j", self.pacha.gossip)
         self.equal()
-        counters = self.kronk.status()["Counters"]
-        self.assertEqual((counters["walks_started"], counters["walks_finished"]), (0, 1))
+        self.kronk.wait_counters(walks_started=0, walks_finished=1)
 
     def test_the_source_is_killed(self):
         """kill -9 of the only source: the walk waits for it, and goes on."""
@@ -56,15 +55,14 @@ class Walks(SystemTest):
         self.pacha.start()
         self.equal()
         self.assertGreater(done, 0)
-        counters = self.kronk.status()["Counters"]
-        self.assertEqual((counters["walks_started"], counters["walks_finished"]), (1, 1))
+        self.kronk.wait_counters(walks_started=1, walks_finished=1)
 
     def test_it_is_told(self):
         """The log and the status page say what it was, and packing made it small."""
         self.kronk.start("-j", self.pacha.gossip)
         self.equal()
-        self.assertIn(f"event=walk_finished keys={RECORDS} rows={RECORDS} ", self.kronk.log())
-        until(lambda: "event=caught_up peer=kronk" in self.pacha.log(), 10, "the source has heard of it")
+        self.kronk.wait_log(f"event=walk_finished keys={RECORDS} rows={RECORDS} ")
+        self.pacha.wait_log("event=caught_up peer=kronk")
         link, = self.kronk.status()["Links"]
         self.assertEqual(link["Protocol"], 3)
         self.assertGreater(link["In"]["RawBytes"], RECORDS * RECORD_BYTES)
@@ -86,13 +84,13 @@ class Return(SystemTest):
         fill(pacha, changed)
         yzma.start()
         cluster.wait_equal()
-        until(lambda: "event=caught_up_with peer=pacha" in yzma.log(), 10, "it says that it has caught up")
+        yzma.wait_log("event=caught_up_with peer=pacha")
         data = sum(len(key) + len(value) + 2 for key, value in changed.items())
         links = yzma.status()["Links"]
         self.assertLessEqual(sum(link["In"]["DeltaBytes"] for link in links), 1.2 * data)
         self.assertGreaterEqual(sum(link["In"]["DeltaBytes"] for link in links), data)
         self.assertEqual(yzma.status()["Counters"]["walks_started"], 0)
-        self.assertIn(f"operations={CHANGED} bytes=", yzma.log())
+        yzma.wait_log(f"operations={CHANGED} bytes=")
 
 
 if __name__ == "__main__":

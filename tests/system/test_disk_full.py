@@ -61,7 +61,7 @@ class DiskFull(SystemTest):
             self.fill_disk()
             acked, refusal = self.put_until_refused(node, "y" * 5000)
             self.assertEqual(refusal.status, 503)
-            self.assertIn("event=store_full", node.log())
+            node.wait_log("event=store_full")
             self.assertTrue(refusal.error)
             self.assertTrue(refusal.headers["Retry-After"])
             self.assertEqual(node.value("kept"), {"v": "1"})
@@ -117,7 +117,7 @@ class DiskFull(SystemTest):
         self.assertEqual(refusal.status, 503)
         self.assertGreater(len(acked), 10)
         until(lambda: node.status()["LowSpace"], 15, "low space is told")
-        self.assertIn("event=low_space", node.log())
+        node.wait_log("event=low_space")
         self.assertGreater(node.counters()["store_low_space"], 0)
         for key in acked:
             node.delete(key)

@@ -75,7 +75,7 @@ class Keys(SystemTest):
         answer = two.join(one.gossip)
         self.assertEqual(answer.status, 502)
         self.assertIn("decrypt", answer.data["Failed"][0]["Error"])
-        self.assertIn("event=peer_refused", one.log())
+        one.wait_log("event=peer_refused")
         plain = self.node("plain").start()
         answer = plain.join(one.gossip)
         self.assertEqual(answer.status, 502)

@@ -120,7 +120,7 @@ class Tools(SystemTest):
         self.assertEqual(kronk.call("GET", "/keys/good").status, 200)
         pacha.start()
         until(lambda: kronk.call("GET", "/keys/bad").status == 200, 30, "a peer's record is there")
-        self.assertEqual(kronk.counters()["records_repaired"], 1)
+        kronk.wait_counters(records_repaired=1)
         cluster.wait_equal()
         kronk.term()
         self.assertEqual(tool("doctor", "-c", kronk.config_path)[0], 0)

@@ -69,12 +69,12 @@ class UdpBlocked(SystemTest):
         self.block(f"dport {port(kronk)}")
         self.wait_blocked(["to", "to", "from", "from"], (pacha, kronk), (yzma, kronk), (kronk, pacha), (kronk, yzma))
         self.assert_quiet(cluster)
-        self.assertIn(f'cause="UDP to {kronk.member_name} blocked"', pacha.log())
-        self.assertIn(f'cause="UDP from {pacha.member_name} blocked"', kronk.log())
+        pacha.wait_log(f'cause="UDP to {kronk.member_name} blocked"')
+        kronk.wait_log(f'cause="UDP from {pacha.member_name} blocked"')
 
         nft("flush chain inet wall arrives\n")
         self.wait_blocked(["", ""], (pacha, kronk), (kronk, pacha))
-        self.assertIn("event=udp_open", pacha.log())
+        pacha.wait_log("event=udp_open")
 
     def test_both_ways(self):
         """A node without UDP joins, stays and is heard of by TCP alone."""

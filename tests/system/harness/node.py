@@ -104,6 +104,18 @@ class Node:
         """All that it has said so far."""
         return tail(self.log_path, lines=None)
 
+    def wait_log(self, text, within=10):
+        """Waits for a line that it writes while it does what was seen from outside."""
+        until(lambda: text in self.log(), within, lambda: f"{self.name} says {text!r}, not:\n{self.log()[-2000:]}")
+
+    def wait_counters(self, within=10, **expected):
+        """Waits until the named counters have exactly these values: what is seen may come before it is counted."""
+        def counted():
+            counters = self.counters()
+            return {name: counters[name] for name in expected}
+
+        until(lambda: counted() == expected, within, lambda: f"{self.name} counts {expected}, not {counted()}")
+
     def write_config(self):
         config = {}
         for name, value in self.settings.items():
