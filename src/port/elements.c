@@ -168,7 +168,7 @@ enum err elements_feed(struct elements *e, struct bytes piece, struct buf *why)
         err = take_byte(e, &at, i, why);
     if (err == OK && at.checked < piece.len)
         err = check_up_to(e, &at, piece.len, why);
-    if (err == OK && e->in_element)
+    if (err == OK && e->in_element && piece.len)
         err = keep(e, bytes_of(piece.data + at.element, piece.len - at.element), why);
     return err;
 }

@@ -32,8 +32,10 @@ static const char *wrong_with_key(struct bytes key)
 enum err port_emit_line(struct port *p, const struct import_line *line)
 {
     struct import_line record = *line;
+    if (!bytes_starts_with(line->key, p->options.only))
+        return OK;
     buf_reset(&p->key);
-    buf_put_bytes(&p->key, p->options.prefix);
+    buf_put_bytes(&p->key, p->options.into);
     buf_put_bytes(&p->key, line->key);
     if (p->key.err != OK)
         return p->key.err;
@@ -53,7 +55,7 @@ enum err port_emit(struct port *p, struct bytes key, struct bytes value, uint64_
     struct json_error error;
     const char *type = p->options.type;
     bool is_json = (!type || media_is_json(type)) && json_valid(value, &error) == OK;
-    if (!is_json && type && media_is_json(type)) {
+    if (!is_json && type && media_is_json(type) && bytes_starts_with(key, p->options.only)) {
         port_leave_out(p, key, "its value is not JSON");
         return OK;
     }

@@ -30,8 +30,9 @@ struct port_sink {
 };
 
 struct port_options {
-    struct bytes prefix; /* put in front of each key; borrowed while the port lives */
-    const char *type;    /* of values that are bytes there; NULL: as they are. The same */
+    struct bytes only; /* entries whose key begins so; these three are borrowed while the port lives */
+    struct bytes into; /* put in front of each key */
+    const char *type;  /* of values that are bytes there; NULL: as they are */
 };
 
 /* What an export has and a record has not. */

@@ -12,7 +12,7 @@ struct port {
     struct port_options options;
     struct port_sink sink;
     uint64_t notes[PORT_NOTES];
-    struct buf key;           /* the prefix, and the key behind it */
+    struct buf key;           /* `into`, and the key behind it */
     struct buf room;          /* what was decoded of the entry at hand */
     struct buf made;          /* a value that had to be put together */
     struct elements elements; /* etcd, consul, couchdb */
@@ -23,7 +23,7 @@ struct port {
 
 /* Gives the record out, or says why it cannot be one. The value is bytes that may be JSON. */
 enum err port_emit(struct port *port, struct bytes key, struct bytes value, uint64_t expires_ms) MUST_USE;
-/* The same of what is known to have its type; the key lacks its prefix yet. */
+/* The same of what is known to have its type; the key is still that of the export. */
 enum err port_emit_line(struct port *port, const struct import_line *line) MUST_USE;
 void port_leave_out(struct port *port, struct bytes key, const char *why);
 

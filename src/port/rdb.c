@@ -166,7 +166,7 @@ static enum err read_entries(struct port *p, struct buf *why)
     struct rdb *r = p->rdb;
     size_t at = 0;
     enum err err = OK;
-    while (err == OK && !r->ended) {
+    while (err == OK && !r->ended && at < r->in.len) {
         struct cursor in = cursor_of(bytes_of(r->in.data + at, r->in.len - at));
         err = read_entry(p, &in, why);
         if (err != OK || in.err != OK) {
