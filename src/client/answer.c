@@ -1,23 +1,9 @@
 /* What nodes answer, read; what they are asked, written. */
 #include "client.h"
 
-#include "json_scan.h"
-
-#include <yajl/yajl_parse.h>
+#include "read.h"
 
 enum { TEXT_MAX = 64 << 10 };
-
-/* Found valid first: json_scan trusts what it walks through. Not by json_valid.h, whose
- * limit of nesting is that of a value, which here lies within an envelope. */
-static bool is_json(struct bytes text)
-{
-    yajl_handle handle = yajl_alloc(NULL, NULL, NULL);
-    bool good = handle && yajl_parse(handle, text.data, text.len) == yajl_status_ok &&
-                yajl_complete_parse(handle) == yajl_status_ok;
-    if (handle)
-        yajl_free(handle);
-    return good;
-}
 
 void client_put_plain(struct buf *out, struct bytes text)
 {
@@ -40,7 +26,8 @@ enum err client_envelope(struct bytes body, struct bytes *ret_data, struct buf *
     struct bytes name, value, data = {0};
     bool status = false;
     struct json_scan s = json_scan_of(body);
-    if (is_json(body) && json_scan_open(&s, '{'))
+    /* Found valid first: json_scan trusts what it walks through. */
+    if (read_is_json(body) && json_scan_open(&s, '{'))
         while (json_scan_member(&s, &name, &value)) {
             if (json_string_is(name, "Status"))
                 status = json_string_is(value, "ok") || json_string_is(value, "error");

@@ -104,6 +104,24 @@ const char *client_server(const struct client *client)
     return client->count ? client->servers[client->next].name : "";
 }
 
+static void server_done(struct server *server)
+{
+    free(server->name);
+    free(server->url);
+}
+
+void client_keep_server(struct client *client)
+{
+    for (size_t i = 0; i < client->count; i++)
+        if (i != client->next)
+            server_done(&client->servers[i]);
+    if (client->count) {
+        client->servers[0] = client->servers[client->next];
+        client->count = 1;
+        client->next = 0;
+    }
+}
+
 void client_next_server(struct client *client)
 {
     if (client->count)
@@ -132,10 +150,8 @@ void client_free(struct client *client)
     if (!client)
         return;
     client->api->easy_cleanup(client->curl);
-    for (size_t i = 0; i < client->count; i++) {
-        free(client->servers[i].name);
-        free(client->servers[i].url);
-    }
+    for (size_t i = 0; i < client->count; i++)
+        server_done(&client->servers[i]);
     free(client->context);
     free(client);
 }
@@ -365,6 +381,7 @@ static void set_up(struct attempt *a, const char *url, struct curl_slist *header
     api->easy_setopt(curl, CURLOPT_PROXY, ""); /* those of the environment are for the Web */
     api->easy_setopt(curl, CURLOPT_USERAGENT, "yzma/" YZMA_VERSION);
     api->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    api->easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L); /* a machine that is gone, in long waits */
     api->easy_setopt(curl, CURLOPT_ERRORBUFFER, a->problem);
     api->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     api->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
@@ -469,10 +486,11 @@ static enum err try_all(struct client *client, const struct client_call *call, s
         size_t at = (first + i) % client->count;
         struct attempt a = {.client = client, .call = call};
         CURLcode code = perform(&a, &client->servers[at]);
+        if (a.answer.status) /* it was there */
+            client->next = at;
         if (code == CURLE_OK) {
             bool last = i + 1 == client->count;
             bool unavailable = a.answer.status == STATUS_UNAVAILABLE && may_repeat(call) && !a.took;
-            client->next = at;
             client_answer_done(kept);
             *kept = a.answer;
             if (!unavailable || last)

@@ -32,6 +32,9 @@ enum err client_add_servers(struct client *client, const char *list, struct buf 
 size_t client_servers(const struct client *client);
 /* The server that is asked next, as it was added: for messages. Valid until client_free. */
 const char *client_server(const struct client *client);
+/* All further calls go to the server that answered last, and to no other: for what is put
+ * together of several answers. */
+void client_keep_server(struct client *client);
 /* Begins with the server after it next time: for who has lost a stream. */
 void client_next_server(struct client *client);
 
