@@ -12,8 +12,8 @@
 
 static const struct dot remote_dot = {.replica = {{0x22}}, .counter = 5};
 
-#define DONE(lines, imported, expired, skipped, key)                                                              \
-    "{\"Lines\":" #lines ",\"Imported\":" #imported ",\"Expired\":" #expired ",\"Skipped\":" #skipped             \
+#define DONE(lines, imported, expired, skipped, key)                                                         \
+    "{\"Lines\":" #lines ",\"Imported\":" #imported ",\"Expired\":" #expired ",\"Skipped\":" #skipped        \
     ",\"Key\":\"" key "\"}"
 
 static struct answer *import(int fd, const char *lines)
@@ -54,16 +54,18 @@ static void assert_no_bodies(void)
 static void what_goes_out_comes_in(void **state)
 {
     int fd = connect_to();
-    static const char lines[] =
-        "{\"Key\":\"a\",\"Value\":{\"x\": 1}}\n"
-        "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n"
-        "{\"Key\":\"c\",\"Value64\":\"AAH/\",\"Type\":\"image/png\",\"Expires\":\"2030-01-31T12:00:00.000Z\"}\n"
-        "{\"Key\":\"d\",\"Value64\":\"\",\"Type\":\"text/plain\"}\n";
-    assert_answer(import(fd, lines), 200, OK_BODY("{\"Lines\":4,\"Imported\":4,\"Expired\":0,\"Skipped\":0,\"Key\":\"d\"}"));
+    static const char lines[] = "{\"Key\":\"a\",\"Value\":{\"x\": 1}}\n"
+                                "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n"
+                                "{\"Key\":\"c\",\"Value64\":\"AAH/\",\"Type\":\"image/"
+                                "png\",\"Expires\":\"2030-01-31T12:00:00.000Z\"}\n"
+                                "{\"Key\":\"d\",\"Value64\":\"\",\"Type\":\"text/plain\"}\n";
+    assert_answer(import(fd, lines), 200,
+                  OK_BODY("{\"Lines\":4,\"Imported\":4,\"Expired\":0,\"Skipped\":0,\"Key\":\"d\"}"));
     assert_true(header("X-Yzma-Context")[0]);
     assert_string_equal(exported(fd, ""), lines);
     assert_string_equal(exported(fd, "?prefix=b/"), "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n");
-    assert_string_equal(exported(fd, "?after=a&end=c"), "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n");
+    assert_string_equal(exported(fd, "?after=a&end=c"),
+                        "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n");
     assert_answer(call(fd, "GET", "/keys/c?raw=true", "Accept: image/*\r\n", NULL), 200, "");
     assert_string_equal(header("X-Yzma-Expires"), "2030-01-31T12:00:00.000Z");
     assert_int_equal(call(fd, "HEAD", "/export", "", NULL)->status, 200);
@@ -78,7 +80,8 @@ static void an_import_replaces(void **state)
     start_with(&options);
     int fd = connect_to();
     assert_int_equal(import(fd, "{\"Key\":\"a\",\"Value\":1}\n")->status, 200);
-    assert_answer(import(fd, "{\"Key\":\"a\",\"Value\":2}\n{\"Key\":\"a\",\"Value\":3}"), 200, OK_BODY(DONE(2, 2, 0, 0, "a")));
+    assert_answer(import(fd, "{\"Key\":\"a\",\"Value\":2}\n{\"Key\":\"a\",\"Value\":3}"), 200,
+                  OK_BODY(DONE(2, 2, 0, 0, "a")));
     assert_answer(call(fd, "GET", "/keys/a", "", NULL), 200, OK_BODY("3"));
     close(fd);
 }
@@ -111,7 +114,8 @@ static void send_chunk(int fd, const char *data, size_t length)
 
 static void cuts_change_nothing(void **state)
 {
-    static const char lines[] = "{\"Key\":\"a\",\"Value\":1}\n\n{\"Key\":\"b\",\"Value\":2}\r\n{\"Key\":\"a\",\"Value\":3}";
+    static const char lines[] =
+        "{\"Key\":\"a\",\"Value\":1}\n\n{\"Key\":\"b\",\"Value\":2}\r\n{\"Key\":\"a\",\"Value\":3}";
     static const char head[] = "POST /import HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     int fd = connect_to();
     for (size_t piece = 1; piece < 30; piece += piece < 4 ? 1 : 9) {
@@ -221,9 +225,10 @@ static void a_bad_line_ends_it_behind_the_good_ones(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char body[500];
         call(fd, "DELETE", "/keys?prefix=", "", NULL);
-        snprintf(body, sizeof body,
-                 "{\"Key\":\"a\",\"Value\":1}\n\n{\"Key\":\"b\",\"Value\":2}\n%s\n{\"Key\":\"c\",\"Value\":3}\n",
-                 bad[i].line);
+        snprintf(
+            body, sizeof body,
+            "{\"Key\":\"a\",\"Value\":1}\n\n{\"Key\":\"b\",\"Value\":2}\n%s\n{\"Key\":\"c\",\"Value\":3}\n",
+            bad[i].line);
         assert_stopped(import(fd, body), 400, bad[i].words,
                        "{\"Lines\":3,\"Imported\":2,\"Expired\":0,\"Skipped\":0,\"Key\":\"b\",\"Line\":4}");
         assert_string_equal(exported(fd, ""), "{\"Key\":\"a\",\"Value\":1}\n{\"Key\":\"b\",\"Value\":2}\n");
@@ -294,7 +299,8 @@ static void a_commit_that_hangs_ends_it(void **state)
     start_with(&options);
     int fd = connect_to();
     fake_store_hold(world.store, true);
-    assert_stopped(import(fd, "{\"Key\":\"a\",\"Value\":1}\n"), 503, "not confirmed", "{\"Lines\":0,\"Imported\":0,");
+    assert_stopped(import(fd, "{\"Key\":\"a\",\"Value\":1}\n"), 503, "not confirmed",
+                   "{\"Lines\":0,\"Imported\":0,");
     fake_store_hold(world.store, false);
     uint64_t until = now_ms() + 20000;
     while (strcmp(exported(fd, ""), "{\"Key\":\"a\",\"Value\":1}\n") != 0 && now_ms() < until)

@@ -120,12 +120,14 @@ static void etcd_has_keys_and_values_in_base64(void **state)
 
 static void consul_has_keys_as_they_are(void **state)
 {
-    assert_lines(read_text_of(PORT_CONSUL,
-                              "[\n\t{\n\t\t\"key\": \"a\\u00e4/\\\"]\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"W10=\"\n\t},"
-                              "{\"key\":\"b/\",\"flags\":42,\"value\":\"\"}\n]\n"),
-                 "{\"Key\":\"a\xc3\xa4/\\\"]\",\"Value\":[]}\n"
-                 "{\"Key\":\"b/\",\"Value64\":\"\",\"Type\":\"application/octet-stream\"}\n",
-                 "");
+    assert_lines(
+        read_text_of(
+            PORT_CONSUL,
+            "[\n\t{\n\t\t\"key\": \"a\\u00e4/\\\"]\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"W10=\"\n\t},"
+            "{\"key\":\"b/\",\"flags\":42,\"value\":\"\"}\n]\n"),
+        "{\"Key\":\"a\xc3\xa4/\\\"]\",\"Value\":[]}\n"
+        "{\"Key\":\"b/\",\"Value64\":\"\",\"Type\":\"application/octet-stream\"}\n",
+        "");
     assert_int_equal(last.notes[PORT_FLAGS], 1);
     /* As its API writes it. */
     assert_lines(read_text_of(PORT_CONSUL, "[{\"LockIndex\":0,\"Key\":\"a\",\"Flags\":0,\"Value\":\"MQ==\"},"
@@ -139,14 +141,16 @@ static void consul_has_keys_as_they_are(void **state)
 static void couchdb_has_documents(void **state)
 {
     assert_lines(
-        read_text_of(PORT_COUCHDB,
-                     "{\"total_rows\":5,\"offset\":0,\"rows\":[\r\n"
-                     "{\"id\":\"a\",\"key\":\"a\",\"value\":{\"rev\":\"1-9\"},\"doc\":{\"_id\":\"a\",\"_rev\":\"1-9\","
-                     "\"n\":1.50,\"l\":[{\"_id\":2}],\"_attachments\":{\"x\":{\"stub\":true}}}},\r\n"
-                     "{\"id\":\"_design/v\",\"key\":\"_design/v\",\"value\":{\"rev\":\"1\"},\"doc\":{\"views\":{}}},\r\n"
-                     "{\"id\":\"b\",\"key\":\"b\",\"value\":{\"rev\":\"2-1\",\"deleted\":true},\"doc\":null},\r\n"
-                     "{\"key\":\"c\",\"error\":\"not_found\"},\r\n"
-                     "{\"id\":\"d\",\"key\":\"d\",\"value\":{\"rev\":\"1\"},\"doc\":{\"_id\":\"d\"}}\r\n]}\n"),
+        read_text_of(
+            PORT_COUCHDB,
+            "{\"total_rows\":5,\"offset\":0,\"rows\":[\r\n"
+            "{\"id\":\"a\",\"key\":\"a\",\"value\":{\"rev\":\"1-9\"},\"doc\":{\"_id\":\"a\",\"_rev\":\"1-9\","
+            "\"n\":1.50,\"l\":[{\"_id\":2}],\"_attachments\":{\"x\":{\"stub\":true}}}},\r\n"
+            "{\"id\":\"_design/v\",\"key\":\"_design/"
+            "v\",\"value\":{\"rev\":\"1\"},\"doc\":{\"views\":{}}},\r\n"
+            "{\"id\":\"b\",\"key\":\"b\",\"value\":{\"rev\":\"2-1\",\"deleted\":true},\"doc\":null},\r\n"
+            "{\"key\":\"c\",\"error\":\"not_found\"},\r\n"
+            "{\"id\":\"d\",\"key\":\"d\",\"value\":{\"rev\":\"1\"},\"doc\":{\"_id\":\"d\"}}\r\n]}\n"),
         "{\"Key\":\"a\",\"Value\":{\"n\":1.50,\"l\":[{\"_id\":2}]}}\n{\"Key\":\"d\",\"Value\":{}}\n", "");
     assert_int_equal(last.notes[PORT_ATTACHMENTS], 1);
     assert_int_equal(last.notes[PORT_DESIGNS], 1);
@@ -157,9 +161,10 @@ static void couchdb_has_documents(void **state)
 
 static void lines_of_our_own_stay(void **state)
 {
-    static const char lines[] = "{\"Key\":\"a\",\"Value\": [1, 2] }\n\r\n"
-                                "{\"Key\":\"a\",\"Value64\":\"MQ==\",\"Type\":\"text/plain\",\"Sibling\":true}\n"
-                                "{\"Key\":\"b\",\"Value64\":\"WwpdCg==\",\"Expires\":\"2030-01-31T12:00:00Z\"}";
+    static const char lines[] =
+        "{\"Key\":\"a\",\"Value\": [1, 2] }\n\r\n"
+        "{\"Key\":\"a\",\"Value64\":\"MQ==\",\"Type\":\"text/plain\",\"Sibling\":true}\n"
+        "{\"Key\":\"b\",\"Value64\":\"WwpdCg==\",\"Expires\":\"2030-01-31T12:00:00Z\"}";
     assert_lines(read_text_of(PORT_YZMA, lines),
                  "{\"Key\":\"a\",\"Value\":[1, 2]}\n"
                  "{\"Key\":\"a\",\"Value64\":\"MQ==\",\"Type\":\"text/plain\",\"Sibling\":true}\n"
@@ -168,7 +173,8 @@ static void lines_of_our_own_stay(void **state)
     assert_refused(read_text_of(PORT_YZMA, "{\"Key\":\"a\",\"Value\":1}\n{\"Error\":\"out of memory\"}\n"),
                    ERR_MALFORMED, "line 2: \"Error\" is said");
     assert_refused(read_text_of(PORT_YZMA, "{\"Key\":\"a\"}"), ERR_MALFORMED, "line 1");
-    assert_refused(read_text_of(PORT_YZMA, "{\"Key\":\"a\",\"Value\":1,\"TTL\":1}"), ERR_MALFORMED, "unknown");
+    assert_refused(read_text_of(PORT_YZMA, "{\"Key\":\"a\",\"Value\":1,\"TTL\":1}"), ERR_MALFORMED,
+                   "unknown");
 }
 
 static void what_is_no_export_is_refused(void **state)
@@ -194,7 +200,8 @@ static void keys_that_cannot_be_are_left_out(void **state)
 {
     struct buf text;
     buf_init(&text, SIZE_MAX);
-    buf_put_text(&text, "[{\"key\":\"\",\"value\":\"MQ==\"},{\"key\":\"a\\u0000b\",\"value\":\"MQ==\"},{\"key\":\"");
+    buf_put_text(&text,
+                 "[{\"key\":\"\",\"value\":\"MQ==\"},{\"key\":\"a\\u0000b\",\"value\":\"MQ==\"},{\"key\":\"");
     for (int i = 0; i < 481; i++)
         buf_put_u8(&text, 'k');
     buf_put_text(&text, "\",\"value\":\"MQ==\"},{\"key\":\"c\",\"value\":\"MQ==\"}]");
@@ -202,7 +209,8 @@ static void keys_that_cannot_be_are_left_out(void **state)
     assert_string_equal((const char *)last.lines.data, "{\"Key\":\"c\",\"Value\":1}\n");
     assert_non_null(strstr((const char *)last.left_out.data, ": its key is empty\n"));
     assert_non_null(strstr((const char *)last.left_out.data, "kkk: its key is longer than 480 bytes\n"));
-    assert_lines(read_text_of(PORT_ETCD, "{\"kvs\":[{\"key\":\"/w==\"}]}"), "", "\xff: its key is not UTF-8\n");
+    assert_lines(read_text_of(PORT_ETCD, "{\"kvs\":[{\"key\":\"/w==\"}]}"), "",
+                 "\xff: its key is not UTF-8\n");
     buf_done(&text);
 }
 
@@ -226,7 +234,7 @@ static void keys_and_types_as_asked(void **state)
 
 /* ---- Redis -------------------------------------------------------------------------------- */
 
-#define HEAD "REDIS0010\xfa\x09redis-ver\x06"
+#define HEAD      "REDIS0010\xfa\x09redis-ver\x06"
 #define RDB(text) bytes_of(text, sizeof text - 1)
 
 /* With a checksum of 0, which is none. */
@@ -275,16 +283,19 @@ static void redis_packs_strings(void **state)
 
 static void redis_collections_become_json(void **state)
 {
-    assert_lines(read_bytes(PORT_REDIS,
-                            RDB("REDIS0010"
-                                "\1\1l\2\1a\1b"                                         /* a list */
-                                "\4\1h\1\1f\1v"                                         /* a hash */
-                                "\5\1z\1\1m\0\0\0\0\0\0\xf8\x3f"                        /* 1.5 */
-                                "\3\1o\2\1m\3" "2.5\1n\xfe"                             /* old, and infinite */
-                                "\x0b\1i\x0c\2\0\0\0\2\0\0\0\1\0\xff\xff"               /* an intset */
-                                "\x10\1p\x0d\x0d\0\0\0\2\0\x81" "f\2\x81" "v\2\xff"      /* a listpack */
-                                "\x0d\1q\x10\x10\0\0\0\0\0\0\0\2\0\0\1" "f\3\xf3\xff" /* a ziplist */
-                                END)),
+    assert_lines(read_bytes(PORT_REDIS, RDB("REDIS0010"
+                                            "\1\1l\2\1a\1b"                  /* a list */
+                                            "\4\1h\1\1f\1v"                  /* a hash */
+                                            "\5\1z\1\1m\0\0\0\0\0\0\xf8\x3f" /* 1.5 */
+                                            "\3\1o\2\1m\3"
+                                            "2.5\1n\xfe"                              /* old, and infinite */
+                                            "\x0b\1i\x0c\2\0\0\0\2\0\0\0\1\0\xff\xff" /* an intset */
+                                            "\x10\1p\x0d\x0d\0\0\0\2\0\x81"
+                                            "f\2\x81"
+                                            "v\2\xff" /* a listpack */
+                                            "\x0d\1q\x10\x10\0\0\0\0\0\0\0\2\0\0\1"
+                                            "f\3\xf3\xff" /* a ziplist */
+                                            END)),
                  "{\"Key\":\"l\",\"Value\":[\"a\",\"b\"]}\n"
                  "{\"Key\":\"h\",\"Value\":{\"f\":\"v\"}}\n"
                  "{\"Key\":\"z\",\"Value\":{\"m\":1.5}}\n"
@@ -297,16 +308,17 @@ static void redis_collections_become_json(void **state)
 
 static void redis_compact_lists_have_all_forms(void **state)
 {
-    static const char listpack[] = "\0\0\0\0\0\0"
-                                   "\x7f\1\x82hi\3\xdf\xff\2\xd0\0\2\xe0\2ab\4\xf0\1\0\0\0c\6"
-                                   "\xf1\xfe\xff\3\xf2\0\0\x80\4\xf3\0\0\0\x80\5\xf4\0\0\0\0\0\0\0\x80\x09\xff";
-    static const char *const listpack_has[] = {"127", "hi", "-1", "-4096", "ab", "c",
-                                               "-2", "-8388608", "-2147483648", "-9223372036854775808"};
+    static const char listpack[] =
+        "\0\0\0\0\0\0"
+        "\x7f\1\x82hi\3\xdf\xff\2\xd0\0\2\xe0\2ab\4\xf0\1\0\0\0c\6"
+        "\xf1\xfe\xff\3\xf2\0\0\x80\4\xf3\0\0\0\x80\5\xf4\0\0\0\0\0\0\0\x80\x09\xff";
+    static const char *const listpack_has[] = {
+        "127", "hi", "-1", "-4096", "ab", "c", "-2", "-8388608", "-2147483648", "-9223372036854775808"};
     static const char ziplist[] = "\0\0\0\0\0\0\0\0\0\0"
                                   "\0\2hi\4\x40\1x\xfe\4\0\0\0\x80\0\0\0\1y\0\xc0\xfe\xff\0\xf0\0\0\x80"
                                   "\0\xd0\0\0\0\x80\0\xe0\0\0\0\0\0\0\0\x80\0\xfe\xff\0\xf1\0\xfd\xff";
-    static const char *const ziplist_has[] = {"hi", "x", "y", "-2", "-8388608",
-                                              "-2147483648", "-9223372036854775808", "-1", "0", "12"};
+    static const char *const ziplist_has[] = {
+        "hi", "x", "y", "-2", "-8388608", "-2147483648", "-9223372036854775808", "-1", "0", "12"};
     const struct {
         enum pack_kind kind;
         struct bytes text;
@@ -333,7 +345,10 @@ static void redis_damage_is_seen(void **state)
     struct buf file;
     buf_init(&file, SIZE_MAX);
     buf_put_text(&file, "REDIS0010");
-    buf_put(&file, "\0\1a\1" "1\xff", 6);
+    buf_put(&file,
+            "\0\1a\1"
+            "1\xff",
+            6);
     uint64_t crc = crc64(0, buf_bytes(&file));
     for (int i = 0; i < 8; i++)
         buf_put_u8(&file, (uint8_t)(crc >> 8 * i));
