@@ -111,16 +111,16 @@ static enum err copy_piece(struct client *client, int fd, const char *path, stru
 static enum err copy(struct client *client, int fd, const char *path, struct backup_place *place,
                      struct buf *why)
 {
-    struct progress progress;
+    struct bar bar;
     enum err err = copy_head(client, fd, path, why);
     client_keep_server(client); /* its parts fit together, and no other's to them */
     backup_begin(place);
-    progress_begin(&progress, "copied", "records");
+    bar_begin(&bar, "copied", "records");
     while (err == OK && place->at.phase != WALK_NONE) {
         err = copy_piece(client, fd, path, place, why);
-        progress_at(&progress, place->records, 0);
+        bar_at(&bar, place->records, 0);
     }
-    progress_end(&progress);
+    bar_end(&bar);
     return err;
 }
 

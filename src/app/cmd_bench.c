@@ -101,7 +101,7 @@ static void *run(void *ctx)
  * more threads. */
 static enum err run_all(struct bench *bench, struct runner *runners, bool filling, uint64_t *ret_us)
 {
-    struct progress progress;
+    struct bar bar;
     struct timespec tick = {.tv_nsec = 50 * 1000000};
     pthread_attr_t attributes;
     size_t started = 0;
@@ -109,7 +109,7 @@ static enum err run_all(struct bench *bench, struct runner *runners, bool fillin
     pthread_attr_setstacksize(&attributes, THREAD_STACK);
     atomic_store(&bench->stop, false);
     atomic_store(&bench->done, 0);
-    progress_begin(&progress, filling ? "filled" : "made", filling ? "keys" : "requests");
+    bar_begin(&bar, filling ? "filled" : "made", filling ? "keys" : "requests");
     uint64_t began_us = now_us(), end_us = began_us + bench->seconds * 1000000;
     for (; started < bench->connections; started++) {
         runners[started].filling = filling;
@@ -117,14 +117,14 @@ static enum err run_all(struct bench *bench, struct runner *runners, bool fillin
             break;
     }
     while (!filling && now_us() < end_us && started == bench->connections) {
-        progress_at(&progress, atomic_load(&bench->done), 0);
+        bar_at(&bar, atomic_load(&bench->done), 0);
         nanosleep(&tick, NULL);
     }
     atomic_store(&bench->stop, true);
     for (size_t i = 0; i < started; i++)
         pthread_join(runners[i].thread, NULL);
     *ret_us = now_us() - began_us;
-    progress_end(&progress);
+    bar_end(&bar);
     pthread_attr_destroy(&attributes);
     return started == bench->connections ? OK : ERR_BUSY;
 }

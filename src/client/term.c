@@ -43,9 +43,9 @@ uint64_t term_now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-void progress_begin(struct progress *p, const char *what, const char *unit)
+void bar_begin(struct bar *p, const char *what, const char *unit)
 {
-    *p = (struct progress){.what = what, .unit = unit, .shown = term_is(stderr), .began_ms = term_now_ms()};
+    *p = (struct bar){.what = what, .unit = unit, .shown = term_is(stderr), .began_ms = term_now_ms()};
 }
 
 static void put_bar(uint64_t done, uint64_t all)
@@ -58,7 +58,7 @@ static void put_bar(uint64_t done, uint64_t all)
     fputc(']', stderr);
 }
 
-void progress_at(struct progress *p, uint64_t done, uint64_t all)
+void bar_at(struct bar *p, uint64_t done, uint64_t all)
 {
     uint64_t now_ms = p->shown ? term_now_ms() : 0;
     if (!p->shown || now_ms < p->next_ms)
@@ -77,7 +77,7 @@ void progress_at(struct progress *p, uint64_t done, uint64_t all)
     fflush(stderr);
 }
 
-void progress_end(struct progress *p)
+void bar_end(struct bar *p)
 {
     if (p->shown && p->next_ms)
         fputs("\r\033[K", stderr);

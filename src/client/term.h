@@ -18,14 +18,14 @@ const char *term_code(FILE *file, enum term_colour colour);
 
 /* A line on standard error that tells how far long work is, written over at most ten times
  * a second, and only where that is a terminal. */
-struct progress {
+struct bar {
     const char *what, *unit; /* "imported", "records" */
     bool shown;
     uint64_t next_ms, began_ms;
 };
-void progress_begin(struct progress *p, const char *what, const char *unit);
-void progress_at(struct progress *p, uint64_t done, uint64_t all); /* all 0: not known */
-void progress_end(struct progress *p);                             /* takes the line away */
+void bar_begin(struct bar *p, const char *what, const char *unit);
+void bar_at(struct bar *p, uint64_t done, uint64_t all); /* all 0: not known */
+void bar_end(struct bar *p);                             /* takes the line away */
 
 /* Milliseconds of a clock that never goes back. */
 uint64_t term_now_ms(void);
