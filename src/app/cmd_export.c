@@ -20,7 +20,7 @@ struct export_job {
     FILE *to;
     char *after; /* the last key that was written, or where to begin; owned, or NULL */
     uint64_t records;
-    struct progress progress;
+    struct bar bar;
     bool wrong_line; /* the stream ended with one that is none */
     struct buf *why;
 };
@@ -44,7 +44,7 @@ static enum err take_line(void *ctx, struct bytes line)
     }
     free(job->after);
     job->after = read_text(key);
-    progress_at(&job->progress, ++job->records, 0);
+    bar_at(&job->bar, ++job->records, 0);
     return OK;
 }
 
@@ -93,7 +93,7 @@ static bool is_passing(const struct export_job *job, enum err err)
 static enum err run(struct export_job *job)
 {
     enum err err = OK;
-    progress_begin(&job->progress, "exported", "records");
+    bar_begin(&job->bar, "exported", "records");
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
         uint64_t before = job->records;
         err = stream(job);
@@ -105,7 +105,7 @@ static enum err run(struct export_job *job)
         struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
         nanosleep(&pause, NULL);
     }
-    progress_end(&job->progress);
+    bar_end(&job->bar);
     return err;
 }
 

@@ -33,7 +33,7 @@ struct import_job {
     uint64_t records, skip;        /* that the export gave; the first so many are passed over */
     uint64_t imported, expired, left_out;
     uint64_t give_up_ms; /* 0: all is well */
-    struct progress progress;
+    struct bar bar;
     struct buf *why;
     bool failed; /* at the node, not in the export */
 };
@@ -46,7 +46,7 @@ static void leave_out(void *ctx, struct bytes key, const char *reason)
     struct buf line;
     if (++job->left_out > SHOWN_MAX)
         return;
-    progress_end(&job->progress);
+    bar_end(&job->bar);
     buf_init(&line, SIZE_MAX);
     buf_put_text(&line, "yzma: left out ");
     client_put_plain(&line, bytes_of(key.data, key.len < 600 ? key.len : 600));
@@ -186,7 +186,7 @@ static enum err flush(struct import_job *job)
         else if (err != OK)
             buf_put_bytes(job->why, buf_bytes(&why));
         buf_done(&why);
-        progress_at(&job->progress, settled(job), 0);
+        bar_at(&job->bar, settled(job), 0);
     }
     job->failed = err != OK;
     if (err == OK)
@@ -238,7 +238,7 @@ static enum err run(struct import_job *job, const char *path, int fd)
 {
     struct buf problem;
     buf_init(&problem, SIZE_MAX);
-    progress_begin(&job->progress, "imported", "records");
+    bar_begin(&job->bar, "imported", "records");
     enum err err = read_export(job, fd, &problem);
     if (!job->failed) {
         if (err != OK)
@@ -253,7 +253,7 @@ static enum err run(struct import_job *job, const char *path, int fd)
         else
             job->why->len = told; /* the first thing that went wrong is what is to be told */
     }
-    progress_end(&job->progress);
+    bar_end(&job->bar);
     if (err != OK && settled(job))
         buf_put_format(job->why, "; %llu records are done: --skip %llu goes on behind them",
                        (unsigned long long)settled(job), (unsigned long long)settled(job));

@@ -32,7 +32,8 @@ static enum err put_record(void *ctx, const struct import_line *record)
 static void put_left_out(void *ctx, struct bytes key, const char *why)
 {
     struct outcome *o = ctx;
-    buf_put_bytes(&o->left_out, key);
+    for (size_t i = 0; i < key.len; i++)
+        buf_put_u8(&o->left_out, key.data[i] ? key.data[i] : '?'); /* it stays a text */
     buf_put_format(&o->left_out, ": %s\n", why);
 }
 
@@ -208,6 +209,7 @@ static void keys_that_cannot_be_are_left_out(void **state)
     read_bytes(PORT_CONSUL, buf_bytes(&text));
     assert_string_equal((const char *)last.lines.data, "{\"Key\":\"c\",\"Value\":1}\n");
     assert_non_null(strstr((const char *)last.left_out.data, ": its key is empty\n"));
+    assert_non_null(strstr((const char *)last.left_out.data, "a?b: its key has a NUL in it\n"));
     assert_non_null(strstr((const char *)last.left_out.data, "kkk: its key is longer than 480 bytes\n"));
     assert_lines(read_text_of(PORT_ETCD, "{\"kvs\":[{\"key\":\"/w==\"}]}"), "",
                  "\xff: its key is not UTF-8\n");
