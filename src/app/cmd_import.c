@@ -7,6 +7,7 @@
 #include "port.h"
 #include "record.h"
 #include "term.h"
+#include "utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,22 @@ struct import_job {
 
 /* ---- what is told ------------------------------------------------------------------------ */
 
+/* A key for people: whatever it has in it, it is one line of text. */
+static void put_shown(struct buf *out, struct bytes key)
+{
+    enum { SHOWN_BYTES = 500 };
+    size_t end = key.len < SHOWN_BYTES ? key.len : SHOWN_BYTES;
+    for (size_t at = 0, n; at < end; at += n) {
+        n = utf8_length(bytes_of(key.data + at, key.len - at));
+        if (n)
+            client_put_plain(out, bytes_of(key.data + at, n));
+        else
+            buf_put_u8(out, '?'), n = 1;
+    }
+    if (end < key.len)
+        buf_put_text(out, "..");
+}
+
 static void leave_out(void *ctx, struct bytes key, const char *reason)
 {
     struct import_job *job = ctx;
@@ -49,7 +66,7 @@ static void leave_out(void *ctx, struct bytes key, const char *reason)
     bar_end(&job->bar);
     buf_init(&line, SIZE_MAX);
     buf_put_text(&line, "yzma: left out ");
-    client_put_plain(&line, bytes_of(key.data, key.len < 600 ? key.len : 600));
+    put_shown(&line, key);
     buf_put_format(&line, ": %s", reason);
     if (job->left_out == SHOWN_MAX)
         buf_put_text(&line, " (more of them are only counted)");

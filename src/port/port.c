@@ -9,6 +9,9 @@
 
 #include <stdlib.h>
 
+/* The last moment of which RFC 3339 has a text: 9999-12-31T23:59:59.999Z. */
+#define EXPIRES_MAX_MS UINT64_C(253402300799999)
+
 /* ---- what comes out ------------------------------------------------------------------- */
 
 void port_leave_out(struct port *p, struct bytes key, const char *why)
@@ -40,6 +43,8 @@ enum err port_emit_line(struct port *p, const struct import_line *line)
     if (p->key.err != OK)
         return p->key.err;
     record.key = buf_bytes(&p->key);
+    if (record.expires_ms > EXPIRES_MAX_MS)
+        record.expires_ms = EXPIRES_MAX_MS;
     const char *wrong = wrong_with_key(record.key);
     if (!wrong && record.value.len > VALUE_MAX)
         wrong = "its value is longer than 256 MiB";

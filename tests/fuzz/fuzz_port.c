@@ -24,6 +24,7 @@ static enum err take(void *ctx, const struct import_line *record)
     CHECK(import_line_read(line, UINT64_MAX, &seen->room, &again, &seen->why) == OK);
     CHECK(bytes_equal(again.key, record->key) && bytes_equal(again.value, record->value));
     CHECK(bytes_equal(again.type, record->type) && again.expires_ms == record->expires_ms);
+    CHECK(seen->why.len == 0);
     return OK;
 }
 
