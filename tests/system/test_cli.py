@@ -131,7 +131,8 @@ class Cli(SystemTest):
         (done,) = self.lines("put", "json", "10", "--with", context)
         self.assertEqual(done["Key"], "json")
         self.assertEqual(self.yzma("get", "json", "--with", done["Context"]), "10\n")
-        self.assertIn("400", self.refused("put", "other", "1", "--with", context) + "400")
+        self.assertIn("another key", self.refused("put", "other", "1", "--with", context))
+        self.yzma("put", "new", "1", "--with", self.yzma("get", "new", "--context").strip())
 
         self.assertEqual(self.yzma("delete", "json", "none"), "deleted json\ndeleted none\n")
         self.refused("get", "json", code=3)
