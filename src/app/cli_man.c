@@ -58,10 +58,10 @@ static void put_head(struct buf *out, const char *name, const char *section, con
 
 /* ---- yzma(1) ------------------------------------------------------------------------ */
 
-static void put_option_name(struct buf *out, const struct cli_option_spec *spec)
+static void put_option_name(struct buf *out, const struct cli_option_spec *spec, bool with_letter)
 {
     buf_put_text(out, "\\fB");
-    if (spec->letter)
+    if (with_letter && spec->letter)
         buf_put_format(out, "\\-%c\\fR, \\fB", spec->letter);
     buf_put_text(out, "\\-\\-");
     put(out, spec->name);
@@ -80,7 +80,7 @@ static void put_option_list(struct buf *out, uint64_t options)
         if (!(options & cli_bit((enum cli_option)i)))
             continue;
         buf_put_text(out, any ? ",\n" : "Options:\n");
-        put_option_name(out, &cli_options[i]);
+        put_option_name(out, &cli_options[i], false);
         any = true;
     }
     if (any)
@@ -128,7 +128,7 @@ static void put_options(struct buf *out)
     put_macro(out, ".SH", "OPTIONS");
     for (size_t i = 0; i < CLI_OPTIONS; i++) {
         buf_put_text(out, ".TP\n");
-        put_option_name(out, &cli_options[i]);
+        put_option_name(out, &cli_options[i], true);
         buf_put_u8(out, '\n');
         put_line(out, cli_options[i].text);
     }

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* "added k", or {"Result":"added k","Replicas":2,..} where w was given. */
+/* "added k" or a number, or {"Result":"added k","Replicas":2,..} where w was given. */
 static void print_done(const struct client_answer *answer, FILE *out)
 {
     struct bytes data = cmd_data(answer), result = read_member(data, "Result");
@@ -16,7 +16,7 @@ static void print_done(const struct client_answer *answer, FILE *out)
     char *text = read_text(result);
     struct buf line;
     buf_init(&line, SIZE_MAX);
-    client_put_plain(&line, bytes_str(text));
+    client_put_plain(&line, json_is_string(result) ? bytes_str(text) : result);
     buf_put_format(&line, ", on disk at %llu of %llu replicas",
                    (unsigned long long)read_member_number(data, "Replicas"),
                    (unsigned long long)read_member_number(data, "Known"));
@@ -223,8 +223,9 @@ enum err tool_incr(const struct cli *cli, FILE *out, struct buf *why)
     struct client_call call = {.method = "POST", .target = client_target(&target), .body = bytes_str(body)};
     err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
     if (cmd_has_answer(err)) {
-        if (answer.status >= 200 && answer.status <= 299)
-            cmd_print_text(out, cmd_data(&answer));
+        struct bytes data = cmd_data(&answer), result = read_member(data, "Result");
+        if (answer.status >= 200 && answer.status <= 299) /* 202 added too */
+            cmd_print_text(out, result.len && !cli_has(cli, OPT_JSON) ? result : data);
         client_answer_done(&answer);
     }
     buf_done(&target);

@@ -17,7 +17,7 @@ static enum err run_node(const struct cli *cli, FILE *out, struct buf *why)
         err = daemon_run(cli, &config, why);
         config_done(&config);
     }
-    return err;
+    return err == OK ? OK : ERR_REFUSED; /* also where the store is damaged: it did not run */
 }
 
 static enum err reidentify(const struct cli *cli, FILE *out, struct buf *why)
@@ -28,7 +28,7 @@ static enum err reidentify(const struct cli *cli, FILE *out, struct buf *why)
         err = daemon_reidentify(&config, why);
         config_done(&config);
     }
-    return err;
+    return err == OK ? OK : ERR_REFUSED;
 }
 
 static tool_run *const runs[CLI_COMMANDS] = {

@@ -264,7 +264,8 @@ static void man_pages_are_whole(void **state)
     }
     for (size_t i = 0; i < CLI_OPTIONS; i++) {
         put_dashed(name, sizeof name, cli_options[i].name);
-        snprintf(line, sizeof line, "\\fB\\-\\-%s\\fR", name);
+        snprintf(line, sizeof line, cli_options[i].letter ? ", \\fB\\-\\-%s\\fR" : ".TP\n\\fB\\-\\-%s\\fR",
+                 name);
         assert_has(&text, line);
     }
     buf_reset(&text);
