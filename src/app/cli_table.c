@@ -150,7 +150,8 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "etcdctl get '' --prefix -w json | yzma import --from etcd\n"
          "consul kv export | yzma import --from consul --into consul/\n"
          "redis-cli --rdb - | yzma import --from redis\n"
-         "curl 'http://localhost:5984/db/_all_docs?include_docs=true' | yzma import --from couchdb"},
+         "curl 'localhost:5984/db/_all_docs?include_docs=true' > db.json\n"
+                    "yzma import --from couchdb db.json"},
     [CLI_EXPORT] =
         {"export", "[FILE]", GROUP_DATA, 0, 1, NODE | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
          "write all keys with their values, a line of JSON each",
