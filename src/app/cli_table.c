@@ -151,7 +151,7 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "consul kv export | yzma import --from consul --into consul/\n"
          "redis-cli --rdb - | yzma import --from redis\n"
          "curl 'localhost:5984/db/_all_docs?include_docs=true' > db.json\n"
-                    "yzma import --from couchdb db.json"},
+         "yzma import --from couchdb db.json"},
     [CLI_EXPORT] =
         {"export", "[FILE]", GROUP_DATA, 0, 1, NODE | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
          "write all keys with their values, a line of JSON each",
