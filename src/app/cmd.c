@@ -1,6 +1,8 @@
 #include "cmd.h"
 
+#include "check.h"
 #include "json_valid.h"
+#include "units.h"
 #include "utf8.h"
 
 #include <errno.h>
@@ -73,6 +75,14 @@ void cmd_put_wait(const struct cli *cli, struct buf *target)
         client_put_param_text(target, "w", cli->values[OPT_W]);
     if (cli_has(cli, OPT_WAIT))
         client_put_param_text(target, "wait", cli->values[OPT_WAIT]);
+}
+
+uint64_t cmd_idle_ms(const struct cli *cli)
+{
+    uint64_t wait_ms = 0;
+    if (cli_has(cli, OPT_WAIT))
+        CHECK(duration_parse(bytes_str(cli->values[OPT_WAIT]), &wait_ms) == OK); /* was judged */
+    return wait_ms + CLIENT_IDLE_MS;
 }
 
 void cmd_headers_init(struct cmd_headers *headers)

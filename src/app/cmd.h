@@ -15,6 +15,8 @@ enum err cmd_client(const struct cli *cli, struct client **ret, struct buf *why)
 
 /* Adds the parameters w and wait, as far as they were given. */
 void cmd_put_wait(const struct cli *cli, struct buf *target);
+/* How long a node may say nothing: as long as --wait lets it wait, and the standard. */
+uint64_t cmd_idle_ms(const struct cli *cli);
 
 /* Room for header lines of a call. */
 struct cmd_headers {

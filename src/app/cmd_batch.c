@@ -106,7 +106,8 @@ static enum err send(const struct cli *cli, struct bytes body, FILE *out, struct
     buf_init(&target, CMD_TARGET_MAX);
     buf_put_text(&target, "/batch");
     cmd_put_wait(cli, &target);
-    struct client_call call = {.method = "POST", .target = client_target(&target), .body = body};
+    struct client_call call = {
+        .method = "POST", .target = client_target(&target), .body = body, .idle_ms = cmd_idle_ms(cli)};
     err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
     if (cmd_has_answer(err)) {
         struct bytes data = cmd_data(&answer);

@@ -197,7 +197,7 @@ enum err tool_count(const struct cli *cli, FILE *out, struct buf *why)
     buf_put_text(&target, "/keys?count=true");
     put_range(cli, cli->values[OPT_AFTER], &target);
     /* Many keys take long, and say nothing meanwhile. */
-    struct client_call call = {.target = client_target(&target), .timeout_ms = 3600000, .idle_ms = 3600000};
+    struct client_call call = {.target = client_target(&target), .idle_ms = 3600000};
     err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
     if (cmd_has_answer(err)) {
         struct bytes data = cmd_data(&answer);

@@ -27,6 +27,7 @@ static enum err ask(struct getting *g, struct client_call *call, const char *par
         client_put_param_text(&target, "wait", cli->values[OPT_WAIT]);
     call->target = client_target(&target);
     call->context = cli->values[OPT_WITH];
+    call->idle_ms = cmd_idle_ms(cli);
     enum err err = call->target ? cmd_call(g->client, call, ret, g->why) : target.err;
     buf_done(&target);
     return err;
@@ -154,7 +155,7 @@ static enum err get_context(struct getting *g)
     enum err err = ask(g, &call, "", &answer);
     if (!cmd_has_answer(err))
         return err;
-    if (answer.context[0]) {
+    if (answer.context[0] && (answer.status == 200 || answer.status == 300 || answer.status == 404)) {
         buf_reset(g->why);
         cmd_print_text(g->out, bytes_str(answer.context));
         err = OK;

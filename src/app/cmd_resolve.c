@@ -88,6 +88,7 @@ static enum err put(struct resolving *r, FILE *out)
                                .type = r->type[0] ? r->type : NULL,
                                .body = buf_bytes(&r->value),
                                .context = r->context,
+                               .idle_ms = cmd_idle_ms(r->cli),
                                .repeat = CLIENT_REPEAT_NEVER};
     enum err err = call.target ? cmd_call(r->client, &call, &answer, r->why) : target.err;
     if (cmd_has_answer(err)) {

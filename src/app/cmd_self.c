@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "config_table.h"
+#include "machine.h"
 
 #include <stdlib.h>
 
@@ -37,8 +38,14 @@ static void show_table(const char *path, const struct config *config, FILE *out)
 {
     static const char *const titles[] = {"", "SETTING", "VALUE"};
     struct config standard;
+    struct machine machine;
     struct grid grid;
+    struct buf unused;
+    buf_init(&unused, TEXT_MAX);
     config_init(&standard);
+    machine_describe(&machine); /* what is left to it is no choice of somebody's */
+    (void)!config_fill_defaults(&standard, &machine, &unused);
+    buf_done(&unused);
     grid_init(&grid, 3, titles);
     for (size_t i = 0; i < SETTINGS; i++) {
         struct buf value;

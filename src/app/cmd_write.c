@@ -121,6 +121,7 @@ enum err tool_put(const struct cli *cli, FILE *out, struct buf *why)
                                .type = cli->values[OPT_TYPE],
                                .context = cli->values[OPT_WITH],
                                .headers = headers.lines,
+                               .idle_ms = cmd_idle_ms(cli),
                                .repeat = repeat_of(cli)};
     enum err err = call.target ? OK : target.err;
     if (err == OK && !cli_has(cli, OPT_TOUCH))
@@ -152,6 +153,7 @@ static enum err delete_key(const struct cli *cli, struct client *client, const c
                                .target = client_target(&target),
                                .context = cli->values[OPT_WITH],
                                .headers = headers.lines,
+                               .idle_ms = cmd_idle_ms(cli),
                                .repeat = repeat_of(cli)};
     enum err err = call.target ? write_key(cli, client, &call, key, out, why) : target.err;
     cmd_headers_done(&headers);
@@ -168,8 +170,7 @@ static enum err delete_prefix(const struct cli *cli, struct client *client, FILE
     buf_init(&target, CMD_TARGET_MAX);
     buf_put_text(&target, "/keys");
     client_put_param_text(&target, "prefix", cli->values[OPT_PREFIX]);
-    struct client_call call = {
-        .method = "DELETE", .target = client_target(&target), .timeout_ms = LONG_MS, .idle_ms = LONG_MS};
+    struct client_call call = {.method = "DELETE", .target = client_target(&target), .idle_ms = LONG_MS};
     enum err err = call.target ? OK : target.err;
     for (bool again = true; again && call.target;) {
         struct client_answer answer;
@@ -220,7 +221,10 @@ enum err tool_incr(const struct cli *cli, FILE *out, struct buf *why)
     cmd_put_wait(cli, &target);
     const char *n = cli_word(cli, 1); /* was judged */
     snprintf(body, sizeof body, "{\"Add\":%s}", n ? n : "1");
-    struct client_call call = {.method = "POST", .target = client_target(&target), .body = bytes_str(body)};
+    struct client_call call = {.method = "POST",
+                               .target = client_target(&target),
+                               .body = bytes_str(body),
+                               .idle_ms = cmd_idle_ms(cli)};
     err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
     if (cmd_has_answer(err)) {
         struct bytes data = cmd_data(&answer), result = read_member(data, "Result");

@@ -7,8 +7,13 @@ enum { TEXT_MAX = 64 << 10 };
 
 void client_put_plain(struct buf *out, struct bytes text)
 {
-    for (size_t i = 0; i < text.len; i++)
-        buf_put_u8(out, text.data[i] < ' ' || text.data[i] == 0x7f ? '?' : text.data[i]);
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        /* U+0080 to U+009F are as good as an escape to some terminals. */
+        bool high = c == 0xc2 && i + 1 < text.len && text.data[i + 1] < 0xa0;
+        i += high;
+        buf_put_u8(out, high || c < ' ' || c == 0x7f ? '?' : c);
+    }
 }
 
 static void put_string(struct bytes raw, struct buf *out)

@@ -348,11 +348,8 @@ static struct curl_slist *headers_of(const struct client *client, const struct c
 
 static void set_limits(const struct curl_api *api, CURL *curl, const struct client_call *call)
 {
-    bool streams = call->read || call->line || call->piece;
-    uint64_t whole_ms = call->timeout_ms ? call->timeout_ms : streams ? 0 : CLIENT_TIMEOUT_MS;
-    uint64_t idle_s = ((call->idle_ms ? call->idle_ms : CLIENT_TIMEOUT_MS) + 999) / 1000;
+    uint64_t idle_s = ((call->idle_ms ? call->idle_ms : CLIENT_IDLE_MS) + 999) / 1000;
     api->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS);
-    api->easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)whole_ms);
     api->easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     api->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)idle_s);
 }

@@ -43,7 +43,7 @@ enum client_repeat { CLIENT_REPEAT_AS_METHOD, CLIENT_REPEAT_NEVER, CLIENT_REPEAT
 enum {
     CLIENT_LINE_MAX = 128 << 20,   /* the largest value in base64, and what is around it */
     CLIENT_ANSWER_MAX = 512 << 20, /* bytes of a body that is kept */
-    CLIENT_TIMEOUT_MS = 60000,     /* the standard of calls without a stream */
+    CLIENT_IDLE_MS = 60000,        /* the standard: more than a node takes to answer */
     CLIENT_CONNECT_MS = 5000,
 };
 
@@ -72,9 +72,8 @@ struct client_call {
     void *ctx; /* of the four */
 
     enum client_repeat repeat;
-    /* For the whole call; 0: CLIENT_TIMEOUT_MS, or, with read, line or piece, no end. */
-    uint64_t timeout_ms;
-    /* The call ends when so long nothing came and nothing went; 0: CLIENT_TIMEOUT_MS. */
+    /* The call ends when so long nothing came and nothing went; 0: CLIENT_IDLE_MS. What comes
+     * slowly may come for ever. */
     uint64_t idle_ms;
 };
 
