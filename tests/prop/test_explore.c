@@ -63,7 +63,7 @@ struct packed_world {
     uint32_t words[REPLICAS];
 };
 
-struct step { /* what a table compares */
+struct step {
     uint32_t what, a, b;
 };
 
@@ -85,8 +85,7 @@ static struct explorer {
     uint32_t *log_twins;
     size_t log_room;
     uint32_t *results; /* of the steps */
-    uint32_t *dots;    /* of writes: the bit of their dot, and what they removed */
-    uint32_t *removed;
+    uint32_t *writes;  /* of those that write: the bit of their dot, above it what they removed */
     size_t result_room;
     uint64_t moves;
     size_t at; /* the world that is looked at */
@@ -437,24 +436,23 @@ static void find_twin(const struct step *s, uint32_t result)
 static uint32_t step(struct step s, uint32_t *ret_dot, uint32_t *ret_removed)
 {
     bool new;
-    uint32_t number = numbers_of(&x.steps, &s, &new), dot, removed;
+    const uint32_t packed[] = {s.a | s.what << CONTENT_BITS, s.b};
+    uint32_t number = numbers_of(&x.steps, packed, &new), dot, removed;
     if (new) {
         uint32_t result = take(&s, &dot, &removed);
         if (number >= x.result_room) {
             x.result_room = x.result_room ? 2 * x.result_room : 1024;
             x.results = mem_grow(x.results, x.result_room * sizeof *x.results);
-            x.dots = mem_grow(x.dots, x.result_room * sizeof *x.dots);
-            x.removed = mem_grow(x.removed, x.result_room * sizeof *x.removed);
+            x.writes = mem_grow(x.writes, x.result_room * sizeof *x.writes);
         }
         x.results[number] = result;
-        x.dots[number] = dot;
-        x.removed[number] = removed;
+        x.writes[number] = dot | removed << DOTS;
         find_twin(&s, result);
     }
     if (ret_dot)
-        *ret_dot = x.dots[number];
+        *ret_dot = x.writes[number] & ((1u << DOTS) - 1);
     if (ret_removed)
-        *ret_removed = x.removed[number];
+        *ret_removed = x.writes[number] >> DOTS;
     return x.results[number];
 }
 
@@ -704,7 +702,7 @@ static void explore(unsigned op_count)
     x.op_count = op_count;
     x.contents.size = sizeof(struct content);
     x.worlds.size = sizeof(struct packed_world);
-    x.steps.size = sizeof(struct step);
+    x.steps.size = 2 * sizeof(uint32_t);
     x.logs.size = sizeof(struct log);
     struct world first = {0};
     struct log none = {0};
@@ -742,8 +740,7 @@ static void tidy(void)
     free(x.twins);
     free(x.log_twins);
     free(x.results);
-    free(x.dots);
-    free(x.removed);
+    free(x.writes);
 }
 
 static bool parse_rule(const char *rule)
