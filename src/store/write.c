@@ -58,6 +58,14 @@ static bool conflict_is_news(struct conflict_memory *memory, struct bytes key)
     return true;
 }
 
+/* What a walk has not reached yet is not known to be absent: nothing may be said about it.
+ * A put says nothing: it stands beside what comes, as a put of any node does that has not
+ * heard of the others', so that a node that is being filled takes writes. */
+static bool looks_at_what_is_there(const struct write_work *work)
+{
+    return work->remove || work->touch || work->condition;
+}
+
 /* What a write has come to before it is carried out: txn->local and txn->merged
  * are what was and what stays. */
 struct judged {
@@ -73,8 +81,7 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
         err = txn_load(txn, work->key);
     if (err != OK)
         return err;
-    /* What a walk has not reached yet is not known to be absent. */
-    if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
+    if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key) && looks_at_what_is_there(work))
         return ERR_WALKING;
     work->tag = record_tag(&txn->local, txn->wall_ms);
     if (work->condition && !condition_holds(work->condition, work->tag))
