@@ -293,9 +293,12 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     struct snapshot *snapshot;
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
-        effects_notice(out, NOTICE_ERROR,
-                       "event=reidentify_failed reason=%s next=\"at the next connection again\"",
-                       err_text(work->err));
+        effects_notice(out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=\"%s\"",
+                       err_text(work->err),
+                       work->err == ERR_DAMAGED || work->err == ERR_CHECKSUM
+                           ? "yzma doctor, with the node stopped, names what cannot be read; without its store "
+                             "its peers fill it again"
+                           : "at the next connection again");
         return;
     }
     if (snapshot_open(s->store, &snapshot) == OK) {
@@ -305,6 +308,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     (void)sync_look(s);
     cache_clear(&s->cache);
     drop_own_ids(s);
+    s->rows_below_floor = true; /* perhaps: it may have risen over a damaged one */
     s->count.reidentified++;
     if (s->twin_fork != UINT64_MAX) { /* of the former id */
         struct store_work *notes = store_work_new(WORK_NOTES);
