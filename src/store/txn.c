@@ -247,10 +247,19 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     return ERR_MALFORMED;
 }
 
+static bool only_removes(const struct batch_work *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!batch->writes[i].remove)
+            return false;
+    return true;
+}
+
 /* A delete writes a row and a context before anything is given back. */
 static bool makes_room(const struct store_work *work)
 {
-    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE ||
+    return (work->kind == WORK_WRITE && work->write.remove) ||
+           (work->kind == WORK_BATCH && only_removes(&work->batch)) || work->kind == WORK_PRUNE ||
            work->kind == WORK_EXPIRE;
 }
 

@@ -102,14 +102,10 @@ static void give_answer(struct store_work *work)
     pthread_mutex_unlock(&answer->lock);
 }
 
-/* One write, waited for. value.data NULL: a delete. */
-static enum err write_one(struct node *node, const char *key, struct bytes value)
+/* Waits for what becomes of it, and frees it. */
+static enum err do_work(struct node *node, struct store_work *work)
 {
     struct answer answer = {.lock = PTHREAD_MUTEX_INITIALIZER, .given = PTHREAD_COND_INITIALIZER};
-    struct store_work *work = store_work_new(WORK_WRITE);
-    work->write.key = bytes_str(key);
-    work->write.value = value;
-    work->write.remove = !value.data;
     work->done = give_answer;
     work->ctx = &answer;
     enum err err = committer_submit(node->committer, work);
@@ -122,6 +118,16 @@ static enum err write_one(struct node *node, const char *key, struct bytes value
     }
     store_work_free(work);
     return err;
+}
+
+/* value.data NULL: a delete. */
+static enum err write_one(struct node *node, const char *key, struct bytes value)
+{
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write.key = bytes_str(key);
+    work->write.value = value;
+    work->write.remove = !value.data;
+    return do_work(node, work);
 }
 
 /* The number of versions under the key, which must be readable. */
@@ -238,8 +244,8 @@ static void acknowledged_writes_are_there(void **state)
     node_remove(node);
 }
 
-/* A full store refuses puts, answers reads, takes deletes, and takes puts again
- * when deletes have made room. */
+/* A full store refuses puts, answers reads, takes deletes, also many in one, and takes
+ * puts again when deletes have made room. */
 static void a_full_store_can_be_emptied(void **state)
 {
     struct node *node = node_start(2 << 20);
@@ -255,7 +261,16 @@ static void a_full_store_can_be_emptied(void **state)
     assert_int_equal(versions_of(node->store, name_key(key, 0, n - 1)), 1);
     assert_int_equal(versions_of(node->store, name_key(key, 0, n)), 0);
 
-    for (unsigned i = 0; i < n; i++)
+    enum { TOGETHER = 20 };
+    char keys[TOGETHER][KEY_ROOM];
+    struct store_work *batch = store_work_new(WORK_BATCH);
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        struct write_work *write = store_work_add_write(batch);
+        write->key = bytes_str(name_key(keys[i], 0, i));
+        write->remove = true;
+    }
+    assert_int_equal(do_work(node, batch), OK);
+    for (unsigned i = TOGETHER; i < n; i++)
         assert_int_equal(write_one(node, name_key(key, 0, i), bytes_of(NULL, 0)), OK);
     for (unsigned i = 0; i < n / 2; i++)
         assert_int_equal(write_one(node, name_key(key, 1, i), bytes), OK);
