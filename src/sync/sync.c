@@ -17,6 +17,18 @@ static void read_peer(void *ctx, struct bytes name, struct bytes value)
         s->count.notes_damaged++; /* replaced at its next hello */
 }
 
+static void read_told(void *ctx, struct bytes name, struct bytes value)
+{
+    struct sync *s = ctx;
+    struct cursor in = cursor_of(value);
+    struct replica_id id = replica_id_decode(&in);
+    uint64_t told = cursor_u64(&in);
+    struct peer *peer = cursor_finish(&in) == OK ? peers_find(&s->peers, &id) : NULL;
+    (void)name;
+    if (peer && told > peer->told)
+        peer->told = told;
+}
+
 static void read_retired(void *ctx, struct bytes name, struct bytes value)
 {
     (void)name;
@@ -118,6 +130,8 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
         err = read_identity(s, snapshot);
         if (err == OK)
             err = snapshot_notes(snapshot, PEER_NOTE, read_peer, s);
+        if (err == OK)
+            err = snapshot_notes(snapshot, TOLD_NOTE, read_told, s);
         if (err == OK)
             err = read_hand(s, snapshot);
         snapshot_close(snapshot);
@@ -235,6 +249,7 @@ struct peer *sync_peer(struct sync *s, struct sync_time time, const struct repli
     struct store_work *work = store_work_new(WORK_NOTES);
     char name[NOTE_NAME_MAX];
     store_work_add_note(work, note_name(name, PEER_NOTE, &gone), bytes_of(NULL, 0));
+    store_work_add_note(work, note_name(name, TOLD_NOTE, &gone), bytes_of(NULL, 0));
     sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
     return peers_get(&s->peers, id);
 }

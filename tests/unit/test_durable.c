@@ -244,8 +244,8 @@ static void acknowledged_writes_are_there(void **state)
     node_remove(node);
 }
 
-/* A full store refuses puts, answers reads, takes deletes, and takes puts again
- * when deletes have made room. */
+/* A full store refuses puts, answers reads, takes deletes, and takes
+ * puts again when deletes have made room. */
 static void a_full_store_can_be_emptied(void **state)
 {
     struct node *node = node_start(2 << 20);
