@@ -197,9 +197,9 @@ enum err tool_restore(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK)
         err = must_be_free(path, "-log", why);
     if (err == OK)
-        err = map_file(cli->file, &file, why);
+        err = map_file(cli->words[0], &file, why);
     if (err == OK)
-        err = check_file(cli->file, file, &id, &records, why);
+        err = check_file(cli->words[0], file, &id, &records, why);
     if (err == OK) {
         unlink(making); /* of a restore that was interrupted */
         err = make(making, file, &id, why);
