@@ -54,6 +54,11 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_DELIMITER] = {'d', "delimiter", "TEXT", "show keys that have it behind the prefix as one folder",
                        CLI_TEXT},
     [OPT_VALUES] = {'v', "values", NULL, "with their values", CLI_FLAG},
+    [OPT_FROM] = {0, "from", "STORE",
+                  "whose export it is: etcd, consul, redis, couchdb, or yzma, which it is without", CLI_TEXT},
+    [OPT_INTO] = {0, "into", "PREFIX", "put this in front of each key", CLI_TEXT},
+    [OPT_SKIP] = {0, "skip", "N", "pass over the first N records, which are there already", CLI_NUMBER},
+    [OPT_RESUME] = {0, "resume", NULL, "go on behind the last key that FILE has", CLI_FLAG},
     [OPT_SINCE] = {0, "since", "CURSOR", "what came after this cursor; 0: first all that there is", CLI_TEXT},
     [OPT_TAKE] = {0, "take", "N", "keep the N-th version, as get --siblings counts", CLI_NUMBER},
     [OPT_FORCE] = {'f', "force", NULL, "although members are silent, away or not YzmaDB", CLI_FLAG},
@@ -132,6 +137,28 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                    "{\"Op\":\"delete\",\"Key\":..}, and may have more (docs/HTTP.md). All are done in one "
                    "transaction of the node that is asked.",
                    "yzma batch changes.ndjson\necho '{\"Op\":\"delete\",\"Key\":\"a\"}' | yzma batch -"},
+    [CLI_IMPORT] =
+        {"import", "[FILE]", GROUP_DATA, 0, 1,
+         NODE | BIT(FROM) | BIT(PREFIX) | BIT(INTO) | BIT(TYPE) | BIT(SKIP) | BIT(JSON),
+         "store what an export of this or another store has",
+         "FILE (-, or none: standard input) is of any length. Its records replace what is there; "
+         "doing it again does no harm. Values that are JSON stay so, others become bytes, of --type "
+         "if it is given. Where the node does not answer it is tried again for a minute; what then "
+         "is left can be had later with --skip. Exit code 3 where entries were left out, each with "
+         "its reason on standard error. docs/MIGRATION.md has the commands that make exports.",
+         "yzma import dump.ndjson\n"
+         "etcdctl get '' --prefix -w json | yzma import --from etcd\n"
+         "consul kv export | yzma import --from consul --into consul/\n"
+         "redis-cli --rdb - | yzma import --from redis\n"
+         "curl 'localhost:5984/db/_all_docs?include_docs=true' > db.json\n"
+         "yzma import --from couchdb db.json"},
+    [CLI_EXPORT] =
+        {"export", "[FILE]", GROUP_DATA, 0, 1, NODE | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
+         "write all keys with their values, a line of JSON each",
+         "In key order, to a new FILE, or to standard output; yzma import takes it. It is not of one "
+         "moment: what changes meanwhile may be in it or not. Where the connection breaks it goes on "
+         "behind the last key, at the next server.",
+         "yzma export > dump.ndjson\nyzma export --prefix users/ users.ndjson"},
     [CLI_CONFLICTS] = {"conflicts", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(AFTER) | BIT(LIMIT) | BIT(JSON),
                        "list keys with more than one version", NULL, "yzma conflicts"},
     [CLI_RESOLVE] = {"resolve", "KEY [VALUE]", GROUP_DATA, 1, 2,

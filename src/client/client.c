@@ -32,6 +32,7 @@ struct attempt {
     enum err err;    /* of a callback, or of what it did not take */
     bool gave, took; /* something to the caller, from its reader */
     bool left;       /* the request may have reached the server */
+    bool headed;     /* the answer's headers came to their end */
     char problem[CURL_ERROR_SIZE];
 };
 
@@ -221,6 +222,9 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx)
         struct bytes rest = trimmed(bytes_of(space, (size_t)(line.data + line.len - space)));
         memcpy(digits, rest.data, rest.len < 3 ? rest.len : 3);
         a->answer.status = (unsigned)strtoul(digits, NULL, 10);
+        a->headed = false;
+    } else if (trimmed(line).len == 0) {
+        a->headed = true;
     } else {
         take_header(&a->answer, line);
     }
@@ -416,6 +420,8 @@ static CURLcode perform(struct attempt *a, const struct server *server)
     curl_off_t sent_at = 0;
     client->api->easy_getinfo(client->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_at);
     a->left = sent_at > 0;
+    if (code == CURLE_OK && !a->headed) /* of which libcurl makes an answer without a body */
+        code = CURLE_PARTIAL_FILE;
     if (code == CURLE_OK && a->line.len && a->call->line &&
         (a->err = give_line(a, buf_bytes(&a->line))) != OK)
         code = CURLE_WRITE_ERROR;
