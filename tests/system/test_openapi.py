@@ -349,6 +349,8 @@ class Answers(SystemTest):
             self.ask(get, 200, c, {"siblings": "true"}, {"Accept": "multipart/mixed"})
         for put in ("putKey", "postKey"):
             self.ask(put, 409, c, body=b"4")
+        self.one.wait_log("event=too_many_versions key=conflict")
+        self.assertEqual(self.one.log().count("event=too_many_versions key=conflict"), 1)
         for listing in ("listConflicts", "headConflicts"):
             self.ask(listing, 200, None, {"prefix": "con", "after": "a", "limit": "5"})
         self.ask("deleteKey", 200, c, {"w": "1"}, {"X-Yzma-Context": context, "If-Match": self.tag(c)})
