@@ -11,7 +11,8 @@ enum {
     SPARES = 3, /* hosts that may be added */
     STEPS_AT_ONCE = 100000,
     AGREE_LOOK_MS = 250,
-    TRACES_MS = 60000, /* after history and the forgotten have gone, deleted keys cost nothing within it */
+    FILES_PERMILLE = 60, /* of the worlds have LMDB behind the log */
+    TRACES_MS = 60000,   /* after history and the forgotten have gone, deleted keys cost nothing within it */
 };
 
 /* ---- what the files share ------------------------------------------------------------------ */
@@ -100,6 +101,9 @@ static bool happen_at(struct world *w, struct happening *h)
         break;
     case HAPPEN_APPLY:
         host_apply(w, host);
+        break;
+    case HAPPEN_STOPPED:
+        host_stopped(w, host);
         break;
     default:
         CHECK(!"a happening of nobody's at a host");
@@ -212,6 +216,24 @@ static void check_limits(struct world *w)
 
 /* ---- one world ----------------------------------------------------------------------------------- */
 
+static void draw_habits(struct world *w)
+{
+    struct habits *habits = &w->habits;
+    *habits = (struct habits){
+        .weight = {[ASK_GET] = 28,
+                   [ASK_PUT] = 38,
+                   [ASK_DELETE] = 24,
+                   [ASK_ADD] = 6,
+                   [ASK_LIST] = 4,
+                   [ASK_TOUCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 10) : 0,
+                   [ASK_BATCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 15) : 0},
+        .ttl_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
+        .condition_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
+        .confirm_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 400) : 0,
+        .siblings = world_chance(w, 150)};
+    w->versions_max = world_chance(w, 200) ? 1 + (size_t)world_pick(w, 4) : VERSIONS_MAX;
+}
+
 static void set_up(struct world *w)
 {
     static const uint64_t histories_ms[] = {500, 5000, 60000}, forgets_ms[] = {6000, 30000, 72 * 3600000};
@@ -225,6 +247,9 @@ static void set_up(struct world *w)
     w->memory_max = world_chance(w, 500) ? 32 << 10 : 1 << 20;
     w->segment_bytes = world_chance(w, 500) ? 8 << 10 : 128 << 10;
     w->delay_ms = 1 + (unsigned)world_pick(w, world_chance(w, 300) ? 80 : 5);
+    w->on_files = world_chance(w, FILES_PERMILLE) && w->options.trees;
+    w->result.on_files = w->on_files;
+    draw_habits(w);
     w->host_count = (int)nodes + SPARES;
     w->hosts = mem_new((size_t)w->host_count * sizeof *w->hosts);
     w->wires = mem_new((size_t)w->host_count * (size_t)w->host_count * sizeof *w->wires);
@@ -234,8 +259,9 @@ static void set_up(struct world *w)
     net_quiet(w, w->delay_ms);
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
-        *host = (struct host){.index = i, .address = i, .file = rng_next(&w->rng), .ppm = 1000000};
-        host->local_base_ms = 1000 + world_pick(w, 1000000);
+        *host = (struct host){
+            .index = i, .address = i, .named_as = i, .file = rng_next(&w->rng), .ppm = 1000000};
+        host->local_base_ms = host->local_first_ms = 1000 + world_pick(w, 1000000);
         host->commit_ms_max = 1 + world_pick(w, world_chance(w, 200) ? 40 : 3);
         host->works_end = &host->works;
     }
@@ -256,6 +282,8 @@ static void agree(struct world *w)
             world_fail(w, "the nodes do not agree %d s after the faults have stopped", NODES_AGREE_MS / 1000);
             return;
         }
+        for (int i = 0; i < w->host_count; i++)
+            host_resume(w, &w->hosts[i]);
         run_until(w, w->now_ms + AGREE_LOOK_MS);
     }
     w->result.agreed_ms = w->now_ms - start;
