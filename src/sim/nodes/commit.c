@@ -157,7 +157,7 @@ static enum err do_expire(struct world *w, struct host *host, struct store_txn *
         if (set_has(&ops->dropped, i) && (!op->expires_ms || op->expires_ms > work->expire.before_ms))
             world_fail(w, "n%d dropped op %zu, whose time is not over", host->index, i);
     }
-    if (work->expire.before_ms + SKEW_MAX_MS > host_wall(w, host))
+    if (work->expire.before_ms + w->skew_max_ms > host_wall(w, host))
         world_fail(w, "n%d drops what is over, but not yet for clocks that are behind", host->index);
     return err;
 }
@@ -177,14 +177,16 @@ static enum err do_work(struct world *w, struct host *host, struct store_txn *tx
     }
 }
 
+/* An operation may be in several: tried with others, and by itself. */
 static void doubts_clear(struct world *w, struct host *host, const struct doubt *found)
 {
-    for (size_t i = 0; i < host->doubt_count; i++) {
-        struct doubt *doubt = &host->doubts[i];
-        for (size_t k = 0; k < doubt->count; k++)
-            w->oracle.ops[doubt->ops[k]].state = doubt == found ? OP_DONE : OP_VOID;
-        free(doubt->ops);
-    }
+    for (size_t i = 0; i < host->doubt_count; i++)
+        for (size_t k = 0; k < host->doubts[i].count; k++)
+            w->oracle.ops[host->doubts[i].ops[k]].state = OP_VOID;
+    for (size_t k = 0; found && k < found->count; k++)
+        w->oracle.ops[found->ops[k]].state = OP_DONE;
+    for (size_t i = 0; i < host->doubt_count; i++)
+        free(host->doubts[i].ops);
     host->doubt_count = 0;
 }
 

@@ -66,7 +66,7 @@ static void take_reply(struct world *w, struct host *host, uint64_t ticket, enum
         if (i == NODE_REQUEST_JOIN && err == OK) /* one that reached nobody leaves it where it was */
             host->left = false;
         else if (i == NODE_REQUEST_PAUSE && err == OK)
-            host->held_surely = host->held;
+            host->held_surely = host->held && !host->tickets[NODE_REQUEST_RESUME];
         else if (i == NODE_REQUEST_RESUME && err == OK)
             host->held = false;
         else if (i == NODE_REQUEST_SHUTDOWN)
@@ -221,7 +221,7 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
         .file_identity = bytes_of(&host->file, sizeof host->file),
         .log_lost = found.lost,
         .wall_ms = host_wall(w, host),
-        .skew_max_ms = SKEW_MAX_MS,
+        .skew_max_ms = w->skew_max_ms,
         .versions_max = w->versions_max,
     };
     bool reidentified = false;
@@ -254,7 +254,7 @@ static enum err open_node(struct world *w, struct host *host)
                                  .forget_after_ms = w->forget_after_ms,
                                  .history_ms = w->history_ms,
                                  .history_max_bytes = w->history_max_bytes,
-                                 .clock_skew_max_ms = SKEW_MAX_MS,
+                                 .clock_skew_max_ms = w->skew_max_ms,
                                  .compression = -1};
     char gossip[ADDR_TEXT_MAX];
     host_address(host, GOSSIP_PORT, gossip);

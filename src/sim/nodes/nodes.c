@@ -236,6 +236,7 @@ static void draw_habits(struct world *w)
 
 static void set_up(struct world *w)
 {
+    static const uint64_t skews_ms[] = {1000, 10000, 60000}; /* Peering.ClockSkewMax */
     static const uint64_t histories_ms[] = {500, 5000, 60000}, forgets_ms[] = {6000, 30000, 72 * 3600000};
     unsigned nodes = w->options.nodes ? w->options.nodes : 3 + (unsigned)world_pick(w, 5);
     w->lossy = world_chance(w, 350);
@@ -244,6 +245,7 @@ static void set_up(struct world *w)
     w->history_ms = w->forgetful ? 200 : histories_ms[world_pick(w, 3)];
     w->forget_after_ms = w->forgetful ? 2000 + world_pick(w, 4000) : forgets_ms[world_pick(w, 3)];
     w->history_max_bytes = 1 << 30;
+    w->skew_max_ms = skews_ms[world_pick(w, 3)];
     w->memory_max = world_chance(w, 500) ? 32 << 10 : 1 << 20;
     w->segment_bytes = world_chance(w, 500) ? 8 << 10 : 128 << 10;
     w->delay_ms = 1 + (unsigned)world_pick(w, world_chance(w, 300) ? 80 : 5);

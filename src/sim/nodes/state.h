@@ -18,7 +18,6 @@ enum {
     VERSIONS_MAX = 64, /* Server.MaxVersions, where a world has no lower one */
     PARTS_MAX = 4,     /* writes of a batch */
     DEAD_MAX = 32,     /* ids that nobody has any more */
-    SKEW_MAX_MS = 60000,
     GROUP_DOUBTS = 16, /* commits in doubt of one host: with the next success or start they are none */
 };
 
@@ -254,7 +253,7 @@ struct world {
     struct oracle oracle;
     struct rates rates;
     uint64_t history_ms, forget_after_ms, history_max_bytes;
-    uint64_t memory_max, segment_bytes;
+    uint64_t memory_max, segment_bytes, skew_max_ms;
     unsigned delay_ms;
     size_t versions_max;
     struct habits habits;
