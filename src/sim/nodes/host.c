@@ -9,6 +9,11 @@
 
 static const uint64_t wall_start_ms = 1800000000000u;
 
+uint64_t world_wall(const struct world *w)
+{
+    return wall_start_ms + w->now_ms;
+}
+
 /* ---- clocks ---------------------------------------------------------------------------- */
 
 enum { RATE_ONE = 1000000 };

@@ -311,6 +311,7 @@ size_t net_queued_most(const struct world *w); /* bytes that wait in one directi
 uint64_t host_now(const struct world *w, const struct host *host);
 uint64_t host_when(const struct world *w, const struct host *host, uint64_t local_ms);
 uint64_t host_wall(const struct world *w, const struct host *host);
+uint64_t world_wall(const struct world *w); /* the right time */
 void host_clock_rate(struct world *w, struct host *host, uint64_t ppm);
 /* Starts the process; on an error that time may heal it is tried again, and on
  * damage the operator throws the disk away. */
