@@ -298,7 +298,7 @@ void host_commit(struct world *w, struct host *host)
         world_plan(w, 1 + world_pick(w, host->commit_ms_max), HAPPEN_COMMIT, host->index);
 
     bool resting = host->io_pause_until_ms > w->now_ms;
-    enum err err = resting ? ERR_IO : run(w, host, list, NULL);
+    enum err err = resting || host->doubt_count + 1 >= GROUP_DOUBTS ? ERR_IO : run(w, host, list, NULL);
     if (dies_of_it(w, host, list))
         return;
     if (err != OK) {

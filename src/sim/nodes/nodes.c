@@ -279,7 +279,7 @@ static void set_up(struct world *w)
 static void agree(struct world *w)
 {
     uint64_t start = w->now_ms;
-    while (w->result.fine && !watch_agree(w)) {
+    while (w->result.fine && !(watch_agree(w) && watch_equal(w))) {
         if (w->now_ms - start > NODES_AGREE_MS) {
             world_fail(w, "the nodes do not agree %d s after the faults have stopped", NODES_AGREE_MS / 1000);
             return;

@@ -80,7 +80,7 @@ void oracle_done(struct oracle *o, size_t number, const struct dot *dot, const s
         struct op *other = &o->ops[i];
         if (i != number && (other->state == OP_DONE || other->state == OP_DOUBT) &&
             dot_compare(&other->dot, dot) == 0)
-            other->put_again |= !doubt, op->put_again |= !doubt;
+            other->twice |= !doubt, op->twice |= !doubt, other->put_again |= !doubt, op->put_again |= !doubt;
     }
     op->removed = op->dead = *removed;
     for (size_t i = 1; i <= o->op_count; i++)

@@ -67,6 +67,7 @@ struct op {
     uint64_t expires_ms;
     int host;
     struct dot dot;
+    bool twice;               /* its dot was given out to another one, too */
     bool put_again;           /* under another dot: then dots and contexts of others may tell otherwise */
     bool may_be_lost;         /* went with the only disk that surely had it; halves of it may live on */
     struct set removed, dead; /* what it replaced; and what those had replaced, and so on */

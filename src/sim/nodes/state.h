@@ -15,10 +15,10 @@ enum {
     SYNC_PORT = 7947,
     CONNECT_TIMEOUT_MS = 3000,
     VALUE_BYTES_MAX = 40000,
-    VERSIONS_MAX = 64, /* Server.MaxVersions, where a world has no lower one */
-    PARTS_MAX = 4,     /* writes of a batch */
-    DEAD_MAX = 32,     /* ids that nobody has any more */
-    GROUP_DOUBTS = 16, /* commits in doubt of one host: with the next success or start they are none */
+    VERSIONS_MAX = 64,  /* Server.MaxVersions, where a world has no lower one */
+    PARTS_MAX = 4,      /* writes of a batch */
+    DEAD_MAX = 32,      /* ids that nobody has any more */
+    GROUP_DOUBTS = 128, /* commits in doubt of one host: with the next success or start they are none */
 };
 
 /* ---- what will happen: heap.c ------------------------------------------------------ */
@@ -383,6 +383,7 @@ void watch_retired(struct world *w, const struct replica_id *id); /* before the 
 void watch_twin(struct world *w, const struct host *host);        /* before it has one */
 void watch_end(struct world *w, bool complete);
 bool watch_agree(struct world *w);
+bool watch_equal(struct world *w);
 /* Deleted keys cost nothing, and history has ended. *ret_stranded: there are rows of
  * operations that no clock here claims; their replica has gone, and these cost. */
 bool watch_no_traces(struct world *w, bool *ret_stranded);
