@@ -39,8 +39,7 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm)
     host->local_base_ms = host_now(w, host);
     host->base_ms = w->now_ms;
     host->ppm = ppm;
-    if (host->running)
-        host->deadline_ms = host_when(w, host, node_deadline(host->node));
+    host->deadline_stale = host->running;
 }
 
 /* The wall clock drifts as the other one does. */
@@ -169,7 +168,7 @@ void host_step(struct world *w, struct host *host, struct node_event *event)
     for (size_t i = 0; i < out.count; i++)
         run_effect(w, host, &out.list[i]);
     effects_done(&out);
-    host->deadline_ms = host_when(w, host, node_deadline(host->node));
+    host->deadline_stale = true;
 }
 
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name)
@@ -268,6 +267,7 @@ static enum err open_node(struct world *w, struct host *host)
     memcpy(config.nonce_key, &host->life, sizeof host->life);
     config.nonce_key[31] = (uint8_t)host->index;
     host->deadline_ms = w->now_ms; /* its first tick is due at once */
+    host->deadline_stale = false;
     return node_new(&config, host->store, host_now(w, host), host_wall(w, host), &host->node);
 }
 

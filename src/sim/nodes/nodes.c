@@ -142,13 +142,16 @@ static bool happen(struct world *w, struct happening *h)
     return true;
 }
 
-static uint64_t next_deadline(const struct world *w, struct host **ret)
+static uint64_t next_deadline(struct world *w, struct host **ret)
 {
     uint64_t next = UINT64_MAX;
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
         if (!host->running)
             continue;
+        if (host->deadline_stale)
+            host->deadline_ms = host_when(w, host, node_deadline(host->node));
+        host->deadline_stale = false;
         uint64_t at = host->deadline_ms;
         if (at < host->paused_until_ms)
             at = host->paused_until_ms;
@@ -164,7 +167,8 @@ static uint64_t next_deadline(const struct world *w, struct host **ret)
 static bool one(struct world *w, uint64_t until_ms)
 {
     struct host *host = NULL;
-    uint64_t timer = next_deadline(w, &host), due = w->heap.count ? w->heap.at[0]->at_ms : UINT64_MAX;
+    uint64_t due = w->heap.count ? w->heap.at[0]->at_ms : UINT64_MAX;
+    uint64_t timer = due <= w->now_ms ? UINT64_MAX : next_deadline(w, &host); /* it asks all nodes */
     uint64_t at = timer < due ? timer : due;
     if (at > until_ms || !w->result.fine)
         return false;

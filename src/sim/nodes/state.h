@@ -158,6 +158,7 @@ struct host {
     uint64_t local_first_ms;
     int64_t wall_offset_ms;
     uint64_t deadline_ms; /* of the node, on the world's clock */
+    bool deadline_stale;  /* to be asked for anew */
     uint64_t paused_until_ms, slow_until_ms, strange_until_ms;
     uint64_t commit_ms_max, io_pause_until_ms;
 
