@@ -7,6 +7,7 @@
 #include "weaken.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,14 @@ static struct {
     uint64_t seed;
     const struct nodes_command *command;
 } present; /* for a CHECK that fails in mid-world */
+
+static volatile sig_atomic_t told_to_end; /* after this world, with the sums */
+
+static void on_signal(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
 
 #ifdef YZMA_WEAKEN
 static bool weaken(const char *name)
@@ -291,7 +300,8 @@ static uint64_t run_worlds(const struct nodes_command *c)
     struct nodes_result sum = {0};
     uint64_t failed = 0, done = 0, until = c->seconds ? seconds_now() + c->seconds : 0;
     unsigned traceless = 0;
-    while (done < c->worlds && (!until || seconds_now() < until) && (!failed || c->keep_going))
+    while (done < c->worlds && (!until || seconds_now() < until) && (!failed || c->keep_going) &&
+           !told_to_end)
         failed += !run_world(c, c->seed + done++, &sum, &traceless);
     if (c->counts)
         print_counts(&sum);
@@ -312,6 +322,8 @@ int nodes_main(int argc, char **argv)
     }
     present.command = &c;
     check_on_failure(on_check_failure);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
     struct trees *trees = c.memory ? NULL : trees_new();
     if (trees)
         c.trees = trees_face(trees);
