@@ -23,7 +23,7 @@ void hand_member(struct world *w, struct host *host)
     } else if (host->running && host->left) {
         char address[ADDR_TEXT_MAX];
         struct host *other = fault_host(w);
-        if (other == host || !is_up(other))
+        if (other == host || !is_up(other) || host->tickets[NODE_REQUEST_JOIN])
             return;
         host_address(other, GOSSIP_PORT, address);
         world_say(w, "n%d comes back by n%d", host->index, other->index);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define NOTE_LEFT "node/left" /* of the node: node/remember.c */
+
 static const uint64_t wall_start_ms = 1800000000000u;
 
 uint64_t world_wall(const struct world *w)
@@ -271,6 +273,17 @@ static enum err open_node(struct world *w, struct host *host)
     return node_new(&config, host->store, host_now(w, host), host_wall(w, host), &host->node);
 }
 
+/* As its store has it: the answer to a leave or a join may have been lost with its life. */
+static bool has_left(const struct host *host)
+{
+    struct snapshot *snapshot;
+    struct bytes note;
+    CHECK(snapshot_open(host->store, &snapshot) == OK);
+    bool left = snapshot_note(snapshot, NOTE_LEFT, &note) == OK;
+    snapshot_close(snapshot);
+    return left;
+}
+
 /* As yzma reidentify does, before the node is started. */
 static void take_new_id(struct world *w, struct host *host)
 {
@@ -354,6 +367,7 @@ void host_start(struct world *w, struct host *host)
     w->result.starts++;
     world_say(w, "n%d starts%s", host->index, lost ? ", without its log" : "");
     doubts_resolve(w, host);
+    host->left = has_left(host);
     if (host->rotten || lost)
         host->held_surely = false;
     if (host->reidentify)

@@ -470,6 +470,7 @@ void watch_tell(struct world *w, struct host *host)
     char id[REPLICA_ID_TEXT];
     if (!w->options.tell || !host->running)
         return;
+    world_say(w, "n%d is %s", host->index, host->left ? "one that has left" : "a member");
     for (size_t i = 0; i < host->view.clock.count; i++) {
         const struct dot *entry = &host->view.clock.entries[i];
         world_say(w, "n%d clock %.8s %llu, floor %llu", host->index, replica_id_text(&entry->replica, id),
