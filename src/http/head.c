@@ -130,6 +130,8 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     case 13:
         if (strcasecmp(name, "If-None-Match") == 0)
             take_once(x, &x->if_none_match, value, "If-None-Match is repeated");
+        else if (strcasecmp(name, "Last-Event-ID") == 0)
+            take_once(x, &x->last_event_id, value, "Last-Event-ID is repeated");
         break;
     case 12:
         if (strcasecmp(name, "Content-Type") == 0)
