@@ -73,9 +73,10 @@ static void answer_unmet(struct exchange *x)
 {
     count(x->http, COUNT_CONDITIONS_UNMET);
     add_present_state(x);
-    const char *which = !x->if_none_match ? "If-Match does not hold"
-                        : !x->if_match    ? "If-None-Match does not hold"
-                                          : "If-Match or If-None-Match does not hold";
+    const char *which = !x->has_condition   ? "what X-Yzma-Context has seen is no longer there"
+                        : !x->if_none_match ? "If-Match does not hold"
+                        : !x->if_match      ? "If-None-Match does not hold"
+                                            : "If-Match or If-None-Match does not hold";
     if (x->head.etag[0])
         answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key's ETag is %s", which, x->head.etag);
     else

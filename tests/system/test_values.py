@@ -171,6 +171,13 @@ class Across(SystemTest):
             self.assertEqual(kronk.call("PUT", "/keys/service/b?touch=true&ttl=60s").status, 200)
             self.assertLess(time.monotonic(), deadline)
         self.assertIsNone(pacha.value("service/a"))
+        mine = pacha.put("service/a", 1).headers[CONTEXT]
+        pacha.put("service/a", 2)
+        stale = pacha.call("PUT", "/keys/service/a?touch=true&ttl=1s", headers={CONTEXT: mine})
+        self.assertEqual(stale.status, 412)
+        self.assertIn("no longer there", stale.error)
+        self.assertIsNone(pacha.call("HEAD", "/keys/service/a").headers["X-Yzma-Expires"])
+        pacha.delete("service/a")
         self.assertEqual(pacha.value("service/b"), "up")
         self.assertEqual([k["Key"] for k in pacha.call("GET", "/keys").data["Keys"]], ["service/b"])
         self.assertRegex(expires, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
