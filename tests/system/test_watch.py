@@ -114,6 +114,22 @@ class OneNode(SystemTest):
         waiting.close()
         until(lambda: self.one.counters()["api_watchers"] == 0, 10, "nobody watches")
 
+    def test_a_poll_ends_with_its_client(self):
+        """Who hangs up takes no place for the rest of the time, and the others wait on."""
+        stays = self.one.client()
+        stays.connection.request("GET", "/watch?poll=5m")
+        leaves = [self.one.client() for _ in range(20)]
+        for client in leaves:
+            client.connection.request("GET", "/watch?poll=5m")
+        until(lambda: self.one.counters()["api_watchers"] == 21, 10, "all wait")
+        for client in leaves:
+            client.close()
+        until(lambda: self.one.counters()["api_watchers"] == 1, 10, "one waits")
+        self.one.put("k", 1)
+        events = json.loads(stays.connection.getresponse().read())["Data"]["Events"]
+        self.assertEqual([e["Key"] for e in events], ["k"])
+        stays.close()
+
     def test_bad_use(self):
         """What is no cursor, out of range or unknown gets 400 naming it."""
         for query, named in (("since=x", "since"), ("since=", "since"), ("poll=0", "poll"), ("poll=11m", "poll"),
