@@ -72,7 +72,7 @@ static void put_options_of_kind(struct buf *out, bool paths)
 
 static bool takes_file(const struct cli_command_spec *spec)
 {
-    return strcmp(spec->arguments, "FILE") == 0;
+    return strstr(spec->arguments, "FILE") != NULL;
 }
 
 /* Options by command, for both shells: a case over "command" or "command verb". */

@@ -101,6 +101,10 @@ static enum err run(struct export_job *job)
             break;
         if (job->records > before)
             tries = 0;
+        if (tries == 0) {
+            bar_end(&job->bar);
+            fprintf(stderr, "yzma: %.*s: trying again\n", (int)job->why->len, (const char *)job->why->data);
+        }
         client_next_server(job->client);
         struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
         nanosleep(&pause, NULL);

@@ -36,7 +36,8 @@ struct import_job {
     uint64_t give_up_ms; /* 0: all is well */
     struct bar bar;
     struct buf *why;
-    bool failed; /* at the node, not in the export */
+    bool failed;  /* at the node, not in the export */
+    bool reached; /* a node has answered */
 };
 
 /* ---- what is told ------------------------------------------------------------------------ */
@@ -132,6 +133,7 @@ static void take_answer(struct import_job *job, const struct client_answer *answ
     struct bytes data = cmd_data(answer);
     uint64_t lines = read_member_number(data, "Lines"), line = read_member_number(data, "Line");
     size_t left = job->count - job->sent, begin = job->sent;
+    job->reached = true;
     bool refused = answer->status == 400 || answer->status == 409 || answer->status == 413;
     job->imported += read_member_number(data, "Imported");
     job->expired += read_member_number(data, "Expired");
@@ -145,12 +147,17 @@ static void take_answer(struct import_job *job, const struct client_answer *answ
 }
 
 /* True when it is worth trying again, after a while. */
-static bool may_go_on(struct import_job *job)
+static bool may_go_on(struct import_job *job, const struct buf *why)
 {
     uint64_t now_ms = term_now_ms();
-    if (!job->give_up_ms)
+    if (!job->give_up_ms) {
         job->give_up_ms = now_ms + PATIENCE_MS;
-    if (now_ms >= job->give_up_ms)
+        if (job->reached) {
+            bar_end(&job->bar);
+            fprintf(stderr, "yzma: %.*s: trying again\n", (int)why->len, (const char *)why->data);
+        }
+    }
+    if (!job->reached || now_ms >= job->give_up_ms)
         return false;
     struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
     nanosleep(&pause, NULL);
@@ -198,7 +205,7 @@ static enum err flush(struct import_job *job)
         struct buf why;
         buf_init(&why, SIZE_MAX);
         err = send_lines(job, &why);
-        if (is_passing(err) && may_go_on(job))
+        if (is_passing(err) && may_go_on(job, &why))
             err = OK;
         else if (err != OK)
             buf_put_bytes(job->why, buf_bytes(&why));

@@ -9,6 +9,8 @@
 #include "buf.h"
 #include "cursor.h"
 
+#include <endian.h>
+
 enum { REPLICA_ID_SIZE = 16, REPLICA_ID_TEXT = 37 };
 
 struct replica_id {
@@ -20,14 +22,22 @@ struct dot {
     uint64_t counter;
 };
 
+/* In byte order, as memcmp, without its call: clocks are compared at every step. */
 static inline int replica_id_compare(const struct replica_id *a, const struct replica_id *b)
 {
-    return memcmp(a->b, b->b, REPLICA_ID_SIZE);
+    for (size_t i = 0; i < REPLICA_ID_SIZE; i += sizeof(uint64_t)) {
+        uint64_t x, y;
+        memcpy(&x, a->b + i, sizeof x);
+        memcpy(&y, b->b + i, sizeof y);
+        if (x != y)
+            return be64toh(x) < be64toh(y) ? -1 : 1;
+    }
+    return 0;
 }
 
 static inline bool replica_id_equal(const struct replica_id *a, const struct replica_id *b)
 {
-    return replica_id_compare(a, b) == 0;
+    return memcmp(a->b, b->b, REPLICA_ID_SIZE) == 0;
 }
 
 bool replica_id_is_zero(const struct replica_id *id);

@@ -175,7 +175,7 @@ static void submit(struct exchange *x)
     im->submitted = submit_parked(x, work, PARKED_FOR_IMPORT);
     if (!im->submitted)
         stop_for(x, ERR_CLOSED, 0);
-    /* For the time after it: the library may have nothing for us until the client goes on. */
+    /* The client is not charged with the time that the disk takes. */
     watch_until(x->watch, deadlines_now_ms() + 2 * x->http->options.request_timeout_ms, false);
 }
 

@@ -209,13 +209,32 @@ static bool has_breaks(struct bytes text)
     return text.len && (memchr(text.data, '\n', text.len) || memchr(text.data, '\r', text.len));
 }
 
+/* So deep that, in the object that the line is, nobody would read it. */
+static bool is_deepest(struct bytes json)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+    if (json.len < 2 * JSON_DEPTH_MAX)
+        return false;
+    for (size_t i = 0; i < json.len && depth < JSON_DEPTH_MAX; i++) {
+        uint8_t c = json.data[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string)
+            depth += (c == '{' || c == '[') - (unsigned)(c == '}' || c == ']');
+    }
+    return depth >= JSON_DEPTH_MAX;
+}
+
 void import_line_put(struct buf *out, const struct import_line *line)
 {
     char moment[UNITS_TEXT_MAX];
     struct json_out j = json_out_to(out);
     json_object(&j);
     json_field_string(&j, "Key", line->key);
-    if (line->type.len == 0 && !has_breaks(line->value)) {
+    if (line->type.len == 0 && !has_breaks(line->value) && !is_deepest(line->value)) {
         json_name(&j, "Value");
         json_raw(&j, line->value);
     } else {

@@ -16,7 +16,8 @@
 
 void port_leave_out(struct port *p, struct bytes key, const char *why)
 {
-    p->sink.left_out(p->sink.ctx, key, why);
+    if (bytes_starts_with(key, p->options.only))
+        p->sink.left_out(p->sink.ctx, key, why);
 }
 
 static const char *wrong_with_key(struct bytes key)
@@ -60,7 +61,7 @@ enum err port_emit(struct port *p, struct bytes key, struct bytes value, uint64_
     struct json_error error;
     const char *type = p->options.type;
     bool is_json = (!type || media_is_json(type)) && json_valid(value, &error) == OK;
-    if (!is_json && type && media_is_json(type) && bytes_starts_with(key, p->options.only)) {
+    if (!is_json && type && media_is_json(type)) {
         port_leave_out(p, key, "its value is not JSON");
         return OK;
     }

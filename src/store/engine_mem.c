@@ -37,6 +37,8 @@ struct engine_mem {
     size_t readers;
     uint64_t calls, fail_at;
     enum err fail_with;
+    uint64_t commits_left; /* until one fails; 0: none will */
+    bool commit_happens, commit_failed;
 };
 
 struct engine_txn {
@@ -343,13 +345,16 @@ static void end(struct engine_txn *txn)
 static enum err commit(struct engine_txn *txn)
 {
     CHECK(txn->write);
+    struct engine_mem *e = txn->engine;
     enum err err = txn_fault(txn);
-    if (err == OK) {
+    bool fails = err == OK && e->commits_left && --e->commits_left == 0;
+    e->commit_failed |= fails;
+    if (err == OK && (!fails || e->commit_happens)) {
         trees_unref(txn->engine->trees);
         trees_ref(txn->engine->trees, txn->trees);
     }
     end(txn);
-    return err;
+    return fails ? ERR_IO : err;
 }
 
 static enum err get(struct engine_txn *txn, enum table table, struct bytes key, struct bytes *ret)
@@ -515,6 +520,19 @@ void engine_mem_fail(struct engine *engine, uint64_t nth, enum err err)
     struct engine_mem *e = of(engine);
     e->fail_at = nth ? e->calls + nth : 0;
     e->fail_with = err;
+}
+
+void engine_mem_fail_commit(struct engine *engine, uint64_t nth, bool happens)
+{
+    struct engine_mem *e = of(engine);
+    e->commits_left = nth;
+    e->commit_happens = happens;
+    e->commit_failed = false;
+}
+
+bool engine_mem_commit_failed(const struct engine *engine)
+{
+    return ((const struct engine_mem *)engine)->commit_failed;
 }
 
 uint64_t engine_mem_calls(const struct engine *engine)

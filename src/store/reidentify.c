@@ -159,8 +159,7 @@ static enum err visit_below(struct store_txn *txn, const struct fork *fork)
 }
 
 /* The rows above the fork: their keys, then the rows themselves go. */
-static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut,
-                            bool *ret_unread)
+static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut, bool *ret_unread)
 {
     struct dot from = {.replica = fork->old, .counter = fork->at};
     while (dot_after(&from)) {

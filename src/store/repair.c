@@ -245,8 +245,7 @@ static void raise_floor(struct store_txn *txn, const struct clock *source_floor)
 }
 
 /* Stores txn->merged in the place of a record that nobody could read. */
-static enum err put_back(struct store_txn *txn, const struct repair_work *work,
-                         const struct clock *given_up)
+static enum err put_back(struct store_txn *txn, const struct repair_work *work, const struct clock *given_up)
 {
     struct clock context = {0};
     record_clear(&txn->local);

@@ -56,6 +56,15 @@ static struct snapshot *settled_snapshot(struct sync *s, uint64_t *ret_hash)
     return settled ? snapshot : NULL;
 }
 
+/* A digest leaves out what is over at some moment of the asker's clock. Here more may be
+ * gone already, where that clock is behind by as much as nodes wait before they drop it:
+ * nothing can be said then, and what is over must not be brought back as a difference. */
+static bool may_have_dropped(const struct sync *s, struct sync_time time, uint64_t moment_ms)
+{
+    return time.wall_ms > s->config.clock_skew_max_ms &&
+           time.wall_ms - s->config.clock_skew_max_ms > moment_ms;
+}
+
 /* ---- the place of a pass ------------------------------------------------------------------ */
 
 static void end_pass(struct sync *s, uint64_t now_ms)
@@ -198,8 +207,8 @@ static void add_to_list(void *ctx, struct bytes key, uint64_t hash)
 }
 
 /* Our side of the piece that was asked about. */
-static void compare(struct sync *s, const struct digest_ask *ask, struct digest_answer *answer,
-                    struct list *list, uint8_t through[KEY_MAX])
+static void compare(struct sync *s, struct sync_time time, const struct digest_ask *ask,
+                    struct digest_answer *answer, struct list *list, uint8_t through[KEY_MAX])
 {
     /* a range may hold more here than there */
     struct digest_limits limits = {.records = ask->list ? DIGEST_KEYS_MAX : 2 * DIGEST_RECORDS,
@@ -213,7 +222,7 @@ static void compare(struct sync *s, const struct digest_ask *ask, struct digest_
     answer->verdict = DIGEST_BUSY;
     if (!snapshot)
         return;
-    if (hash == ask->clock_hash &&
+    if (hash == ask->clock_hash && !may_have_dropped(s, time, ask->wall_ms) &&
         snapshot_digest(snapshot, ask->after, ask->end ? bytes_of(NULL, 0) : ask->through, &limits, &digest,
                         through, &len, &complete, ask->list ? add_to_list : NULL, list) == OK) {
         bool equal = complete && digest.keys == ask->digest.keys && digest.hash == ask->digest.hash;
@@ -243,7 +252,7 @@ bool digest_asked(struct sync *s, struct sync_time time, struct link *link, stru
     struct digest_answer answer = {.run = ask.run};
     buf_init(&list.bytes, FRAME_FIRST_MAX);
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    compare(s, &ask, &answer, &list, through);
+    compare(s, time, &ask, &answer, &list, through);
     if (list.bytes.err == OK) {
         frame_put_digest(&frame, &answer);
         sync_link_send(s, link, time.now_ms, &frame, out);
@@ -304,7 +313,7 @@ static void take_list(struct sync *s, struct sync_time time, struct link *link,
         return;
     }
     buf_init(&list.bytes, FRAME_FIRST_MAX);
-    enum err err = hash == d->clock_hash
+    enum err err = hash == d->clock_hash && !may_have_dropped(s, time, d->wall_ms)
                        ? snapshot_digest(snapshot, bytes_of(d->after, d->after_len),
                                          answer->end ? bytes_of(NULL, 0) : answer->through, &limits, &digest,
                                          through, &len, &complete, add_to_list, &list)

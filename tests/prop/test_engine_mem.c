@@ -62,12 +62,37 @@ static void the_nth_call_fails(void **state)
     engine->ops->close(engine);
 }
 
+/* A commit that fails has happened or not, as it was asked for, and later ones are sound. */
+static void a_commit_fails(void **state)
+{
+    for (int happens = 0; happens < 2; happens++) {
+        struct engine *engine = engine_mem_new();
+        struct engine_txn *txn;
+        struct bytes value;
+        engine_mem_fail_commit(engine, 2, happens);
+        for (int i = 0; i < 3; i++) {
+            const char *key = (const char *[]){"a", "b", "c"}[i];
+            assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+            assert_int_equal(engine->ops->put(txn, TABLE_META, bytes_str(key), bytes_str("1")), OK);
+            assert_int_equal(engine->ops->commit(txn), i == 1 ? ERR_IO : OK);
+            assert_int_equal(engine_mem_commit_failed(engine), i >= 1);
+        }
+        assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+        assert_int_equal(engine->ops->get(txn, TABLE_META, bytes_str("b"), &value),
+                         happens ? OK : ERR_NOT_FOUND);
+        assert_int_equal(engine->ops->get(txn, TABLE_META, bytes_str("c"), &value), OK);
+        engine->ops->end(txn);
+        engine->ops->close(engine);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_obeys_the_law),
         cmocka_unit_test(a_clone_shares_nothing_that_changes),
         cmocka_unit_test(the_nth_call_fails),
+        cmocka_unit_test(a_commit_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

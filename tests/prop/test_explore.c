@@ -483,10 +483,10 @@ static struct world world_at(size_t number)
 /* It, or its twin. */
 static void add_world(const struct world *w)
 {
-    struct world twin = {.replicas = {twin_of(w->replicas[0]), twin_of(w->replicas[2]),
-                                      twin_of(w->replicas[1])},
-                         .log = x.log_twins[w->log],
-                         .away = w->away == 2 || w->away == 3 ? 5 - w->away : w->away};
+    struct world twin = {
+        .replicas = {twin_of(w->replicas[0]), twin_of(w->replicas[2]), twin_of(w->replicas[1])},
+        .log = x.log_twins[w->log],
+        .away = w->away == 2 || w->away == 3 ? 5 - w->away : w->away};
     struct packed_world a = pack(w), b = pack(&twin);
     bool new;
     numbers_of(&x.worlds, memcmp(&a, &b, sizeof a) < 0 ? &a : &b, &new);

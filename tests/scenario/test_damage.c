@@ -466,6 +466,26 @@ static void nothing_is_found_where_nothing_is_wrong(void **state)
     world_free(w);
 }
 
+/* A node whose clock is an hour behind still holds what the others have dropped, as its time
+ * was over: no difference, and nothing that they get back. */
+static void what_is_over_is_no_difference(void **state)
+{
+    struct world *w = cluster(67, 4); /* of two others' clocks the mean would count */
+    world_clock_offset(w, 2, -3600000);
+    assert_int_equal(world_put_expiring(w, 0, "k", "1", 10000), OK);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    world_run(w, 90000 + 5 * REST_MS);
+    for (int node = 0; node < 4; node++) {
+        assert_int_equal(world_versions(w, node, "k"), node == 2);
+        assert_int_equal(world_counter(w, node, "divergence"), 0);
+    }
+    world_clock_offset(w, 2, 0);
+    world_run(w, 30000 + 2 * REST_MS);
+    assert_int_equal(world_versions(w, 2, "k"), 0);
+    assert_true(world_counter(w, 0, "digest_passes") > 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_hole_is_filled),
         cmocka_unit_test(cold_damage_is_found),
         cmocka_unit_test(nothing_is_found_where_nothing_is_wrong),
+        cmocka_unit_test(what_is_over_is_no_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

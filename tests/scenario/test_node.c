@@ -448,6 +448,24 @@ static void a_full_disk_is_caught_up_with_later(void **state)
     world_free(w);
 }
 
+/* Also where the other one never stops writing: what was refused is a gap, and each new
+ * row that comes behind it must not put off that it is asked for. */
+static void a_gap_is_filled_under_load(void **state)
+{
+    enum { EVERY_MS = 20, FULL_MS = 2000, LOAD_MS = 10000 };
+    struct world *w = cluster(&(struct world_options){.seed = 18}, 2);
+    for (unsigned ms = 0; ms < LOAD_MS; ms += EVERY_MS) {
+        char key[16];
+        snprintf(key, sizeof key, "k%05u", ms);
+        world_disk_full(w, 1, ms < FULL_MS);
+        assert_int_equal(world_put(w, 0, key, "1"), OK);
+        world_run(w, EVERY_MS);
+    }
+    assert_non_null(world_get(w, 1, "k00000"));
+    assert_non_null(world_get(w, 1, "k09900"));
+    world_free(w);
+}
+
 /* A token taken on one node is honoured on another: a write that replaces exactly
  * what its client saw leaves a version that it did not see. */
 static void a_token_replaces_what_was_seen(void **state)
@@ -538,6 +556,7 @@ int main(void)
         cmocka_unit_test(an_old_state_takes_a_new_id),
         cmocka_unit_test(an_old_state_is_known_after_a_kill),
         cmocka_unit_test(a_full_disk_is_caught_up_with_later),
+        cmocka_unit_test(a_gap_is_filled_under_load),
         cmocka_unit_test(a_token_replaces_what_was_seen),
         cmocka_unit_test(readiness_means_caught_up),
         cmocka_unit_test(a_join_that_fails_says_why),

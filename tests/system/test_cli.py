@@ -166,6 +166,12 @@ class Cli(SystemTest):
         self.assertEqual(len(self.lines("list", "--after", "l/10", "--end", "l/13")), 2)
         self.assertEqual(self.yzma("count", "l/"), "31\n")
         self.assertEqual(self.lines("count"), [{"Count": 32}])
+        # One that breaks off is gone on with at the next server, behind the last key.
+        broken = BrokenServer(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"Key":"l/00"}\n{"Key":"l/01"}\n{"Key":"l/')
+        self.addCleanup(broken.close)
+        alone, self.servers = self.servers, f"{broken.address},{self.servers}"
+        self.assertEqual(self.yzma("list", "l/", "-n", "4"), "l/00\nl/01\nl/02\nl/03\n")
+        self.servers = alone
         self.assertEqual(self.yzma("delete", "--prefix", "l/"), "deleted 31\n")
         self.assertEqual(self.yzma("list"), "m\n")
         # On a terminal: a table, and colours unless they are not wanted.

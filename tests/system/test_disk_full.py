@@ -6,7 +6,7 @@ import os
 import subprocess
 import unittest
 
-from harness import SystemTest, until
+from harness import SystemTest, Writer, until
 
 CLONE_NEWNS = 0x20000
 DISK_MIB = 24
@@ -106,20 +106,24 @@ class DiskFull(SystemTest):
 
     def test_cluster_goes_on(self):
         """One full node of two: the other takes writes, and they arrive when there is
-        room again."""
+        room again, also while it goes on writing."""
         full = self.node("full", {"Server.DBPath": os.path.join(self.disk, "yzma.db")}).start()
         other = self.node("other").start("-j", full.gossip)
         full.put("kept", 1)
         until(lambda: other.value("kept") == "1", 10, "they exchange")
         self.fill_disk()
         acked, _ = self.put_until_refused(full, "y" * 5000)
+        load = Writer(other, "load", keys=5, padding=10)
         for i in range(20):
             other.put(f"meanwhile/{i}", "z" * 50000)
         self.assertEqual(full.value("kept"), "1")
         os.unlink(self.filler)
-        until(lambda: full.clock() == other.clock(), 30, "what was missed arrives")
+        until(lambda: full.value("meanwhile/19"), 30, "what was missed arrives under load")
+        load.finish()
+        self.assertEqual(load.refused, [])
+        until(lambda: full.clock() == other.clock(), 30, "all arrives")
         self.assertEqual(full.everything(), other.everything())
-        self.assertEqual(len(full.everything()), 21 + len(acked))
+        self.assertEqual(len(full.everything()), 21 + len(acked) + len(load.acked))
 
     def test_limit_of_the_configuration(self):
         """Server.MaxStoreBytes is met the same way, after a warning, and deletes make room:

@@ -148,6 +148,9 @@ class Ports(SystemTest):
             self.assertIn(words, err)
         self.assertEqual(self.lines(node), [b'{"Key":"a","Value":1}\n'])  # what stood before the bad line
         self.assertIn("No such file", self.yzma(node, "import", "nothing", code=1)[1])
+        with socket.socket() as nobody:
+            nobody.bind((HOST, 0))
+            self.yzma("%s:%d" % nobody.getsockname(), "import", stdin=b'{"Key":"a","Value":1}', code=1)
 
     # ---- there and back ------------------------------------------------------------------
 
@@ -160,16 +163,17 @@ class Ports(SystemTest):
         self.fill(one, 3000)
         one.call("PUT", "/keys/image?expires=2100-01-01T00:00:00Z", bytes(range(256)), {"Content-Type": "image/png"})
         one.call("PUT", "/keys/odd%0A%22key", b'{\n"a": 1.0\n}')
+        one.put("very/deep", b"[" * 512 + b"]" * 512)
         path = os.path.join(self.folder, "dump.ndjson")
-        self.assertEqual(self.yzma(one, "export", path)[0], f"3002 exported to {path}\n".encode())
+        self.assertEqual(self.yzma(one, "export", path)[0], f"3003 exported to {path}\n".encode())
         self.assertIn("exists", self.yzma(one, "export", path, code=1)[1])
-        self.assertEqual(self.yzma(other, "import", path)[0], b"3002 imported, 0 expired before, 0 left out\n")
+        self.assertEqual(self.yzma(other, "import", path)[0], b"3003 imported, 0 expired before, 0 left out\n")
         whole = self.lines(one)
         self.assertEqual(self.lines(other), whole)
         # The file is only a part, cut in a line: it goes on behind the last key that is whole.
         with open(path, "r+b") as file:
             file.truncate(len(b"".join(whole[:1000])) + 10)
-        self.assertEqual(self.yzma(one, "export", "--resume", path)[0], f"2002 exported to {path}\n".encode())
+        self.assertEqual(self.yzma(one, "export", "--resume", path)[0], f"2003 exported to {path}\n".encode())
         with open(path, "rb") as file:
             self.assertEqual(file.read(), b"".join(whole))
         # The first records are there already.

@@ -47,8 +47,9 @@ static void no_condition_is_judged_on_a_damaged_record(void **state)
                                                           .remove = remove,
                                                           .condition = &conditions[i]}),
                              ERR_DAMAGED);
-    assert_int_equal(write(s, (struct write_work){.key = bytes_str("k"), .touch = true, .expires_ms = LATER_MS}),
-                     ERR_DAMAGED);
+    assert_int_equal(
+        write(s, (struct write_work){.key = bytes_str("k"), .touch = true, .expires_ms = LATER_MS}),
+        ERR_DAMAGED);
     assert_int_equal(kit_clock(s, 1), 1);
     store_close(s);
 }
@@ -153,10 +154,9 @@ static void what_has_expired_is_no_difference(void **state)
                                                   .value = bytes_str("1"),
                                                   .expires_ms = SOON_MS}),
                      OK);
-    assert_int_equal(write(a, (struct write_work){.key = bytes_str("touched"),
-                                                  .touch = true,
-                                                  .expires_ms = LATER_MS + 1}),
-                     OK);
+    assert_int_equal(
+        write(a, (struct write_work){.key = bytes_str("touched"), .touch = true, .expires_ms = LATER_MS + 1}),
+        OK);
     assert_int_equal(kit_send(a, b, &id, 100, true), OK);
     struct store_work *work = store_work_new(WORK_EXPIRE);
     work->expire.before_ms = SOON_MS;

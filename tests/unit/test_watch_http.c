@@ -227,7 +227,7 @@ static const char *since(const struct client *c)
     return query;
 }
 
-static const char *and(const char *query, const char *more)
+static const char * and (const char *query, const char *more)
 {
     static char both[2100];
     snprintf(both, sizeof both, "%s&%s", query, more);
@@ -261,9 +261,8 @@ static void a_poll_is_woken_by_its_own_keys(void **state)
 static void what_cannot_be_asked_for_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "since=",      "since=x",        "since=AAAA",         "since=%zz",     "since=0&since=0",
-        "poll=0ms",    "poll=11m",       "poll=x",             "values=2",      "prefix=%ff",
-        "limit=3",     "prefix=a%00b",   "nothing=1",          "poll=1s&poll=1s"};
+        "since=", "since=x",  "since=AAAA", "since=%zz", "since=0&since=0", "poll=0ms",  "poll=11m",
+        "poll=x", "values=2", "prefix=%ff", "limit=3",   "prefix=a%00b",    "nothing=1", "poll=1s&poll=1s"};
     struct client c = connected(0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (answered(&c, bad[i]) != 400)

@@ -3,9 +3,11 @@
 #include "check.h"
 #include "nodes.h"
 #include "numbers.h"
+#include "trees.h"
 #include "weaken.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +25,9 @@ static const char help[] =
     "  -w, --worlds K    so many, one seed after the other; 1 by default\n"
     "  -n, --nodes N     in each, 2 to 50; 3 to 7 as the seed has it\n"
     "  -o, --operations  of clients in each; as the seed has it\n"
-    "      --seconds S   as many worlds as fit; prints what came of them\n"
+    "      --seconds S   as many worlds as fit; prints what came of them, by kinds of faults\n"
+    "      --counts      prints how often each kind of fault struck\n"
+    "      --memory      never LMDB: else it stands behind the log in one world of sixteen\n"
     "      --trace       tells what happens, on the standard output\n"
     "      --twice       each world twice: both must leave the same trace\n"
     "      --keep-going  past a failure\n"
@@ -31,7 +35,16 @@ static const char help[] =
     "      --expect      turns it round: success is that a world fails\n"
     "  -h, --help        print this text\n";
 
-enum { OPTION_TRACE = 256, OPTION_TWICE, OPTION_KEEP_GOING, OPTION_SECONDS, OPTION_BREAK, OPTION_EXPECT };
+enum {
+    OPTION_TRACE = 256,
+    OPTION_TWICE,
+    OPTION_KEEP_GOING,
+    OPTION_SECONDS,
+    OPTION_BREAK,
+    OPTION_EXPECT,
+    OPTION_COUNTS,
+    OPTION_MEMORY
+};
 
 static const struct option long_options[] = {
     {"seed", required_argument, NULL, 's'},
@@ -44,6 +57,8 @@ static const struct option long_options[] = {
     {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
     {"break", required_argument, NULL, OPTION_BREAK},
     {"expect", no_argument, NULL, OPTION_EXPECT},
+    {"counts", no_argument, NULL, OPTION_COUNTS},
+    {"memory", no_argument, NULL, OPTION_MEMORY},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -51,14 +66,23 @@ static const struct option long_options[] = {
 struct nodes_command {
     uint64_t seed, worlds, seconds;
     unsigned nodes, operations;
-    bool trace, twice, keep_going, expect, help;
+    bool trace, twice, keep_going, expect, counts, memory, help;
     const char *broken;
+    struct nodes_trees trees;
 };
 
 static struct {
     uint64_t seed;
     const struct nodes_command *command;
 } present; /* for a CHECK that fails in mid-world */
+
+static volatile sig_atomic_t told_to_end; /* after this world, with the sums */
+
+static void on_signal(int number)
+{
+    (void)number;
+    told_to_end = 1;
+}
 
 #ifdef YZMA_WEAKEN
 static bool weaken(const char *name)
@@ -108,6 +132,13 @@ static bool parse(int argc, char **argv, struct nodes_command *ret)
         case OPTION_SECONDS:
             good = number_within(optarg, 1, 1000000000, &ret->seconds);
             ret->worlds = UINT64_MAX;
+            ret->counts = true;
+            break;
+        case OPTION_COUNTS:
+            ret->counts = true;
+            break;
+        case OPTION_MEMORY:
+            ret->memory = true;
             break;
         case OPTION_TRACE:
             ret->trace = true;
@@ -154,6 +185,8 @@ static void print_replay(const struct nodes_command *c, uint64_t seed)
         printf(" --operations %u", c->operations);
     if (c->broken)
         printf(" --break %s", c->broken);
+    if (c->memory)
+        printf(" --memory");
     printf(" --trace\n");
 }
 
@@ -189,6 +222,21 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
     sum->wiped += r->wiped;
     sum->damaged += r->damaged;
     sum->traceless += r->traceless;
+    sum->starts += r->starts;
+    sum->stops += r->stops;
+    sum->refused += r->refused;
+    sum->batches += r->batches;
+    sum->touches += r->touches;
+    sum->conditions += r->conditions;
+    sum->unmet += r->unmet;
+    sum->confirmed += r->confirmed;
+    sum->dropped += r->dropped;
+    sum->quarantined += r->quarantined;
+    sum->twins += r->twins;
+    sum->retired += r->retired;
+    sum->on_files += r->on_files;
+    for (unsigned i = 0; i < NODES_FAULTS; i++)
+        sum->struck[i] += r->struck[i];
     if (sum->agreed_ms < r->agreed_ms)
         sum->agreed_ms = r->agreed_ms;
 }
@@ -196,7 +244,8 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
 static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes_result *sum,
                       unsigned *traceless)
 {
-    struct nodes_options options = {.seed = seed, .nodes = c->nodes, .steps = c->operations};
+    struct nodes_options options = {
+        .seed = seed, .nodes = c->nodes, .steps = c->operations, .trees = c->trees.open ? &c->trees : NULL};
     if (c->trace)
         options.tell = tell;
     present.seed = seed;
@@ -219,12 +268,50 @@ static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes
     return r.fine;
 }
 
+static void print_sum(const struct nodes_result *sum, uint64_t done, uint64_t failed, unsigned traceless)
+{
+    printf(
+        "%llu worlds, %llu failed: %.0f s of virtual time, %llu steps, %u operations (%u acknowledged, %u in "
+        "doubt), %u reads (%u by token), %u faults, %u kills, %u power cuts, %u walks, %u new ids, %u disks "
+        "lost, %u thrown away, %u without a trace; agreed within %.1f s; trace %016llx\n",
+        (unsigned long long)done, (unsigned long long)failed, (double)sum->simulated_ms / 1000,
+        (unsigned long long)sum->steps, sum->operations, sum->acknowledged, sum->doubts, sum->reads,
+        sum->token_reads, sum->faults, sum->kills, sum->crashes, sum->walks, sum->reidentified, sum->wiped,
+        sum->damaged, traceless, (double)sum->agreed_ms / 1000, (unsigned long long)sum->trace);
+}
+
+static void print_counts(const struct nodes_result *sum)
+{
+    printf("faults:");
+    for (unsigned i = 0; nodes_fault_name(i); i++)
+        printf(" %s %u%s", nodes_fault_name(i), sum->struck[i], nodes_fault_name(i + 1) ? "," : "\n");
+    printf("of them: %u stops, %u starts, %u records not read, %u copies beside their originals, %u "
+           "retirements; "
+           "%u worlds on LMDB\n"
+           "writes: %u refused, %u in batches, %u touches, %u conditions (%u unmet), %u confirmed by others, "
+           "%u versions whose time was over\n",
+           sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->on_files, sum->refused,
+           sum->batches, sum->touches, sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
+}
+
+/* Returns how many failed. */
+static uint64_t run_worlds(const struct nodes_command *c)
+{
+    struct nodes_result sum = {0};
+    uint64_t failed = 0, done = 0, until = c->seconds ? seconds_now() + c->seconds : 0;
+    unsigned traceless = 0;
+    while (done < c->worlds && (!until || seconds_now() < until) && (!failed || c->keep_going) &&
+           !told_to_end)
+        failed += !run_world(c, c->seed + done++, &sum, &traceless);
+    if (c->counts)
+        print_counts(&sum);
+    print_sum(&sum, done, failed, traceless);
+    return failed;
+}
+
 int nodes_main(int argc, char **argv)
 {
     struct nodes_command c;
-    struct nodes_result sum = {0};
-    uint64_t failed = 0, done = 0, until = 0;
-    unsigned traceless = 0;
     if (!parse(argc, argv, &c)) {
         fprintf(stderr, "yzma-sim: see yzma-sim nodes --help\n");
         return EXIT_USAGE;
@@ -235,24 +322,12 @@ int nodes_main(int argc, char **argv)
     }
     present.command = &c;
     check_on_failure(on_check_failure);
-    if (c.seconds)
-        until = seconds_now() + c.seconds;
-    for (; done < c.worlds && (!until || seconds_now() < until); done++) {
-        if (!run_world(&c, c.seed + done, &sum, &traceless)) {
-            failed++;
-            if (!c.keep_going) {
-                done++;
-                break;
-            }
-        }
-    }
-    printf(
-        "%llu worlds, %llu failed: %.0f s of virtual time, %llu steps, %u operations (%u acknowledged, %u in "
-        "doubt), %u reads (%u by token), %u faults, %u kills, %u power cuts, %u walks, %u new ids, %u disks "
-        "lost, %u thrown away, %u without a trace; agreed within %.1f s; trace %016llx\n",
-        (unsigned long long)done, (unsigned long long)failed, (double)sum.simulated_ms / 1000,
-        (unsigned long long)sum.steps, sum.operations, sum.acknowledged, sum.doubts, sum.reads,
-        sum.token_reads, sum.faults, sum.kills, sum.crashes, sum.walks, sum.reidentified, sum.wiped,
-        sum.damaged, traceless, (double)sum.agreed_ms / 1000, (unsigned long long)sum.trace);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    struct trees *trees = c.memory ? NULL : trees_new();
+    if (trees)
+        c.trees = trees_face(trees);
+    uint64_t failed = run_worlds(&c);
+    trees_free(trees);
     return (failed > 0) == c.expect ? EXIT_SUCCESS : EXIT_FAILED;
 }

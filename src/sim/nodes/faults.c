@@ -1,5 +1,6 @@
 /* What goes wrong, and when: each world draws how often each kind strikes. */
 #include "check.h"
+#include "engine_mem.h"
 #include "state.h"
 
 enum fault {
@@ -10,25 +11,43 @@ enum fault {
     FAULT_SLOW,     /* a host reads slowly */
     FAULT_WALL,     /* a wall clock jumps by up to hours */
     FAULT_DRIFT,    /* a clock runs fast or slow */
-    FAULT_PAUSE,    /* a process stands still */
+    FAULT_FREEZE,   /* a process stands still */
     FAULT_KILL,     /* .. dies */
     FAULT_CRASH,    /* a machine does */
     FAULT_CRASH_AT, /* in the middle of a change of the disk */
     FAULT_DISK,     /* a call fails */
     FAULT_FULL,     /* the disk is full */
+    FAULT_TREE,     /* a commit of the tree behind the log fails, or is cut off */
+    FAULT_STRANGE,  /* some records come in a format that is not known */
     FAULT_MEMBER,   /* added, leaves, comes back, stays away for long */
+    FAULT_STOP,     /* ends with a goodbye */
+    FAULT_HOLD,     /* paused by hand, or resumed */
+    FAULT_FORGET,   /* somebody is forgotten by hand */
+    FAULT_TWIN,     /* a copy is started beside its original */
     FAULT_LOSS,     /* restored, copied, wiped, removed, bits flipped */
+    FAULT_RETIRE,   /* an id is ended by hand */
     FAULTS
 };
+_Static_assert((int)FAULTS <= (int)NODES_FAULTS, "rates and counts are as long");
+
+const char *nodes_fault_name(unsigned kind)
+{
+    static const char *const names[FAULTS] = {
+        "cut",  "split", "ring", "wire",    "slow",   "wall", "drift", "freeze", "kill", "crash", "crash-at",
+        "disk", "full",  "tree", "strange", "member", "stop", "pause", "forget", "twin", "loss",  "retire"};
+    return kind < FAULTS ? names[kind] : NULL;
+}
 
 void faults_draw(struct world *w)
 {
     for (int i = 0; i < FAULTS; i++)
         w->rates.weight[i] = world_chance(w, 500) ? 0 : 1 + (unsigned)world_pick(w, 10);
     if (!w->lossy)
-        w->rates.weight[FAULT_LOSS] = 0;
+        w->rates.weight[FAULT_LOSS] = w->rates.weight[FAULT_RETIRE] = 0;
     if (!w->trembling)
-        w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = 0;
+        w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = w->rates.weight[FAULT_TREE] = 0;
+    if (world_chance(w, 800)) /* tokens of worlds with a new id are not looked at */
+        w->rates.weight[FAULT_TWIN] = 0;
     w->rates.every_ms = 200 + world_pick(w, 4000);
     if (w->forgetful) {
         w->rates.weight[FAULT_SPLIT] += 5;
@@ -38,13 +57,15 @@ void faults_draw(struct world *w)
     world_plan(w, 2000 + world_pick(w, 3000), HAPPEN_FAULT, -1);
 }
 
-static struct host *some_host(struct world *w)
+struct host *fault_host(struct world *w)
 {
     return &w->hosts[world_pick(w, (uint64_t)w->host_count)];
 }
 
-static uint64_t duration(struct world *w)
+uint64_t fault_duration(struct world *w)
 {
+    if (w->calm)
+        return world_pick(w, 1000);
     return world_chance(w, w->forgetful ? 600 : 150) ? world_pick(w, 60000) : world_pick(w, 8000);
 }
 
@@ -53,7 +74,7 @@ static uint64_t duration(struct world *w)
 /* Whatever ends a fault of the network ends all of its kind: simple, and enough. */
 static void mend_later(struct world *w, enum fault fault, int node)
 {
-    struct happening *h = world_plan(w, duration(w), HAPPEN_MEND, -1);
+    struct happening *h = world_plan(w, fault_duration(w), HAPPEN_MEND, -1);
     h->index = fault;
     h->end = node;
 }
@@ -69,7 +90,7 @@ static void cut(struct world *w, int from, int to, bool both)
 
 static void strike_cut(struct world *w)
 {
-    int a = some_host(w)->index, b = some_host(w)->index;
+    int a = fault_host(w)->index, b = fault_host(w)->index;
     bool both = world_chance(w, 500);
     world_say(w, "n%d %s n%d are cut", a, both ? "and" : "to", b);
     cut(w, a, b, both);
@@ -109,7 +130,7 @@ static void strike_wire(struct world *w)
         .rate = world_chance(w, 300) ? 1 + (size_t)world_pick(w, 60) : 0,
     };
     wire.delay_max = wire.delay_min + world_pick(w, world_chance(w, 300) ? 700 : 50);
-    int a = some_host(w)->index, b = some_host(w)->index;
+    int a = fault_host(w)->index, b = fault_host(w)->index;
     world_say(w, "%s: delay %llu..%llu ms, loss %u, doubled %u, late %u permille, %zu bytes/ms",
               all ? "all wires" : "a wire", (unsigned long long)wire.delay_min,
               (unsigned long long)wire.delay_max, wire.loss_permille, wire.double_permille,
@@ -134,15 +155,26 @@ static void strike_clock(struct world *w, struct host *host, enum fault fault)
         world_say(w, "n%d: the wall clock is off by %lld ms", host->index, (long long)host->wall_offset_ms);
     } else {
         uint64_t ppm = world_chance(w, 200) ? 500000 + world_pick(w, 1500000) : 990000 + world_pick(w, 20000);
+        w->drifted |= ppm < 990000 || ppm > 1010000;
         host_clock_rate(w, host, ppm);
         world_say(w, "n%d: its clocks run at %llu ppm", host->index, (unsigned long long)ppm);
     }
 }
 
-static void down(struct world *w, struct host *host, enum end how, uint64_t for_ms)
+void fault_down(struct world *w, struct host *host, enum end how, uint64_t for_ms)
 {
     host_end(w, host, how);
     world_plan(w, for_ms, HAPPEN_START, host->index);
+}
+
+/* The commit has happened, or not; and the process dies of it, or goes on. */
+static void strike_tree(struct world *w, struct host *host)
+{
+    if (host->tree.file)
+        return;
+    host->tree_dies = world_chance(w, 500);
+    engine_mem_fail_commit(host->tree.engine, 1 + world_pick(w, 4), world_chance(w, 500));
+    world_say(w, "n%d: a commit of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
 }
 
 static void strike_process(struct world *w, struct host *host, enum fault fault)
@@ -151,18 +183,18 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
         return;
     switch (fault) {
     case FAULT_SLOW:
-        host->slow_until_ms = w->now_ms + duration(w);
+        host->slow_until_ms = w->now_ms + fault_duration(w);
         world_say(w, "n%d reads slowly", host->index);
         break;
-    case FAULT_PAUSE:
-        host->paused_until_ms = w->now_ms + duration(w) / (world_chance(w, 500) ? 10 : 1);
+    case FAULT_FREEZE:
+        host->paused_until_ms = w->now_ms + fault_duration(w) / (world_chance(w, 500) ? 10 : 1);
         world_say(w, "n%d stands still until %.3f", host->index, (double)host->paused_until_ms / 1000);
         break;
     case FAULT_KILL:
-        down(w, host, END_KILL, duration(w));
+        fault_down(w, host, END_KILL, fault_duration(w));
         break;
     case FAULT_CRASH:
-        down(w, host, END_CRASH, duration(w));
+        fault_down(w, host, END_CRASH, fault_duration(w));
         break;
     case FAULT_CRASH_AT:
         disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
@@ -171,110 +203,18 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
         disk_sim_fail(host->disk, 1 + world_pick(w, 8), world_chance(w, 700) ? ERR_IO : ERR_FULL);
         world_say(w, "n%d: a call of its disk will fail", host->index);
         break;
+    case FAULT_TREE:
+        strike_tree(w, host);
+        break;
+    case FAULT_STRANGE:
+        host->strange_until_ms = w->now_ms + fault_duration(w);
+        world_say(w, "n%d gets records of a later format", host->index);
+        break;
     default:
         CHECK(fault == FAULT_FULL);
         disk_sim_full(host->disk, disk_sim_used(host->disk) + world_pick(w, 20000));
         world_say(w, "n%d: its disk is nearly full", host->index);
         mend_later(w, FAULT_FULL, host->index);
-    }
-}
-
-/* ---- members ----------------------------------------------------------------------------------- */
-
-static void strike_member(struct world *w, struct host *host)
-{
-    if (host->removed)
-        return;
-    if (!host->used) {
-        world_say(w, "n%d is added", host->index);
-        host_start(w, host);
-    } else if (host->running && host->left) {
-        char address[ADDR_TEXT_MAX];
-        struct host *other = some_host(w);
-        if (other == host || !other->running || other->left)
-            return;
-        host_address(other, GOSSIP_PORT, address);
-        world_say(w, "n%d comes back by n%d", host->index, other->index);
-        host_request(w, host, NODE_REQUEST_JOIN, address);
-    } else if (host->running && world_chance(w, 500)) {
-        world_say(w, "n%d leaves for good", host->index);
-        host->left = true;
-        host_request(w, host, NODE_REQUEST_LEAVE, NULL);
-    } else if (host->running) { /* long enough to be forgotten, where that is short */
-        down(w, host, world_chance(w, 500) ? END_KILL : END_CRASH, 5000 + world_pick(w, 45000));
-    }
-}
-
-/* ---- losses ---------------------------------------------------------------------------------------- */
-
-static int count_used(const struct world *w)
-{
-    int used = 0;
-    for (int i = 0; i < w->host_count; i++)
-        used += w->hosts[i].used && !w->hosts[i].removed;
-    return used;
-}
-
-static void restore(struct world *w, struct host *host)
-{
-    if (!host->saved.present) {
-        if (host->running)
-            host_save(w, host);
-        return;
-    }
-    bool same_file = world_chance(w, 500);
-    if (host->running)
-        host_end(w, host, END_KILL);
-    world_say(w, "n%d is restored from its backup, %s file", host->index,
-              same_file ? "over the same" : "as another");
-    watch_lost(w, host);
-    host_restore(w, host, &host->saved, same_file);
-    world_plan(w, duration(w), HAPPEN_START, host->index);
-}
-
-static void copy(struct world *w, struct host *from)
-{
-    for (int i = 0; i < w->host_count; i++) {
-        struct host *to = &w->hosts[i];
-        if (to->used || !from->saved.present)
-            continue;
-        world_say(w, "n%d is a copy of n%d's backup", i, from->index);
-        host_restore(w, to, &from->saved, false);
-        world_plan(w, 0, HAPPEN_START, i);
-        return;
-    }
-}
-
-static void strike_loss(struct world *w, struct host *host)
-{
-    uint64_t how = world_pick(w, 12);
-    if (!host->used || host->removed)
-        return;
-    if (how < 5) {
-        restore(w, host);
-    } else if (how < 7) {
-        copy(w, host);
-    } else if (how >= 10) {
-        if (host->running)
-            down(w, host, END_CRASH, duration(w));
-        if (host->disk)
-            host_rot(w, host);
-    } else if (count_used(w) < 3) {
-        return;
-    } else {
-        if (host->running)
-            host_end(w, host, END_CRASH);
-        watch_lost(w, host);
-        host_wipe(w, host);
-        host->left = false;
-        w->result.wiped++;
-        if (how < 9) {
-            world_say(w, "n%d loses its disk", host->index);
-            world_plan(w, duration(w), HAPPEN_START, host->index);
-        } else {
-            world_say(w, "n%d is gone for good", host->index);
-            host->removed = true;
-        }
     }
 }
 
@@ -294,14 +234,8 @@ static enum fault pick_fault(struct world *w)
     return FAULTS;
 }
 
-void fault_strike(struct world *w)
+static void strike(struct world *w, enum fault fault, struct host *host)
 {
-    if (w->calm)
-        return;
-    world_plan(w, 1 + world_pick(w, 2 * w->rates.every_ms), HAPPEN_FAULT, -1);
-    enum fault fault = pick_fault(w);
-    struct host *host = some_host(w);
-    w->result.faults += fault != FAULTS;
     switch (fault) {
     case FAULT_CUT:
         strike_cut(w);
@@ -320,16 +254,43 @@ void fault_strike(struct world *w)
         strike_clock(w, host, fault);
         break;
     case FAULT_MEMBER:
-        strike_member(w, host);
+        hand_member(w, host);
+        break;
+    case FAULT_STOP:
+        hand_stop(w, host);
+        break;
+    case FAULT_HOLD:
+        hand_hold(w, host);
+        break;
+    case FAULT_FORGET:
+        hand_forget(w, host);
+        break;
+    case FAULT_TWIN:
+        hand_twin(w, host);
         break;
     case FAULT_LOSS:
-        strike_loss(w, host);
+        hand_loss(w, host);
         break;
-    case FAULTS:
+    case FAULT_RETIRE:
+        hand_retire(w, host);
         break;
     default:
         strike_process(w, host, fault);
     }
+}
+
+void fault_strike(struct world *w)
+{
+    if (w->calm)
+        return;
+    world_plan(w, 1 + world_pick(w, 2 * w->rates.every_ms), HAPPEN_FAULT, -1);
+    enum fault fault = pick_fault(w);
+    struct host *host = fault_host(w);
+    if (fault == FAULTS)
+        return;
+    w->result.faults++;
+    w->result.struck[fault]++;
+    strike(w, fault, host);
 }
 
 void fault_mend(struct world *w, const struct happening *h)
@@ -337,6 +298,10 @@ void fault_mend(struct world *w, const struct happening *h)
     if (h->index == FAULT_FULL) {
         if (w->hosts[h->end].disk)
             disk_sim_full(w->hosts[h->end].disk, UINT64_MAX);
+        return;
+    }
+    if (h->index == FAULT_TWIN) {
+        hand_twin_ends(w, &w->hosts[h->end]);
         return;
     }
     for (int i = 0; i < w->host_count * w->host_count; i++) {
@@ -350,6 +315,11 @@ void fault_mend(struct world *w, const struct happening *h)
     world_say(w, h->index == FAULT_WIRE ? "the wires are as before" : "the cuts are mended");
 }
 
+void fault_twin_ends_later(struct world *w, const struct host *host)
+{
+    mend_later(w, FAULT_TWIN, host->index);
+}
+
 void faults_end(struct world *w)
 {
     w->calm = true;
@@ -357,7 +327,7 @@ void faults_end(struct world *w)
     net_quiet(w, w->delay_ms);
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
-        host->paused_until_ms = host->slow_until_ms = 0;
+        host->paused_until_ms = host->slow_until_ms = host->strange_until_ms = 0;
         host->wall_offset_ms = 0;
         if (host->ppm != 1000000)
             host_clock_rate(w, host, 1000000);
@@ -366,6 +336,11 @@ void faults_end(struct world *w)
             disk_sim_fail(host->disk, 0, OK);
             disk_sim_crash_at(host->disk, 0);
         }
+        if (host->tree.engine && !host->tree.file)
+            engine_mem_fail_commit(host->tree.engine, 0, false);
+        hand_twin_ends(w, host);
+        if (host->strange && host->running) /* a program that can read what came, and asks again */
+            host_end(w, host, END_KILL);
         if (host->used && !host->removed && !host->running)
             world_plan(w, world_pick(w, 1000), HAPPEN_START, i);
     }

@@ -1,19 +1,20 @@
-/* A host: its disk, and while it runs the process on it: log, store, node, committer
- * and applier. */
+/* A host: its clocks, and while it runs the process on it: log, store and node.
+ * (Committer and applier: commit.c; what outlives it: backup.c.) */
 #include "check.h"
-#include "engine_mem.h"
 #include "mem.h"
 #include "state.h"
-#include "txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    IO_PAUSE_MS = 1000, /* the committer leaves a disk alone that failed: edge/committer.c */
-    GROUP_OPS_MAX = 256,
-};
+#define NOTE_LEFT "node/left" /* of the node: node/remember.c */
+
 static const uint64_t wall_start_ms = 1800000000000u;
+
+uint64_t world_wall(const struct world *w)
+{
+    return wall_start_ms + w->now_ms;
+}
 
 /* ---- clocks ---------------------------------------------------------------------------- */
 
@@ -40,14 +41,13 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm)
     host->local_base_ms = host_now(w, host);
     host->base_ms = w->now_ms;
     host->ppm = ppm;
-    if (host->running)
-        host->deadline_ms = host_when(w, host, node_deadline(host->node));
+    host->deadline_stale = host->running;
 }
 
 /* The wall clock drifts as the other one does. */
 uint64_t host_wall(const struct world *w, const struct host *host)
 {
-    return wall_start_ms + host_now(w, host) + (uint64_t)host->wall_offset_ms;
+    return wall_start_ms + host_now(w, host) - host->local_first_ms + (uint64_t)host->wall_offset_ms;
 }
 
 /* ---- steps of the node ------------------------------------------------------------------- */
@@ -61,6 +61,49 @@ static bool parse_target(const char *text, struct addr *ret)
     *ret = (struct addr){
         .ip = {(uint8_t)a, (uint8_t)b, (uint8_t)c, (uint8_t)d}, .len = 4, .port = (uint16_t)port};
     return true;
+}
+
+static void take_reply(struct world *w, struct host *host, uint64_t ticket, enum err err)
+{
+    for (int i = 0; i <= NODE_REQUEST_SHUTDOWN; i++) {
+        if (host->tickets[i] != ticket)
+            continue;
+        host->tickets[i] = 0;
+        if (i == NODE_REQUEST_JOIN && err == OK) /* one that reached nobody leaves it where it was */
+            host->left = false;
+        else if (i == NODE_REQUEST_PAUSE && err == OK)
+            host->held_surely = host->held && !host->tickets[NODE_REQUEST_RESUME];
+        else if (i == NODE_REQUEST_RESUME && err == OK)
+            host->held = false;
+        else if (i == NODE_REQUEST_SHUTDOWN)
+            world_plan(w, 0, HAPPEN_STOPPED, host->index);
+        world_mix(w, &err, sizeof err);
+        return;
+    }
+}
+
+static bool is_of_peers(enum work_kind kind)
+{
+    return kind == WORK_ROWS || kind == WORK_AHEAD || kind == WORK_WALK_START || kind == WORK_WALK_PIECE ||
+           kind == WORK_WALK_ROWS;
+}
+
+/* What goes to the committer. Some of what comes of peers may be of a later format. */
+static void look_at_work(struct world *w, struct host *host, struct store_work *work)
+{
+    if (is_of_peers(work->kind) && host->held_surely)
+        world_fail(w, "n%d applies what others write, and is paused", host->index);
+    if (work->kind != WORK_ROWS || host->strange_until_ms <= w->now_ms)
+        return;
+    for (size_t i = 0; i < work->rows.count; i++) {
+        struct bytes record = work->rows.entries[i].record;
+        if (!record.len || !world_chance(w, 300))
+            continue;
+        ((uint8_t *)record.data)[0] ^= 0x40; /* its format; the bytes are the work's own */
+        world_say(w, "n%d gets a record that it cannot read", host->index);
+        host->strange = true;
+        w->result.quarantined++;
+    }
 }
 
 static void run_effect(struct world *w, struct host *host, struct effect *effect)
@@ -99,6 +142,7 @@ static void run_effect(struct world *w, struct host *host, struct effect *effect
         break;
     case EFFECT_STORE:
         effect->work->ticket = effect->ticket;
+        look_at_work(w, host, effect->work);
         host_submit(w, host, effect->work);
         break;
     case EFFECT_RESOLVE:
@@ -108,9 +152,8 @@ static void run_effect(struct world *w, struct host *host, struct effect *effect
         if (!parse_target(effect->target, &h->addr))
             h->text = "the name is not known";
         break;
-    case EFFECT_REPLY: /* a join that reached nobody leaves it where it was */
-        if (effect->ticket == host->join_ticket && effect->reply->err == OK)
-            host->left = false;
+    case EFFECT_REPLY:
+        take_reply(w, host, effect->ticket, effect->reply->err);
         node_reply_free(effect->reply);
         break;
     }
@@ -127,256 +170,23 @@ void host_step(struct world *w, struct host *host, struct node_event *event)
     for (size_t i = 0; i < out.count; i++)
         run_effect(w, host, &out.list[i]);
     effects_done(&out);
-    host->deadline_ms = host_when(w, host, node_deadline(host->node));
+    host->deadline_stale = true;
 }
 
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name)
 {
     uint64_t ticket = 1u << 30 | ++host->next_request;
-    if (request == NODE_REQUEST_JOIN)
-        host->join_ticket = ticket;
+    host->tickets[request] = ticket;
+    if (request == NODE_REQUEST_PAUSE)
+        host->held = true;
+    if (request == NODE_REQUEST_RESUME)
+        host->held_surely = false;
     host_step(w, host,
               &(struct node_event){.kind = NODE_REQUEST,
                                    .request = request,
                                    .ticket = ticket,
                                    .names = &name,
                                    .name_count = name ? 1 : 0});
-}
-
-/* ---- the committer --------------------------------------------------------------------------- */
-
-void host_submit(struct world *w, struct host *host, struct store_work *work)
-{
-    work->next = NULL;
-    *host->works_end = work;
-    host->works_end = &work->next;
-    if (!host->commit_planned) {
-        host->commit_planned = true;
-        world_plan(w, 1 + world_pick(w, host->commit_ms_max), HAPPEN_COMMIT, host->index);
-    }
-}
-
-/* The operations of clients in one transaction. */
-struct group_ops {
-    size_t ops[GROUP_OPS_MAX];
-    struct dot dots[GROUP_OPS_MAX];
-    struct set removed[GROUP_OPS_MAX];
-    size_t count;
-};
-
-/* What the newest state holds under the key of a write, inside the transaction. */
-static struct set versions_in(struct store_txn *txn, struct bytes key)
-{
-    struct set set = {0};
-    if (txn_load(txn, key) == OK)
-        for (size_t i = 0; i < txn->local.count; i++)
-            set_add(&set, value_number(txn->local.versions[i].value));
-    return set;
-}
-
-static void note_removed(struct group_ops *ops, struct store_work *work, const struct set *before,
-                         const struct set *after)
-{
-    const struct ask *ask = work->ctx;
-    CHECK(ops->count < GROUP_OPS_MAX);
-    ops->ops[ops->count] = ask->op;
-    ops->dots[ops->count] = work->write.dot;
-    struct set *removed = &ops->removed[ops->count++];
-    *removed = (struct set){0};
-    for (size_t i = 0; i < ORACLE_OPS / 64; i++)
-        removed->words[i] = before->words[i] & ~after->words[i];
-}
-
-static enum err do_work(struct store_txn *txn, struct store_work *work, struct group_ops *ops)
-{
-    work->err = OK;
-    if (work->kind != WORK_WRITE)
-        return store_do(txn, work);
-    struct set before = versions_in(txn, work->write.key);
-    enum err err = store_do(txn, work);
-    if (err == OK && work->err == OK && work->write.dot.counter) {
-        struct set after = versions_in(txn, work->write.key);
-        note_removed(ops, work, &before, &after);
-    }
-    return err;
-}
-
-static void doubts_clear(struct world *w, struct host *host, const struct doubt *found)
-{
-    for (size_t i = 0; i < host->doubt_count; i++) {
-        struct doubt *doubt = &host->doubts[i];
-        for (size_t k = 0; k < doubt->count; k++)
-            w->oracle.ops[doubt->ops[k]].state = doubt == found ? OP_DONE : OP_VOID;
-        free(doubt->ops);
-    }
-    host->doubt_count = 0;
-}
-
-static void take_over(struct world *w, struct host *host, const struct group_ops *ops, bool doubt)
-{
-    for (size_t i = 0; i < ops->count; i++)
-        oracle_done(&w->oracle, ops->ops[i], &ops->dots[i], &ops->removed[i], doubt);
-    if (!doubt)
-        return;
-    CHECK(host->doubt_count < GROUP_DOUBTS);
-    struct doubt *d = &host->doubts[host->doubt_count++];
-    d->ops = mem_copy(ops->ops, ops->count * sizeof *ops->ops);
-    d->count = ops->count;
-    w->result.doubts += (unsigned)ops->count;
-}
-
-/* One transaction. Of one that failed in the commit it is not known whether a crash
- * would bring it back: until the next commit succeeds. */
-static enum err run(struct world *w, struct host *host, struct store_work *list, const struct store_work *end)
-{
-    struct group_ops *ops = mem_new(sizeof *ops);
-    struct store_txn *txn;
-    enum err err = store_begin(host->store, host_wall(w, host), &txn);
-    if (err != OK)
-        goto out;
-    for (struct store_work *work = list; work != end && err == OK; work = work->next)
-        err = do_work(txn, work, ops);
-    if (err != OK) {
-        store_undo(txn);
-        goto out;
-    }
-    err = store_commit(txn);
-    if (err == OK)
-        doubts_clear(w, host, NULL);
-    if (err == OK || ops->count)
-        take_over(w, host, ops, err != OK);
-    else if (host->doubt_count < GROUP_DOUBTS)
-        take_over(w, host, ops, true); /* a frame without operations may be found, too */
-out:
-    free(ops);
-    return err;
-}
-
-static void answer_works(struct world *w, struct host *host, struct store_work *list)
-{
-    for (struct store_work *work = list, *next; work; work = next) {
-        next = work->next;
-        if (work->done) {
-            client_written(w, host, work);
-        } else {
-            struct node_event event = {.kind = NODE_STORED, .ticket = work->ticket, .work = work};
-            host_step(w, host, &event);
-        }
-        store_work_free(work);
-    }
-}
-
-/* Nobody answers them any more. */
-static void drop_works(struct store_work *list)
-{
-    for (struct store_work *work = list, *next; work; work = next) {
-        next = work->next;
-        if (work->done)
-            ask_free(work->ctx);
-        store_work_free(work);
-    }
-}
-
-static bool dies_of_it(struct world *w, struct host *host, struct store_work *list)
-{
-    if (!disk_sim_dead(host->disk))
-        return false;
-    drop_works(list);
-    host_end(w, host, world_chance(w, 300) ? END_KILL : END_CRASH);
-    return true;
-}
-
-/* As edge/committer.c: all that has queued in one transaction; where that fails, each on its own. */
-void host_commit(struct world *w, struct host *host)
-{
-    struct store_work *list = host->works;
-    size_t count = 0, records_sum = 0, bytes_sum = 0;
-    host->commit_planned = false;
-    struct store_work **cut = &list;
-    for (struct store_work *work = list; work; work = work->next) {
-        size_t records, bytes;
-        store_work_cost(work, &records, &bytes);
-        if (count && (records + records_sum > TXN_RECORDS_MAX || bytes + bytes_sum > TXN_BYTES_MAX ||
-                      count >= GROUP_OPS_MAX))
-            break;
-        records_sum += records;
-        bytes_sum += bytes;
-        count++;
-        cut = &work->next;
-    }
-    host->works = *cut;
-    *cut = NULL;
-    if (!host->works)
-        host->works_end = &host->works;
-    else
-        host->commit_planned = true,
-        world_plan(w, 1 + world_pick(w, host->commit_ms_max), HAPPEN_COMMIT, host->index);
-
-    bool resting = host->io_pause_until_ms > w->now_ms;
-    enum err err = resting ? ERR_IO : run(w, host, list, NULL);
-    if (dies_of_it(w, host, list))
-        return;
-    if (err != OK) {
-        for (struct store_work *work = list; work; work = work->next) {
-            resting = host->io_pause_until_ms > w->now_ms;
-            err = resting || host->doubt_count + 1 >= GROUP_DOUBTS ? ERR_IO : run(w, host, work, work->next);
-            if (err != OK)
-                work->err = err;
-            if (err == ERR_IO && !resting)
-                host->io_pause_until_ms = w->now_ms + IO_PAUSE_MS;
-            if (dies_of_it(w, host, list))
-                return;
-        }
-    }
-    watch_host(w, host, false);
-    unsigned life = host->life;
-    answer_works(w, host, list);
-    if (host->running && host->life == life)
-        host_step(w, host, &(struct node_event){.kind = NODE_STORE_CHANGED});
-    if (!host->apply_planned) {
-        host->apply_planned = true;
-        world_plan(w, 1 + world_pick(w, 200), HAPPEN_APPLY, host->index);
-    }
-}
-
-/* As edge/applier.c: a chunk at a time; when nobody has written, what there is. */
-void host_apply(struct world *w, struct host *host)
-{
-    host->apply_planned = false;
-    if (world_chance(w, 300))
-        log_engine_freeze(host->log_engine);
-    enum err err = log_engine_apply(host->log_engine);
-    if (err == ERR_NOT_FOUND && world_chance(w, 300))
-        err = log_engine_prepare(host->log_engine);
-    if (disk_sim_dead(host->disk)) {
-        host_end(w, host, world_chance(w, 300) ? END_KILL : END_CRASH);
-        return;
-    }
-    if (err == OK) {
-        host->apply_planned = true;
-        world_plan(w, 1 + world_pick(w, 50), HAPPEN_APPLY, host->index);
-    }
-}
-
-/* The tree behind the log outlives the process: what it has committed stays. */
-static void keep(struct engine *tree)
-{
-    (void)tree;
-}
-
-static struct engine *tree_kept(struct world *w, struct engine *tree)
-{
-    w->tree_ops = tree->ops;
-    w->kept_ops = *tree->ops;
-    w->kept_ops.close = keep;
-    tree->ops = &w->kept_ops;
-    return tree;
-}
-
-static void tree_free(struct world *w, struct engine *tree)
-{
-    if (tree)
-        w->tree_ops->close(tree);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------- */
@@ -401,9 +211,13 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
     struct replica_id id = random_id(w);
     memcpy(log.fresh_id, id.b, sizeof log.fresh_id);
     struct log_found found = {0};
-    if (!host->tree)
-        host->tree = tree_kept(w, engine_mem_new());
-    enum err err = log_engine_open(host->tree, &log, &host->log_engine, &found, why);
+    struct engine *tree = tree_open(w, &host->tree);
+    if (!tree) {
+        log.disk->ops->free(log.disk);
+        buf_put_text(why, "its tree cannot be opened");
+        return ERR_MALFORMED;
+    }
+    enum err err = log_engine_open(tree, &log, &host->log_engine, &found, why);
     if (err != OK)
         return err;
     *ret_lost = found.lost;
@@ -413,8 +227,8 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
         .file_identity = bytes_of(&host->file, sizeof host->file),
         .log_lost = found.lost,
         .wall_ms = host_wall(w, host),
-        .skew_max_ms = SKEW_MAX_MS,
-        .versions_max = VERSIONS_MAX,
+        .skew_max_ms = w->skew_max_ms,
+        .versions_max = w->versions_max,
     };
     bool reidentified = false;
     err = store_open(host->log_engine, &options, &host->store, &reidentified, why);
@@ -428,7 +242,7 @@ static enum err open_node(struct world *w, struct host *host)
     const char *list[NODES_MAX];
     size_t count = 0;
     host_address(host, SYNC_PORT, ingress);
-    snprintf(name, sizeof name, "n%d", host->index);
+    snprintf(name, sizeof name, "n%d", host->named_as);
     for (int i = 0; i < w->host_count && count < 3; i++) {
         int other = (host->index + 1 + i) % w->host_count;
         if (other == host->index || !w->hosts[other].used || w->hosts[other].removed || w->hosts[other].left)
@@ -446,7 +260,7 @@ static enum err open_node(struct world *w, struct host *host)
                                  .forget_after_ms = w->forget_after_ms,
                                  .history_ms = w->history_ms,
                                  .history_max_bytes = w->history_max_bytes,
-                                 .clock_skew_max_ms = SKEW_MAX_MS,
+                                 .clock_skew_max_ms = w->skew_max_ms,
                                  .compression = -1};
     char gossip[ADDR_TEXT_MAX];
     host_address(host, GOSSIP_PORT, gossip);
@@ -455,50 +269,48 @@ static enum err open_node(struct world *w, struct host *host)
     memcpy(config.nonce_key, &host->life, sizeof host->life);
     config.nonce_key[31] = (uint8_t)host->index;
     host->deadline_ms = w->now_ms; /* its first tick is due at once */
+    host->deadline_stale = false;
     return node_new(&config, host->store, host_now(w, host), host_wall(w, host), &host->node);
 }
 
-/* Which of the commits in doubt is there, if any: all of its rows, and the values of
- * its last puts. */
-static bool doubt_is_there(struct world *w, struct host *host, struct snapshot *snapshot,
-                           const struct doubt *doubt)
-{
-    bool there = doubt->count > 0;
-    for (size_t i = 0; i < doubt->count && there; i++) {
-        const struct op *op = &w->oracle.ops[doubt->ops[i]];
-        struct dot before = {op->dot.replica, op->dot.counter - 1};
-        struct row_scan *scan;
-        struct row row;
-        if (row_scan_open(snapshot, &before, &scan) != OK)
-            return false;
-        there = row_scan_next(scan, &row) == OK && dot_compare(&row.dot, &op->dot) == 0 &&
-                (row.kind == ROW_PUT) == op->put && bytes_equal(row.key, key_bytes(op->key));
-        row_scan_close(scan);
-        struct record record = {0};
-        if (there && op->put && snapshot_record(snapshot, row.key, &record) == OK) {
-            ptrdiff_t at = record_find(&record, &op->dot);
-            there = at < 0 || value_number(record.versions[at].value) == doubt->ops[i];
-        }
-        record_done(&record);
-    }
-    (void)host;
-    return there;
-}
-
-static void resolve_doubts(struct world *w, struct host *host)
+/* As its store has it: the answer to a leave or a join may have been lost with its life. */
+static bool has_left(const struct host *host)
 {
     struct snapshot *snapshot;
-    const struct doubt *found = NULL;
-    if (host->doubt_count == 0)
-        return;
+    struct bytes note;
     CHECK(snapshot_open(host->store, &snapshot) == OK);
-    for (size_t i = 0; i < host->doubt_count && !found; i++)
-        if (doubt_is_there(w, host, snapshot, &host->doubts[i]))
-            found = &host->doubts[i];
+    bool left = snapshot_note(snapshot, NOTE_LEFT, &note) == OK;
     snapshot_close(snapshot);
-    for (size_t i = 0; found && i < found->count; i++)
-        world_say(w, "n%d op %zu was in doubt and is there", host->index, found->ops[i]);
-    doubts_clear(w, host, found);
+    return left;
+}
+
+/* As yzma reidentify does, before the node is started. */
+static void take_new_id(struct world *w, struct host *host)
+{
+    struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
+    struct snapshot *snapshot;
+    struct bytes note;
+    struct identity identity = {0};
+    work->reidentify.new_id = random_id(w);
+    work->reidentify.start_random = rng_next(&w->rng);
+    work->reidentify.fork = UINT64_MAX;
+    CHECK(snapshot_open(host->store, &snapshot) == OK);
+    CHECK(snapshot_identity(snapshot, &identity) == OK);
+    work->reidentify.old_id = identity.id;
+    identity_done(&identity);
+    if (snapshot_note(snapshot, NODE_NOTE_TWIN, &note) == OK) {
+        struct cursor in = cursor_of(note);
+        work->reidentify.fork = cursor_u64(&in);
+    }
+    snapshot_close(snapshot);
+    store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
+    enum err err = store_run(host->store, host_wall(w, host), work);
+    if (err == OK)
+        err = store_run(host->store, host_wall(w, host), notes);
+    host->reidentify = err != OK; /* a disk that fails: at the next start */
+    world_say(w, "n%d takes a new id, by hand: %s", host->index, err_text(err));
+    store_work_free(work);
+    store_work_free(notes);
 }
 
 static void start_again(struct world *w, struct host *host, uint64_t in_ms)
@@ -528,8 +340,9 @@ void host_start(struct world *w, struct host *host)
         host->disk = disk_sim_new(rng_next(&w->rng));
     host->works = NULL;
     host->works_end = &host->works;
-    host->commit_planned = host->apply_planned = false;
+    host->commit_planned = host->apply_planned = host->stopping = false;
     host->io_pause_until_ms = 0;
+    memset(host->tickets, 0, sizeof host->tickets);
     host->next_accepted = 0;
     buf_init(&why, 1000);
     enum err err = open_store(w, host, &lost, &why);
@@ -553,7 +366,12 @@ void host_start(struct world *w, struct host *host)
     host->running = true;
     w->result.starts++;
     world_say(w, "n%d starts%s", host->index, lost ? ", without its log" : "");
-    resolve_doubts(w, host);
+    doubts_resolve(w, host);
+    host->left = has_left(host);
+    if (host->rotten || lost)
+        host->held_surely = false;
+    if (host->reidentify)
+        take_new_id(w, host);
     if (host->rotten) { /* a last frame that does not check counts as one that was being written */
         host_view_done(&host->view);
         host->rotten = false;
@@ -571,123 +389,63 @@ void host_start(struct world *w, struct host *host)
         return;
     }
     if (disk_sim_dead(host->disk))
-        host_end(w, host, END_CRASH);
+        fault_down(w, host, END_CRASH, fault_duration(w));
 }
 
 void host_end(struct world *w, struct host *host, enum end how)
 {
     CHECK(host->running);
-    world_say(w, "n%d %s", host->index, how == END_KILL ? "is killed" : "loses its power");
+    static const char *const ends[] = {"is killed", "loses its power", "has stopped"};
+    world_say(w, "n%d %s", host->index, ends[how]);
     w->result.kills += how == END_KILL;
     w->result.crashes += how == END_CRASH;
-    net_drop(w, host->index, how == END_KILL);
+    w->result.stops += how == END_STOP;
+    net_drop(w, host->index, how != END_CRASH);
     host->life++;
     host->running = false;
     host->paused_until_ms = host->slow_until_ms = 0;
-    drop_works(host->works);
+    host->tree_dies = false;
+    works_drop(host->works);
     host->works = NULL;
-    if (how == END_KILL)
-        disk_sim_kill(host->disk);
-    else
+    if (how == END_CRASH)
         disk_sim_crash(host->disk);
+    else
+        disk_sim_kill(host->disk);
     node_free(host->node);
     store_close(host->store);
+    if (host->tree.file)
+        host->tree.engine = NULL; /* it is closed with the store */
     host->node = NULL;
     host->store = NULL;
     host->log_engine = NULL;
+}
+
+void host_stopped(struct world *w, struct host *host)
+{
+    unsigned life = host->life;
+    host_drain(w, host);
+    if (host->running && host->life == life)
+        fault_down(w, host, END_STOP, fault_duration(w));
+}
+
+/* A node whose operator lets it go on, and can read what it could not. */
+void host_resume(struct world *w, struct host *host)
+{
+    if (host->running && host->held && !host->tickets[NODE_REQUEST_RESUME])
+        host_request(w, host, NODE_REQUEST_RESUME, NULL);
 }
 
 void host_wipe(struct world *w, struct host *host)
 {
     CHECK(!host->running);
     disk_sim_free(host->disk);
-    tree_free(w, host->tree);
+    tree_done(w, &host->tree);
     host->disk = NULL;
-    host->tree = NULL;
-    host->rotten = false;
+    host->rotten = host->held = host->held_surely = host->strange = false;
     host_view_done(&host->view);
     for (size_t i = 0; i < host->doubt_count; i++)
         free(host->doubts[i].ops);
     host->doubt_count = 0;
-}
-
-/* ---- rot ---------------------------------------------------------------------------- */
-
-struct names {
-    char list[64][DISK_NAME_MAX + 1];
-    size_t count;
-};
-
-static void keep_name(void *ctx, const char *name)
-{
-    struct names *names = ctx;
-    if (names->count < sizeof names->list / sizeof *names->list)
-        snprintf(names->list[names->count++], sizeof *names->list, "%s", name);
-}
-
-/* Where something was written, if it can be. */
-void host_rot(struct world *w, struct host *host)
-{
-    struct names names = {.count = 0};
-    struct disk *disk = disk_sim_mount(host->disk);
-    struct buf bytes;
-    buf_init(&bytes, SIZE_MAX);
-    enum err err = disk->ops->list(disk, keep_name, &names);
-    disk->ops->free(disk);
-    if (err == OK && names.count) {
-        const char *name = names.list[world_pick(w, names.count)];
-        err = disk_sim_read_file(host->disk, name, &bytes);
-        size_t end = bytes.len;
-        while (end > 0 && bytes.data[end - 1] == 0)
-            end--;
-        if (err == OK && end > 0) {
-            uint64_t bit = world_pick(w, 8 * end);
-            world_say(w, "n%d: bit %llu of %s flips", host->index, (unsigned long long)bit, name);
-            watch_lost(w, host);
-            disk_sim_flip(host->disk, name, bit);
-            host->rotten = true;
-        }
-    }
-    buf_done(&bytes);
-}
-
-/* ---- backups ---------------------------------------------------------------------------------------- */
-
-void image_done(struct world *w, struct image *image)
-{
-    if (!image->present)
-        return;
-    disk_sim_free(image->disk);
-    tree_free(w, image->tree);
-    host_view_done(&image->view);
-    image->present = false;
-}
-
-/* A snapshot of the whole disk at one moment, unsynced writes and all. */
-void host_save(struct world *w, struct host *host)
-{
-    image_done(w, &host->saved);
-    world_say(w, "n%d is saved", host->index);
-    host->saved = (struct image){.present = true,
-                                 .left = host->left,
-                                 .disk = disk_sim_clone(host->disk),
-                                 .tree = tree_kept(w, engine_mem_clone(host->tree))};
-    disk_sim_kill(host->saved.disk);
-    host_view_copy(&host->saved.view, &host->view);
-}
-
-void host_restore(struct world *w, struct host *host, const struct image *image, bool same_file)
-{
-    CHECK(!host->running && image->present);
-    host_wipe(w, host);
-    host->disk = disk_sim_clone(image->disk);
-    disk_sim_seed(host->disk, rng_next(&w->rng));
-    host->tree = tree_kept(w, engine_mem_clone(image->tree));
-    host_view_copy(&host->view, &image->view);
-    host->used = true;
-    host->left = image->left; /* which is kept in the store */
-    if (!same_file)
-        host->file = rng_next(&w->rng);
 }
 
 void host_done(struct world *w, struct host *host)

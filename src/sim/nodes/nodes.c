@@ -11,7 +11,8 @@ enum {
     SPARES = 3, /* hosts that may be added */
     STEPS_AT_ONCE = 100000,
     AGREE_LOOK_MS = 250,
-    TRACES_MS = 60000, /* after history and the forgotten have gone, deleted keys cost nothing within it */
+    FILES_PERMILLE = 60, /* of the worlds have LMDB behind the log */
+    TRACES_MS = 60000,   /* after history and the forgotten have gone, deleted keys cost nothing within it */
 };
 
 /* ---- what the files share ------------------------------------------------------------------ */
@@ -101,6 +102,9 @@ static bool happen_at(struct world *w, struct happening *h)
     case HAPPEN_APPLY:
         host_apply(w, host);
         break;
+    case HAPPEN_STOPPED:
+        host_stopped(w, host);
+        break;
     default:
         CHECK(!"a happening of nobody's at a host");
     }
@@ -138,13 +142,16 @@ static bool happen(struct world *w, struct happening *h)
     return true;
 }
 
-static uint64_t next_deadline(const struct world *w, struct host **ret)
+static uint64_t next_deadline(struct world *w, struct host **ret)
 {
     uint64_t next = UINT64_MAX;
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
         if (!host->running)
             continue;
+        if (host->deadline_stale)
+            host->deadline_ms = host_when(w, host, node_deadline(host->node));
+        host->deadline_stale = false;
         uint64_t at = host->deadline_ms;
         if (at < host->paused_until_ms)
             at = host->paused_until_ms;
@@ -160,7 +167,8 @@ static uint64_t next_deadline(const struct world *w, struct host **ret)
 static bool one(struct world *w, uint64_t until_ms)
 {
     struct host *host = NULL;
-    uint64_t timer = next_deadline(w, &host), due = w->heap.count ? w->heap.at[0]->at_ms : UINT64_MAX;
+    uint64_t due = w->heap.count ? w->heap.at[0]->at_ms : UINT64_MAX;
+    uint64_t timer = due <= w->now_ms ? UINT64_MAX : next_deadline(w, &host); /* it asks all nodes */
     uint64_t at = timer < due ? timer : due;
     if (at > until_ms || !w->result.fine)
         return false;
@@ -212,8 +220,27 @@ static void check_limits(struct world *w)
 
 /* ---- one world ----------------------------------------------------------------------------------- */
 
+static void draw_habits(struct world *w)
+{
+    struct habits *habits = &w->habits;
+    *habits = (struct habits){
+        .weight = {[ASK_GET] = 28,
+                   [ASK_PUT] = 38,
+                   [ASK_DELETE] = 24,
+                   [ASK_ADD] = 6,
+                   [ASK_LIST] = 4,
+                   [ASK_TOUCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 10) : 0,
+                   [ASK_BATCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 15) : 0},
+        .ttl_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
+        .condition_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
+        .confirm_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 400) : 0,
+        .siblings = world_chance(w, 150)};
+    w->versions_max = world_chance(w, 200) ? 1 + (size_t)world_pick(w, 4) : VERSIONS_MAX;
+}
+
 static void set_up(struct world *w)
 {
+    static const uint64_t skews_ms[] = {1000, 10000, 60000}; /* Peering.ClockSkewMax */
     static const uint64_t histories_ms[] = {500, 5000, 60000}, forgets_ms[] = {6000, 30000, 72 * 3600000};
     unsigned nodes = w->options.nodes ? w->options.nodes : 3 + (unsigned)world_pick(w, 5);
     w->lossy = world_chance(w, 350);
@@ -222,9 +249,13 @@ static void set_up(struct world *w)
     w->history_ms = w->forgetful ? 200 : histories_ms[world_pick(w, 3)];
     w->forget_after_ms = w->forgetful ? 2000 + world_pick(w, 4000) : forgets_ms[world_pick(w, 3)];
     w->history_max_bytes = 1 << 30;
+    w->skew_max_ms = skews_ms[world_pick(w, 3)];
     w->memory_max = world_chance(w, 500) ? 32 << 10 : 1 << 20;
     w->segment_bytes = world_chance(w, 500) ? 8 << 10 : 128 << 10;
     w->delay_ms = 1 + (unsigned)world_pick(w, world_chance(w, 300) ? 80 : 5);
+    w->on_files = world_chance(w, FILES_PERMILLE) && w->options.trees;
+    w->result.on_files = w->on_files;
+    draw_habits(w);
     w->host_count = (int)nodes + SPARES;
     w->hosts = mem_new((size_t)w->host_count * sizeof *w->hosts);
     w->wires = mem_new((size_t)w->host_count * (size_t)w->host_count * sizeof *w->wires);
@@ -234,8 +265,9 @@ static void set_up(struct world *w)
     net_quiet(w, w->delay_ms);
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
-        *host = (struct host){.index = i, .address = i, .file = rng_next(&w->rng), .ppm = 1000000};
-        host->local_base_ms = 1000 + world_pick(w, 1000000);
+        *host = (struct host){
+            .index = i, .address = i, .named_as = i, .file = rng_next(&w->rng), .ppm = 1000000};
+        host->local_base_ms = host->local_first_ms = 1000 + world_pick(w, 1000000);
         host->commit_ms_max = 1 + world_pick(w, world_chance(w, 200) ? 40 : 3);
         host->works_end = &host->works;
     }
@@ -251,11 +283,13 @@ static void set_up(struct world *w)
 static void agree(struct world *w)
 {
     uint64_t start = w->now_ms;
-    while (w->result.fine && !watch_agree(w)) {
+    while (w->result.fine && !(watch_agree(w) && watch_equal(w))) {
         if (w->now_ms - start > NODES_AGREE_MS) {
             world_fail(w, "the nodes do not agree %d s after the faults have stopped", NODES_AGREE_MS / 1000);
             return;
         }
+        for (int i = 0; i < w->host_count; i++)
+            host_resume(w, &w->hosts[i]);
         run_until(w, w->now_ms + AGREE_LOOK_MS);
     }
     w->result.agreed_ms = w->now_ms - start;

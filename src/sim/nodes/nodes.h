@@ -8,7 +8,8 @@
  * The committer and the applier are done here as the daemon does them, between other
  * things instead of in threads; a request is what src/http makes of one, without its
  * bytes. Behind the log stands an ordered tree in memory that is as durable as LMDB:
- * what it has committed at the moment of death is there after it. */
+ * what it has committed at the moment of death is there after it. In a share of the
+ * worlds the world outside gives a tree of its own, and LMDB itself runs. */
 #ifndef YZMA_SIM_NODES_H
 #define YZMA_SIM_NODES_H
 
@@ -19,6 +20,17 @@
 enum {
     NODES_MAX = 64,
     NODES_AGREE_MS = 120000, /* after the faults stop, all that are up agree within it */
+    NODES_FAULTS = 24,       /* kinds, at most */
+};
+
+struct engine;
+
+/* Trees behind the log that live in files, named by numbers. */
+struct nodes_trees {
+    void *ctx;
+    struct engine *(*open)(void *ctx, uint64_t file); /* made if it is not there; NULL: it cannot be */
+    void (*copy)(void *ctx, uint64_t to, uint64_t from);
+    void (*remove)(void *ctx, uint64_t file);
 };
 
 struct nodes_options {
@@ -27,6 +39,7 @@ struct nodes_options {
     unsigned steps;                            /* operations of clients, about; 0: as the seed has it */
     void (*tell)(void *ctx, const char *line); /* the transcript; NULL: none */
     void *tell_ctx;
+    const struct nodes_trees *trees; /* NULL: all in memory */
 };
 
 struct nodes_result {
@@ -35,11 +48,14 @@ struct nodes_result {
     uint64_t trace;
     uint64_t simulated_ms, steps;
     unsigned nodes, operations, acknowledged, refused, reads, token_reads, doubts;
-    unsigned kills, crashes, starts, faults, walks, reidentified, wiped, damaged;
+    unsigned batches, touches, conditions, unmet, confirmed, dropped, quarantined, twins, retired;
+    unsigned kills, crashes, stops, starts, faults, walks, reidentified, wiped, damaged, on_files;
+    unsigned struck[NODES_FAULTS];    /* faults, by kind */
     uint64_t stream_bytes, agreed_ms; /* how long agreement took */
     bool traceless;                   /* that deleted keys cost nothing was looked at */
 };
 
 struct nodes_result nodes_run(const struct nodes_options *options);
+const char *nodes_fault_name(unsigned kind); /* NULL: there is none */
 
 #endif

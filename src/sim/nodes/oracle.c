@@ -8,6 +8,16 @@ size_t value_number(struct bytes value)
     return i && i < value.len && value.data[i] == ':' && number < ORACLE_OPS ? number : 0;
 }
 
+size_t version_number(const struct version *version)
+{
+    return version->expires_ms ? (size_t)(version->expires_ms % ORACLE_OPS) : value_number(version->value);
+}
+
+uint64_t expiry_of(uint64_t moment_ms, size_t op)
+{
+    return moment_ms - moment_ms % ORACLE_OPS - (moment_ms % ORACLE_OPS < op ? ORACLE_OPS : 0) + op;
+}
+
 /* Of different lengths, some a prefix of others. */
 struct bytes key_bytes(size_t key)
 {
@@ -70,7 +80,7 @@ void oracle_done(struct oracle *o, size_t number, const struct dot *dot, const s
         struct op *other = &o->ops[i];
         if (i != number && (other->state == OP_DONE || other->state == OP_DOUBT) &&
             dot_compare(&other->dot, dot) == 0)
-            other->put_again |= !doubt, op->put_again |= !doubt;
+            other->twice |= !doubt, op->twice |= !doubt, other->put_again |= !doubt, op->put_again |= !doubt;
     }
     op->removed = op->dead = *removed;
     for (size_t i = 1; i <= o->op_count; i++)
@@ -87,7 +97,18 @@ void oracle_removed(const struct oracle *o, struct set *ret_surely, struct set *
             set_unite(ret_surely, &op->removed);
         if (op->state == OP_DONE || op->state == OP_DOUBT)
             set_unite(ret_perhaps, &op->removed);
+        if (op->dropped)
+            set_add(ret_perhaps, i);
     }
+}
+
+struct set oracle_dropped(const struct oracle *o)
+{
+    struct set dropped = {0};
+    for (size_t i = 1; i <= o->op_count; i++)
+        if (o->ops[i].dropped)
+            set_add(&dropped, i);
+    return dropped;
 }
 
 bool oracle_removed_by_any(const struct oracle *o, size_t op)
