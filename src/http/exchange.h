@@ -131,8 +131,8 @@ struct exchange {
     const struct handler *handler;
     struct token token;
     bool has_token;
-    const char *host, *origin, *content_type, *token_text; /* borrowed from the connection */
-    const char *accept, *if_match, *if_none_match;         /* the same */
+    const char *host, *origin, *content_type, *token_text;         /* borrowed from the connection */
+    const char *accept, *if_match, *if_none_match, *last_event_id; /* the same */
     bool has_condition;
     unsigned lengths, encodings; /* how many headers of each */
     uint64_t content_length;

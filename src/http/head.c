@@ -19,12 +19,14 @@ static const struct handler handlers[] = {
     {ROUTE_KEY, VERB_DELETE, PARAM_WAIT | PARAM_W, .takes_token = true, .takes_conditions = true,
      .run = keys_delete},
     {ROUTE_KEYS, VERB_GET | VERB_HEAD,
-     PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END | PARAM_COUNT |
-         PARAM_DELIMITER | PARAM_ALL,
-     .run = keys_list},
-    {ROUTE_KEYS, VERB_DELETE, PARAM_PREFIX | PARAM_NEEDED, .run = keys_clear},
-    {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT, .run = conflicts_list},
-    {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .run = batch_post},
+     PARAM_WAIT | PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END |
+         PARAM_COUNT | PARAM_DELIMITER | PARAM_ALL,
+     .takes_token = true, .run = keys_list},
+    {ROUTE_KEYS, VERB_DELETE, PARAM_WAIT | PARAM_PREFIX | PARAM_NEEDED, .takes_token = true,
+     .run = keys_clear},
+    {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_WAIT | PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT,
+     .takes_token = true, .run = conflicts_list},
+    {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .takes_token = true, .run = batch_post},
     {ROUTE_IMPORT, VERB_POST, PARAM_AFTER, .body = BODY_LINES, .run = import_post},
     {ROUTE_EXPORT, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_END | PARAM_SIBLINGS,
      .run = export_get},
@@ -130,6 +132,8 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     case 13:
         if (strcasecmp(name, "If-None-Match") == 0)
             take_once(x, &x->if_none_match, value, "If-None-Match is repeated");
+        else if (strcasecmp(name, "Last-Event-ID") == 0)
+            take_once(x, &x->last_event_id, value, "Last-Event-ID is repeated");
         break;
     case 12:
         if (strcasecmp(name, "Content-Type") == 0)
@@ -201,8 +205,8 @@ static void read_token(struct exchange *x)
         refuse(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context is malformed");
         return;
     }
-    bool writes = x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
-    if (writes && x->token.key_hash != token_key_hash(target_key(&x->target)))
+    bool replaces = x->target.route == ROUTE_KEY && x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
+    if (replaces && x->token.key_hash != token_key_hash(target_key(&x->target)))
         refuse(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context belongs to another key");
     x->has_token = true;
 }

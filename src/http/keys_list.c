@@ -240,6 +240,8 @@ void answer_stream(struct exchange *x, const struct listing_sink *sink)
 
 void keys_list(struct exchange *x)
 {
+    if (waiting_for_clock(x))
+        return;
     if (x->params.count)
         answer_count(x);
     else if (x->params.limit == 0)
@@ -250,5 +252,6 @@ void keys_list(struct exchange *x)
 
 void conflicts_list(struct exchange *x)
 {
-    answer_page(x, true);
+    if (!waiting_for_clock(x))
+        answer_page(x, true);
 }

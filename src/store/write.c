@@ -66,6 +66,20 @@ static bool looks_at_what_is_there(const struct write_work *work)
     return work->remove || work->touch || work->condition;
 }
 
+/* Of what its writer has seen, where that is told, the version that a read shows. */
+static const struct version *touchable(const struct store_txn *txn, const struct write_work *work)
+{
+    const struct version *best = NULL;
+    for (size_t i = 0; i < txn->local.count; i++) {
+        const struct version *v = &txn->local.versions[i];
+        if (version_expired(v, txn->wall_ms) || (work->token && !token_saw(work->token, &v->dot)))
+            continue;
+        if (!best || v->stamp >= best->stamp) /* at equal stamps the later one has the larger dot */
+            best = v;
+    }
+    return best;
+}
+
 /* What a write has come to before it is carried out: txn->local and txn->merged
  * are what was and what stays. */
 struct judged {
@@ -87,9 +101,9 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
     if (work->condition && !condition_holds(work->condition, work->tag))
         return ERR_UNMET;
     if (work->touch) {
-        ret->touched = record_surfaced(&txn->local, txn->wall_ms);
+        ret->touched = touchable(txn, work);
         if (!ret->touched)
-            return ERR_NOT_FOUND;
+            return work->tag ? ERR_UNMET : ERR_NOT_FOUND;
     }
     /* The first operation of this store, where there are as many replicas as there may be. */
     if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {

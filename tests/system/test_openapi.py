@@ -408,13 +408,21 @@ class Answers(SystemTest):
             self.ask(name, 200, None, {"reverse": "true", "delimiter": "/", "values": "true"})
             self.ask(name, 200, None, {"limit": "0", "values": "true", "delimiter": "/"})
             self.ask(name, 200, None, {"count": "true"})
+        late = {"X-Yzma-Context": self.ahead}
+        for name in ("listKeys", "headKeys", "listConflicts", "headConflicts", "deleteKeys"):
+            self.ask(name, 503, None, {"wait": "0", "prefix": ""}, late)
+            self.ask(name, 200, None, {"wait": "0", "prefix": "absent/"}, {"X-Yzma-Context": self.context_of("a/k")})
+
+    def context_of(self, key):
+        return self.ask("getKey", 200, {"key": key}).headers["X-Yzma-Context"]
 
     def batches(self):
         ops = [{"Op": "put", "Key": "b/1", "Value": 1, "TTL": "90s", "IfNoneMatch": "*"},
                {"Op": "put", "Key": "b/2", "Value64": "AAEC", "Type": "image/png", "Expires": "2100-01-01T00:00:00Z"},
                {"Op": "put", "Key": "b/3", "Value": [], "Mode": "add"},
                {"Op": "delete", "Key": "a/k", "IfMatch": "*"}]
-        self.ask("postBatch", 200, None, {"wait": "1s"}, body={"Ops": ops})
+        self.ask("postBatch", 503, None, {"wait": "0"}, {"X-Yzma-Context": self.ahead}, {"Ops": ops})
+        self.ask("postBatch", 200, None, {"wait": "1s"}, {"X-Yzma-Context": self.context_of("a/k")}, {"Ops": ops})
         self.ask("postBatch", 409, body={"Ops": ops})
         self.ask("postBatch", 200, None, {"w": "1"}, body={"Ops": ops[2:3]})
         self.ask("postBatch", 202, None, {"w": "2", "wait": "0"}, body={"Ops": ops[2:3]})
