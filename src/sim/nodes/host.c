@@ -274,7 +274,7 @@ static enum err open_node(struct world *w, struct host *host)
 }
 
 /* As its store has it: the answer to a leave or a join may have been lost with its life. */
-static bool has_left(const struct host *host)
+bool host_has_left(const struct host *host)
 {
     struct snapshot *snapshot;
     struct bytes note;
@@ -367,7 +367,7 @@ void host_start(struct world *w, struct host *host)
     w->result.starts++;
     world_say(w, "n%d starts%s", host->index, lost ? ", without its log" : "");
     doubts_resolve(w, host);
-    host->left = has_left(host);
+    host->left = host_has_left(host);
     if (host->rotten || lost)
         host->held_surely = false;
     if (host->reidentify)

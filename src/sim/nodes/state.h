@@ -319,6 +319,7 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm);
 void host_start(struct world *w, struct host *host);
 enum end { END_KILL, END_CRASH, END_STOP };
 void host_end(struct world *w, struct host *host, enum end how);
+bool host_has_left(const struct host *host);           /* by its store; it runs */
 void host_wipe(struct world *w, struct host *host);    /* down: nothing is left of its disk */
 void host_stopped(struct world *w, struct host *host); /* its goodbye is told: it ends */
 void host_done(struct world *w, struct host *host);

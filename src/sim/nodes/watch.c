@@ -500,6 +500,8 @@ bool watch_no_traces(struct world *w, bool *ret_stranded)
         core += watch_is_core(&w->hosts[i]);
     for (int i = 0; i < w->host_count; i++) {
         struct host *host = &w->hosts[i];
+        /* A join that failed and then reached somebody: it is expected, and not waited for here. */
+        *ret_stranded |= host->running && host->left && !host_has_left(host);
         if (!watch_is_core(host))
             continue;
         struct versions versions = versions_of(w, host);
