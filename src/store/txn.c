@@ -242,6 +242,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return repair_do(txn, &work->repair);
     case WORK_MEND:
         return mend_do(txn, &work->repair);
+    case WORK_COUNT:
+        return count_do(txn, &work->count);
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;
@@ -250,7 +252,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
 /* A delete writes a row and a context before anything is given back. */
 static bool makes_room(const struct store_work *work)
 {
-    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE ||
+    return (work->kind == WORK_WRITE && work->write.remove) ||
+           (work->kind == WORK_COUNT && work->count.remove) || work->kind == WORK_PRUNE ||
            work->kind == WORK_EXPIRE;
 }
 

@@ -1,0 +1,14 @@
+/* Counters inside: what reading (counter.c) and changing them (counter_change.c) share. */
+#ifndef YZMA_CRDT_COUNTER_STATE_H
+#define YZMA_CRDT_COUNTER_STATE_H
+
+#include "counter.h"
+
+bool session_equal(const struct session *a, const struct session *b);
+/* Joins one state. ERR_TOO_LARGE (COUNTER_SESSIONS_MAX). */
+enum err counter_put(struct counter *c, const struct counter_state *state) MUST_USE;
+counter_sum counter_total(const struct counter *c);
+/* Within COUNTER_SUM_BITS. */
+bool counter_sum_fits(counter_sum sum);
+
+#endif
