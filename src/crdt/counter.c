@@ -16,7 +16,7 @@ enum {
 
 __extension__ typedef unsigned __int128 raw_sum;
 
-void counter_done(struct counter *c)
+void counter_done(struct counter_view *c)
 {
     free(c->states);
     *c = (struct counter){0};
@@ -39,7 +39,7 @@ bool session_equal(const struct session *a, const struct session *b)
 }
 
 /* The first that is not below the session. */
-static size_t position(const struct counter *c, const struct session *session)
+static size_t position(const struct counter_view *c, const struct session *session)
 {
     size_t low = 0, high = c->count;
     while (low < high) {
@@ -52,7 +52,7 @@ static size_t position(const struct counter *c, const struct session *session)
     return low;
 }
 
-const struct counter_state *counter_find(const struct counter *c, const struct session *session)
+const struct counter_state *counter_find(const struct counter_view *c, const struct session *session)
 {
     size_t at = position(c, session);
     return at < c->count && session_equal(&c->states[at].session, session) ? &c->states[at] : NULL;
@@ -74,7 +74,7 @@ static void join_state(struct counter_state *to, const struct counter_state *fro
         to->base_sum = to->sum;
 }
 
-enum err counter_put(struct counter *c, const struct counter_state *state)
+enum err counter_put(struct counter_view *c, const struct counter_state *state)
 {
     size_t at = position(c, &state->session);
     if (at < c->count && session_equal(&c->states[at].session, &state->session)) {
@@ -95,7 +95,7 @@ enum err counter_put(struct counter *c, const struct counter_state *state)
 
 /* ---- the number ----------------------------------------------------------------------- */
 
-bool counter_is_absent(const struct counter *c)
+bool counter_is_absent(const struct counter_view *c)
 {
     for (size_t i = 0; i < c->count; i++)
         if (c->states[i].seq != c->states[i].base_seq)
@@ -103,7 +103,7 @@ bool counter_is_absent(const struct counter *c)
     return true;
 }
 
-counter_sum counter_total(const struct counter *c)
+counter_sum counter_total(const struct counter_view *c)
 {
     counter_sum total = 0;
     for (size_t i = 0; i < c->count; i++)
@@ -111,7 +111,7 @@ counter_sum counter_total(const struct counter *c)
     return total;
 }
 
-enum err counter_number(const struct counter *c, int64_t *ret)
+enum err counter_number(const struct counter_view *c, int64_t *ret)
 {
     counter_sum total = counter_total(c);
     if (total < INT64_MIN || total > INT64_MAX)
@@ -206,7 +206,7 @@ static struct counter_state read_state(struct cursor *in)
     return state;
 }
 
-void counter_encode(const struct counter *c, const struct session *owner, struct buf *out)
+void counter_encode(const struct counter_view *c, const struct session *owner, struct buf *out)
 {
     buf_put_u8(out, COUNTER_FORMAT);
     put_session(out, owner);
@@ -216,7 +216,7 @@ void counter_encode(const struct counter *c, const struct session *owner, struct
 }
 
 /* c NULL: only looks whether it can be read. */
-static enum err read_value(struct bytes value, struct session *ret_owner, struct counter *c)
+static enum err read_value(struct bytes value, struct session *ret_owner, struct counter_view *c)
 {
     struct cursor in = cursor_of(value);
     if (cursor_u8(&in) != COUNTER_FORMAT)
@@ -240,14 +240,14 @@ static enum err read_value(struct bytes value, struct session *ret_owner, struct
     return err;
 }
 
-enum err counter_join(struct counter *c, struct bytes value, struct session *ret_owner)
+enum err counter_join(struct counter_view *c, struct bytes value, struct session *ret_owner)
 {
     struct session owner;
     enum err err = read_value(value, &owner, NULL);
     return err == OK ? read_value(value, ret_owner, c) : err;
 }
 
-enum err counter_of_record(struct counter *c, const struct record *record, size_t *ret_malformed)
+enum err counter_of_record(struct counter_view *c, const struct record *record, size_t *ret_malformed)
 {
     struct session owner;
     size_t malformed = 0;

@@ -65,27 +65,27 @@ struct counter_state {
 };
 
 /* What is known of one counter, ascending by session. {0} is nothing. */
-struct counter {
+struct counter_view {
     struct counter_state *states; /* owned */
     size_t count, room;
 };
-void counter_done(struct counter *c);
+void counter_done(struct counter_view *c);
 
 /* Joins what a version's value tells. ERR_MALFORMED, ERR_TRUNCATED, ERR_TOO_LARGE
  * (COUNTER_SESSIONS_MAX): then nothing of it is joined, or a part of what is true. */
-enum err counter_join(struct counter *c, struct bytes value, struct session *ret_owner) MUST_USE;
+enum err counter_join(struct counter_view *c, struct bytes value, struct session *ret_owner) MUST_USE;
 /* All versions of a record; *ret_malformed counts those that cannot be read.
  * ERR_TOO_LARGE. */
-enum err counter_of_record(struct counter *c, const struct record *record, size_t *ret_malformed) MUST_USE;
-void counter_encode(const struct counter *c, const struct session *owner, struct buf *out);
+enum err counter_of_record(struct counter_view *c, const struct record *record, size_t *ret_malformed) MUST_USE;
+void counter_encode(const struct counter_view *c, const struct session *owner, struct buf *out);
 
 /* NULL without one. */
-const struct counter_state *counter_find(const struct counter *c, const struct session *session);
+const struct counter_state *counter_find(const struct counter_view *c, const struct session *session);
 /* False: something was added that was not deleted. */
-bool counter_is_absent(const struct counter *c);
+bool counter_is_absent(const struct counter_view *c);
 /* The counter's number; ERR_TOO_LARGE where concurrent adds have made more of it than 64
  * bits hold. */
-enum err counter_number(const struct counter *c, int64_t *ret) MUST_USE;
+enum err counter_number(const struct counter_view *c, int64_t *ret) MUST_USE;
 
 /* A change by one session; all of it against `local`, which must be the newest state. */
 struct counter_change {

@@ -18,9 +18,9 @@ struct changing {
     const struct record *local;
     const struct counter_change *change;
     struct part *parts;  /* owned; one for each version */
-    struct counter all;  /* owned: what the record tells */
-    struct counter kept; /* .. the versions that stay */
-    struct counter put;  /* .. the new version will */
+    struct counter_view all;  /* owned: what the record tells */
+    struct counter_view kept; /* .. the versions that stay */
+    struct counter_view put;  /* .. the new version will */
 };
 
 static void changing_done(struct changing *c)
@@ -52,7 +52,7 @@ static uint64_t folded_until(uint64_t start)
     return start > COUNTER_STARTS_KEPT + STEP ? (start - COUNTER_STARTS_KEPT - 1) / STEP * STEP : 0;
 }
 
-static uint64_t last_start_of(const struct counter *c, uint64_t lineage)
+static uint64_t last_start_of(const struct counter_view *c, uint64_t lineage)
 {
     uint64_t last = 0;
     for (size_t i = 0; i < c->count; i++)
@@ -108,7 +108,7 @@ static bool is_mine(const struct changing *c, size_t i)
 /* What one replaced version tells goes into the new one, but for a session that is folded. */
 static enum err carry(struct changing *c, size_t i)
 {
-    struct counter one = {0};
+    struct counter_view one = {0};
     struct session owner;
     enum err err = counter_join(&one, c->local->versions[i].value, &owner);
     for (size_t k = 0; k < one.count && err == OK; k++)

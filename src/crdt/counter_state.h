@@ -6,8 +6,8 @@
 
 bool session_equal(const struct session *a, const struct session *b);
 /* Joins one state. ERR_TOO_LARGE (COUNTER_SESSIONS_MAX). */
-enum err counter_put(struct counter *c, const struct counter_state *state) MUST_USE;
-counter_sum counter_total(const struct counter *c);
+enum err counter_put(struct counter_view *c, const struct counter_state *state) MUST_USE;
+counter_sum counter_total(const struct counter_view *c);
 /* Within COUNTER_SUM_BITS. */
 bool counter_sum_fits(counter_sum sum);
 

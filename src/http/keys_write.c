@@ -75,9 +75,7 @@ static void answer_unmet(struct exchange *x)
         answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key does not exist", which);
 }
 
-/* A delete that found nothing to remove has no dot; what it found is what its client has
- * seen from now on, elsewhere too. */
-static enum err token_of_idle(struct exchange *x, struct token *token)
+enum err token_of_idle(struct exchange *x, struct token *token)
 {
     struct reading *r = &x->worker->reading;
     struct snapshot *snapshot;
