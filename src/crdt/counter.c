@@ -19,7 +19,7 @@ __extension__ typedef unsigned __int128 raw_sum;
 void counter_done(struct counter_view *c)
 {
     free(c->states);
-    *c = (struct counter){0};
+    *c = (struct counter_view){0};
 }
 
 /* ---- joining ------------------------------------------------------------------------ */
