@@ -33,7 +33,7 @@ static int session_compare(const struct session *a, const struct session *b)
     return (a->random > b->random) - (a->random < b->random);
 }
 
-bool session_equal(const struct session *a, const struct session *b)
+static bool session_equal(const struct session *a, const struct session *b)
 {
     return session_compare(a, b) == 0;
 }
@@ -206,22 +206,21 @@ static struct counter_state read_state(struct cursor *in)
     return state;
 }
 
-void counter_encode(const struct counter_view *c, const struct session *owner, struct buf *out)
+void counter_encode(const struct counter_view *c, struct buf *out)
 {
     buf_put_u8(out, COUNTER_FORMAT);
-    put_session(out, owner);
     buf_put_varint(out, c->count);
     for (size_t i = 0; i < c->count; i++)
         put_state(out, &c->states[i]);
 }
 
 /* c NULL: only looks whether it can be read. */
-static enum err read_value(struct bytes value, struct session *ret_owner, struct counter_view *c)
+static enum err read_value(struct bytes value, struct counter_view *c)
 {
     struct cursor in = cursor_of(value);
     if (cursor_u8(&in) != COUNTER_FORMAT)
         cursor_fail(&in, ERR_MALFORMED);
-    struct session owner = read_session(&in), last = {0};
+    struct session last = {0};
     size_t count = (size_t)cursor_varint_max(&in, COUNTER_SESSIONS_MAX);
     if (count > cursor_left(&in) / STATE_SIZE_MIN)
         cursor_fail(&in, ERR_TRUNCATED);
@@ -234,25 +233,20 @@ static enum err read_value(struct bytes value, struct session *ret_owner, struct
         if (err != OK)
             return err;
     }
-    enum err err = cursor_finish(&in);
-    if (err == OK)
-        *ret_owner = owner;
-    return err;
+    return cursor_finish(&in);
 }
 
-enum err counter_join(struct counter_view *c, struct bytes value, struct session *ret_owner)
+enum err counter_join(struct counter_view *c, struct bytes value)
 {
-    struct session owner;
-    enum err err = read_value(value, &owner, NULL);
-    return err == OK ? read_value(value, ret_owner, c) : err;
+    enum err err = read_value(value, NULL);
+    return err == OK ? read_value(value, c) : err;
 }
 
 enum err counter_of_record(struct counter_view *c, const struct record *record, size_t *ret_malformed)
 {
-    struct session owner;
     size_t malformed = 0;
     for (size_t i = 0; i < record->count; i++) {
-        enum err err = counter_join(c, record->versions[i].value, &owner);
+        enum err err = counter_join(c, record->versions[i].value);
         if (err == ERR_TOO_LARGE)
             return err;
         malformed += err != OK;

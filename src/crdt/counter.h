@@ -9,11 +9,11 @@
  *
  *     the sum over all sessions of (sum - base_sum).
  *
- * A version holds the states that its writer vouches for; a record's are joined. An add
- * replaces the version of its own session alone; a delete replaces all that this node
- * has seen, with their bases raised to what it saw. So whatever a write removes is in what
- * it puts, concurrent adds survive a delete exactly, and two deletes of the same subtract it
- * once.
+ * A version tells states; those of a record's versions are joined. An add replaces what
+ * this replica has put, and puts all that it told, and its own session's next state. A
+ * delete replaces all that this node has seen, and puts it with the bases raised to it. So
+ * whatever a write removes is in what it puts; concurrent adds survive a delete exactly, and
+ * two deletes of the same subtract it once.
  *
  * Why sessions, and not replicas. An old state of a store may be put back, and counts
  * on until it meets somebody who knows better and takes a new id
@@ -22,22 +22,22 @@
  * both have counts once, as it is the same session up to the same add; what each added after
  * counts as its own. Puts of the same state under a new id are repeats, and no harm.
  *
- * So that starts do not add up without end, a replica folds its earlier ones, by their
- * number, into one more chain: session 0, whose seq is the number of the last start
- * in it. Two histories of one replica fold the same starts to the same sum, as long as
- * they have them in common: that is, unless a restored store is started
- * COUNTER_STARTS_KEPT times before it learns what it is. (An add that folds is, to a
- * concurrent delete, an add of what it folds: it stays.)
+ * So that starts do not add up without end, a replica sums up its earlier ones, once they lie
+ * COUNTER_STARTS_KEPT back, into one more chain: session 0, whose seq is the number of the
+ * last start in it. Two histories of one replica sum up the same starts to the same number,
+ * as long as they have them in common. Here it is not exact: to a concurrent delete, an
+ * add that sums up (one in as many starts) is an add of all that, and it stays; and a
+ * restored store that is started so often before it learns what it is, or that is older,
+ * may count twice what was summed up.
  *
  * Encoded form, the value of a version:
  *
  *   offset  size    what
  *   0       1       format, 1
- *   1       session the writer's
- *           varint  states, ascending by session, each:
- *                     session, varint seq, sum, then a varint:
+ *   1       varint  states, ascending by session, each:
+ *                     8 bytes lineage, varint start, 4 bytes random,
+ *                     varint seq, sum, then a varint:
  *                     0 nothing deleted, 1 all of it, 2 and varint base_seq, base_sum
- *   a session: 8 bytes lineage, varint start, 4 bytes random
  *   a sum: signed, zigzag, LEB128 of up to 128 bits */
 #ifndef YZMA_CRDT_COUNTER_H
 #define YZMA_CRDT_COUNTER_H
@@ -47,14 +47,14 @@
 __extension__ typedef __int128 counter_sum;
 
 enum {
-    COUNTER_STARTS_KEPT = 8,
+    COUNTER_STARTS_KEPT = 128,   /* a state has some 20 bytes; nothing special about this value */
     COUNTER_SESSIONS_MAX = 8192, /* of one counter; nothing special about this value */
     COUNTER_SUM_BITS = 100,      /* sums beyond are refused: what is added of them stays within 128 */
 };
 
 struct session {
     uint64_t lineage; /* the beginning of the replica's id then, which is random */
-    uint64_t start;   /* the number of the start; 0: those that were folded */
+    uint64_t start;   /* the number of the start; 0: those that were summed up */
     uint32_t random;  /* .. tells starts of the same number in two histories apart */
 };
 
@@ -73,11 +73,12 @@ void counter_done(struct counter_view *c);
 
 /* Joins what a version's value tells. ERR_MALFORMED, ERR_TRUNCATED, ERR_TOO_LARGE
  * (COUNTER_SESSIONS_MAX): then nothing of it is joined, or a part of what is true. */
-enum err counter_join(struct counter_view *c, struct bytes value, struct session *ret_owner) MUST_USE;
+enum err counter_join(struct counter_view *c, struct bytes value) MUST_USE;
 /* All versions of a record; *ret_malformed counts those that cannot be read.
  * ERR_TOO_LARGE. */
-enum err counter_of_record(struct counter_view *c, const struct record *record, size_t *ret_malformed) MUST_USE;
-void counter_encode(const struct counter_view *c, const struct session *owner, struct buf *out);
+enum err counter_of_record(struct counter_view *c, const struct record *record,
+                           size_t *ret_malformed) MUST_USE;
+void counter_encode(const struct counter_view *c, struct buf *out);
 
 /* NULL without one. */
 const struct counter_state *counter_find(const struct counter_view *c, const struct session *session);

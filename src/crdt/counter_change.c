@@ -3,21 +3,11 @@
 #include "counter_state.h"
 
 #include "check.h"
-#include "mem.h"
 
-#include <stdlib.h>
-
-/* A version of the record at hand. */
-struct part {
-    struct session owner;
-    bool readable; /* what is not stays as it is, until a delete */
-    bool folded;
-};
-
+/* A record and a change of it. */
 struct changing {
     const struct record *local;
     const struct counter_change *change;
-    struct part *parts;  /* owned; one for each version */
     struct counter_view all;  /* owned: what the record tells */
     struct counter_view kept; /* .. the versions that stay */
     struct counter_view put;  /* .. the new version will */
@@ -25,32 +15,12 @@ struct changing {
 
 static void changing_done(struct changing *c)
 {
-    free(c->parts);
     counter_done(&c->all);
     counter_done(&c->kept);
     counter_done(&c->put);
 }
 
-static enum err read_parts(struct changing *c)
-{
-    c->parts = mem_new((c->local->count + 1) * sizeof *c->parts);
-    for (size_t i = 0; i < c->local->count; i++) {
-        enum err err = counter_join(&c->all, c->local->versions[i].value, &c->parts[i].owner);
-        if (err == ERR_TOO_LARGE)
-            return err;
-        c->parts[i].readable = err == OK;
-    }
-    return OK;
-}
-
 /* ---- what is let go of ----------------------------------------------------------------- */
-
-/* The last start that is folded, or 0. In steps, so that few adds fold. */
-static uint64_t folded_until(uint64_t start)
-{
-    enum { STEP = COUNTER_STARTS_KEPT };
-    return start > COUNTER_STARTS_KEPT + STEP ? (start - COUNTER_STARTS_KEPT - 1) / STEP * STEP : 0;
-}
 
 static uint64_t last_start_of(const struct counter_view *c, uint64_t lineage)
 {
@@ -61,11 +31,16 @@ static uint64_t last_start_of(const struct counter_view *c, uint64_t lineage)
     return last;
 }
 
+static bool is_deleted(const struct counter_state *state)
+{
+    return state->seq == state->base_seq;
+}
+
 /* Tells a version that stays of adds of this session that it does not know to be deleted? */
 static bool is_told_elsewhere(const struct changing *c, const struct session *session)
 {
     const struct counter_state *kept = counter_find(&c->kept, session);
-    return kept && kept->seq != kept->base_seq;
+    return kept && !is_deleted(kept);
 }
 
 /* A session that was deleted whole, and whose replica has been started so often since that
@@ -81,71 +56,50 @@ static void drop_settled(struct changing *c)
             lineage = state->session.lineage;
             last = last_start_of(&c->all, lineage);
         }
-        bool settled = state->seq == state->base_seq && start > 0 && last > start &&
-                       last - start > COUNTER_STARTS_KEPT && !is_told_elsewhere(c, &state->session);
+        bool settled = is_deleted(state) && start > 0 && last > start && last - start > COUNTER_STARTS_KEPT &&
+                       !is_told_elsewhere(c, &state->session);
         if (!settled)
             c->put.states[left++] = *state;
     }
     c->put.count = left;
 }
 
-/* ---- an add ------------------------------------------------------------------------------ */
-
-/* A version that an earlier start of this replica wrote, long enough ago. */
-static bool is_old(const struct changing *c, size_t i, uint64_t until)
+/* The last start that is summed up, or 0. In steps, so that few adds do it. */
+static uint64_t summed_until(uint64_t start)
 {
-    const struct session *owner = &c->parts[i].owner, *now = &c->change->session;
-    return c->parts[i].readable && owner->lineage == now->lineage && owner->start > 0 &&
-           owner->start <= until &&
-           replica_id_equal(&c->local->versions[i].dot.replica, &c->change->dot.replica);
+    enum { STEP = COUNTER_STARTS_KEPT };
+    return start > COUNTER_STARTS_KEPT + STEP ? (start - COUNTER_STARTS_KEPT - 1) / STEP * STEP : 0;
 }
 
-static bool is_mine(const struct changing *c, size_t i)
+/* Puts the numbers of the replica's old starts into its session 0. One of which a version
+ * tells that stays is left alone, as it would count twice. */
+static enum err sum_up(struct changing *c)
 {
-    return c->parts[i].readable && session_equal(&c->parts[i].owner, &c->change->session);
-}
-
-/* What one replaced version tells goes into the new one, but for a session that is folded. */
-static enum err carry(struct changing *c, size_t i)
-{
-    struct counter_view one = {0};
-    struct session owner;
-    enum err err = counter_join(&one, c->local->versions[i].value, &owner);
-    for (size_t k = 0; k < one.count && err == OK; k++)
-        if (!c->parts[i].folded || !session_equal(&one.states[k].session, &owner))
-            err = counter_put(&c->put, &one.states[k]);
-    counter_done(&one);
-    return err;
-}
-
-/* Puts the old sessions' numbers into the lineage's session 0. One of which a version tells
- * that stays is left alone, as it would count twice. */
-static enum err fold(struct changing *c, uint64_t until)
-{
-    struct counter_state into = {.session = {.lineage = c->change->session.lineage}};
-    const struct counter_state *before = counter_find(&c->all, &into.session);
-    bool any = false;
+    uint64_t until = summed_until(c->change->session.start);
+    struct counter_state sum = {.session = {.lineage = c->change->session.lineage}};
+    const struct counter_state *before = counter_find(&c->all, &sum.session);
+    size_t left = 0;
     if (before)
-        into = *before;
-    if (until <= into.seq) /* what was left then waits for the next time */
+        sum = *before;
+    if (until <= sum.seq) /* done; what was left then waits for the next time */
         return OK;
-    for (size_t i = 0; i < c->local->count; i++) {
-        const struct session *owner = &c->parts[i].owner;
-        if (!is_old(c, i, until) || is_told_elsewhere(c, owner))
-            continue;
-        c->parts[i].folded = any = true;
-        const struct counter_state *state = counter_find(&c->all, owner);
-        for (size_t k = 0; k < i; k++)
-            if (c->parts[k].folded && session_equal(&c->parts[k].owner, owner))
-                state = NULL; /* counted with that one */
-        if (state)
-            into.sum += state->sum - state->base_sum;
+    for (size_t i = 0; i < c->put.count; i++) {
+        const struct session *session = &c->put.states[i].session;
+        const struct counter_state *known = counter_find(&c->all, session);
+        if (known && session->lineage == sum.session.lineage && session->start > 0 &&
+            session->start <= until && !is_told_elsewhere(c, session))
+            sum.sum += known->sum - known->base_sum;
+        else
+            c->put.states[left++] = c->put.states[i];
     }
-    if (!any)
+    if (left == c->put.count)
         return OK;
-    into.seq = until;
-    return counter_sum_fits(into.sum) ? counter_put(&c->put, &into) : ERR_TOO_LARGE;
+    c->put.count = left;
+    sum.seq = until;
+    return counter_sum_fits(sum.sum) ? counter_put(&c->put, &sum) : ERR_TOO_LARGE;
 }
+
+/* ---- the two changes ----------------------------------------------------------------------- */
 
 static enum err add_own(struct changing *c)
 {
@@ -165,29 +119,24 @@ static enum err add_own(struct changing *c)
 static enum err do_add(struct changing *c, bool *replaced, int64_t *ret_number)
 {
     counter_sum total = counter_total(&c->all) + c->change->add;
-    uint64_t until = folded_until(c->change->session.start);
-    struct session owner;
     enum err err = OK;
     if (total < INT64_MIN || total > INT64_MAX)
         return ERR_CONFLICT;
-    for (size_t i = 0; i < c->local->count && err == OK; i++)
-        if (c->parts[i].readable && !is_mine(c, i) && !is_old(c, i, until))
-            err = counter_join(&c->kept, c->local->versions[i].value, &owner);
-    if (err == OK)
-        err = fold(c, until);
     for (size_t i = 0; i < c->local->count && err == OK; i++) {
-        replaced[i] = is_mine(c, i) || c->parts[i].folded;
-        if (replaced[i])
-            err = carry(c, i);
+        const struct version *version = &c->local->versions[i];
+        bool own = replica_id_equal(&version->dot.replica, &c->change->dot.replica);
+        enum err unread = counter_join(own ? &c->put : &c->kept, version->value);
+        replaced[i] = own && unread == OK; /* what cannot be read stays, until a delete */
+        err = unread == ERR_TOO_LARGE ? unread : OK;
     }
+    if (err == OK)
+        err = sum_up(c);
     if (err == OK)
         err = add_own(c);
     if (err == OK)
         *ret_number = (int64_t)total;
     return err;
 }
-
-/* ---- a delete ------------------------------------------------------------------------------ */
 
 static enum err do_delete(struct changing *c, bool *replaced, int64_t *ret_number)
 {
@@ -212,13 +161,14 @@ enum err counter_change(const struct record *local, const struct counter_change 
 {
     struct changing c = {.local = local, .change = change};
     int64_t number = 0;
+    size_t malformed;
     CHECK(change->session.start > 0 && change->dot.counter > 0);
-    enum err err = read_parts(&c);
+    enum err err = counter_of_record(&c.all, local, &malformed);
     if (err == OK)
         err = change->remove ? do_delete(&c, replaced, &number) : do_add(&c, replaced, &number);
     if (err == OK) {
         drop_settled(&c);
-        counter_encode(&c.put, &change->session, value);
+        counter_encode(&c.put, value);
         err = value->err;
     }
     if (err == OK)

@@ -4,7 +4,6 @@
 
 #include "counter.h"
 
-bool session_equal(const struct session *a, const struct session *b);
 /* Joins one state. ERR_TOO_LARGE (COUNTER_SESSIONS_MAX). */
 enum err counter_put(struct counter_view *c, const struct counter_state *state) MUST_USE;
 counter_sum counter_total(const struct counter_view *c);

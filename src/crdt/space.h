@@ -24,7 +24,7 @@ enum {
 enum space { SPACE_KEYS, SPACE_COUNTERS, SPACE_SETS, SPACE_NONE };
 
 struct space_name {
-    enum space space; /* SPACE_NONE: of no form that is known */
+    enum space space;  /* SPACE_NONE: of no form that is known */
     struct bytes name; /* borrowed */
     struct bytes hash; /* of an element */
 };

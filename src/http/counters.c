@@ -107,8 +107,7 @@ static bool read_add(struct bytes body, int64_t *ret)
     struct json_scan scan = json_scan_of(body);
     struct bytes name, value;
     return json_scan_open(&scan, '{') && json_scan_member(&scan, &name, &value) &&
-           json_string_is(name, "Add") && read_integer(value, ret) &&
-           !json_scan_member(&scan, &name, &value);
+           json_string_is(name, "Add") && read_integer(value, ret) && !json_scan_member(&scan, &name, &value);
 }
 
 static void begin(struct exchange *x)
@@ -133,7 +132,8 @@ static void answer_refused(struct exchange *x)
     if (x->write_err == ERR_CONFLICT)
         answer_error(x, MHD_HTTP_CONFLICT, "%s: nothing was added", no_fit);
     else if (x->write_err == ERR_TOO_LARGE)
-        answer_error(x, MHD_HTTP_CONFLICT, "the counter was added to in more starts of nodes than it can hold");
+        answer_error(x, MHD_HTTP_CONFLICT,
+                     "the counter was added to in more starts of nodes than it can hold");
     else
         answer_store_error(x, x->write_err);
 }

@@ -65,7 +65,7 @@ static enum err find_lists(struct bytes text, struct lists *ret, struct buf *why
         if (!list || list->data || !json_scan_open(&elements, '[')) {
             buf_put_bytes(why, bytes_of(name.data, name.len < 100 ? name.len : 100));
             return refuse(why, ERR_MALFORMED,
-                          !list         ? " is unknown"
+                          !list        ? " is unknown"
                           : list->data ? " is repeated"
                                        : " must be a list of elements");
         }

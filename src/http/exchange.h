@@ -77,9 +77,9 @@ enum counter {
     COUNT_STREAMS_BROKEN, /* lists that ended with an error */
     COUNT_WATCHES,        /* begun: streams, and polls that had to wait */
     COUNT_WATCH_EVENTS,
-    COUNT_WATCHES_DROPPED, /* that did not take what came */
-    COUNT_WATCHES_REFUSED, /* above API.MaxWatchers */
-    COUNT_CURSORS_GONE,    /* older than history */
+    COUNT_WATCHES_DROPPED,  /* that did not take what came */
+    COUNT_WATCHES_REFUSED,  /* above API.MaxWatchers */
+    COUNT_CURSORS_GONE,     /* older than history */
     COUNT_SPACES_MALFORMED, /* of counters and sets what nobody can read: passed over */
     COUNTERS
 };
@@ -167,8 +167,8 @@ struct exchange {
     uint64_t write_tag;
     size_t batch_failed, batch_deleted, batch_created;
     int64_t write_number; /* of a counter */
-    char *failed_key; /* owned; of the write of a batch that failed */
-    bool is_written;  /* waits for other replicas, if for anything */
+    char *failed_key;     /* owned; of the write of a batch that failed */
+    bool is_written;      /* waits for other replicas, if for anything */
     uint64_t written_until_ms;
     struct listing *listing; /* owned */
     struct spaces *spaces;   /* owned */

@@ -327,8 +327,9 @@ static void answer_done(struct exchange *x)
 static void answer_refused(struct exchange *x)
 {
     if (x->write_err == ERR_CONFLICT)
-        answer_error(x, MHD_HTTP_CONFLICT,
-                     "an element was added by too many nodes at once (Server.MaxVersions): nothing was changed");
+        answer_error(
+            x, MHD_HTTP_CONFLICT,
+            "an element was added by too many nodes at once (Server.MaxVersions): nothing was changed");
     else
         answer_store_error(x, x->write_err);
 }
@@ -385,12 +386,12 @@ static void answer_cleared(struct exchange *x, enum err err)
     if (err == OK)
         answer_ok(x, bytes_str(text));
     else
-        answer_error_data(
-            x, MHD_HTTP_SERVICE_UNAVAILABLE,
-            bytes_str(err == ERR_WALKING   ? "this node is catching up and lacks a part of this"
-                      : err == ERR_TIMEOUT ? "a part is not confirmed to be on disk; it may still get there"
-                                           : err_text(err)),
-            bytes_str(text));
+        answer_error_data(x, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          bytes_str(err == ERR_WALKING ? "this node is catching up and lacks a part of this"
+                                    : err == ERR_TIMEOUT
+                                        ? "a part is not confirmed to be on disk; it may still get there"
+                                        : err_text(err)),
+                          bytes_str(text));
 }
 
 /* A slice that found nothing is followed by the next one at the library's next round. */

@@ -81,7 +81,7 @@ static void parse_key(struct target *t, struct bytes raw)
     if (t->error)
         return;
     struct bytes key = t->route == ROUTE_COUNTER ? space_prefix(SPACE_COUNTERS, target_name(t), room)
-                                    : space_set_begin(target_name(t), room);
+                                                 : space_set_begin(target_name(t), room);
     memcpy(t->key, key.data, t->key_length = key.len);
 }
 
@@ -102,34 +102,36 @@ void target_parse(struct bytes raw, struct target *ret)
     static const struct {
         const char *path;
         enum route route;
-    } fixed[] = {
-        {"/keys", ROUTE_KEYS},
-        {"/counters", ROUTE_COUNTERS},
-        {"/sets", ROUTE_SETS},
-        {"/conflicts", ROUTE_CONFLICTS},
-        {"/batch", ROUTE_BATCH},
-        {"/watch", ROUTE_WATCH},
-        {"/health", ROUTE_HEALTH},
-        {"/ready", ROUTE_READY},
-        {"/cluster/members", ROUTE_MEMBERS},
-        {"/cluster/status", ROUTE_STATUS},
-        {"/cluster/keys", ROUTE_CLUSTER_KEYS},
-        {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
-        {"/cluster/keys/use", ROUTE_KEYS_USE},
-        {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
-        {"/cluster/backup", ROUTE_BACKUP},
-        {"/cluster/digest", ROUTE_DIGEST},
-        {"/cluster/join", ROUTE_JOIN},
-        {"/cluster/leave", ROUTE_LEAVE},
-        {"/cluster/forget", ROUTE_FORGET},
-        {"/cluster/retire", ROUTE_RETIRE},
-        {"/cluster/pause", ROUTE_PAUSE},
-        {"/cluster/resume", ROUTE_RESUME},
-    }, named[] = {
-        {"/keys/", ROUTE_KEY},
-        {"/counters/", ROUTE_COUNTER},
-        {"/sets/", ROUTE_SET},
-    };
+    } fixed[] =
+        {
+            {"/keys", ROUTE_KEYS},
+            {"/counters", ROUTE_COUNTERS},
+            {"/sets", ROUTE_SETS},
+            {"/conflicts", ROUTE_CONFLICTS},
+            {"/batch", ROUTE_BATCH},
+            {"/watch", ROUTE_WATCH},
+            {"/health", ROUTE_HEALTH},
+            {"/ready", ROUTE_READY},
+            {"/cluster/members", ROUTE_MEMBERS},
+            {"/cluster/status", ROUTE_STATUS},
+            {"/cluster/keys", ROUTE_CLUSTER_KEYS},
+            {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
+            {"/cluster/keys/use", ROUTE_KEYS_USE},
+            {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
+            {"/cluster/backup", ROUTE_BACKUP},
+            {"/cluster/digest", ROUTE_DIGEST},
+            {"/cluster/join", ROUTE_JOIN},
+            {"/cluster/leave", ROUTE_LEAVE},
+            {"/cluster/forget", ROUTE_FORGET},
+            {"/cluster/retire", ROUTE_RETIRE},
+            {"/cluster/pause", ROUTE_PAUSE},
+            {"/cluster/resume", ROUTE_RESUME},
+        },
+      named[] = {
+          {"/keys/", ROUTE_KEY},
+          {"/counters/", ROUTE_COUNTER},
+          {"/sets/", ROUTE_SET},
+      };
     ret->route = ROUTE_NONE;
     ret->error_status = 0;
     ret->error = NULL;

@@ -49,7 +49,7 @@ struct target {
     size_t key_length;
     uint8_t key[KEY_MAX];
     size_t name_at, name_length; /* within key: what the client calls it */
-    struct bytes query; /* raw, borrowed; empty without one */
+    struct bytes query;          /* raw, borrowed; empty without one */
 };
 
 /* Fills all of *ret. */
