@@ -4,12 +4,12 @@
 #include "check.h"
 #include "utf8.h"
 
-enum { COUNTER_BYTE = 0xf8, SET_BYTE = 0xf9 };
+enum { COUNTER_BYTE = 0xf8, SET_BYTE = 0xf9, NAME_END = 0x01 };
 
-static bool name_valid(struct bytes name)
+bool space_name_valid(struct bytes name)
 {
     return name.len > 0 && name.len <= SPACE_NAME_MAX && !memchr(name.data, '\0', name.len) &&
-           utf8_valid_until(name) == name.len;
+           !memchr(name.data, NAME_END, name.len) && utf8_valid_until(name) == name.len;
 }
 
 struct space_name space_parse(struct bytes key)
@@ -24,12 +24,13 @@ struct space_name space_parse(struct bytes key)
         parsed.space = SPACE_SETS;
         parsed.name.len -= 1 + ELEMENT_HASH_SIZE;
         parsed.hash = bytes_of(parsed.name.data + parsed.name.len + 1, ELEMENT_HASH_SIZE);
-        if (parsed.name.data[parsed.name.len] != '\0')
+        if (parsed.name.data[parsed.name.len] != NAME_END ||
+            memchr(parsed.hash.data, '\0', ELEMENT_HASH_SIZE))
             return none;
     } else {
         return none;
     }
-    return name_valid(parsed.name) ? parsed : none;
+    return space_name_valid(parsed.name) ? parsed : none;
 }
 
 struct bytes space_prefix(enum space space, struct bytes name, uint8_t room[KEY_MAX])
@@ -50,12 +51,12 @@ static struct bytes set_with(struct bytes name, uint8_t terminator, uint8_t room
 
 struct bytes space_set_begin(struct bytes name, uint8_t room[KEY_MAX])
 {
-    return set_with(name, 0, room);
+    return set_with(name, NAME_END, room);
 }
 
 struct bytes space_set_end(struct bytes name, uint8_t room[KEY_MAX])
 {
-    return set_with(name, 1, room);
+    return set_with(name, NAME_END + 1, room);
 }
 
 struct bytes space_element(struct bytes name, const uint8_t hash[ELEMENT_HASH_SIZE], uint8_t room[KEY_MAX])

@@ -5,10 +5,11 @@
  *
  *   key          as it is
  *   counter      0xf8, name
- *   set element  0xf9, name, 0x00, 16 bytes of hash
+ *   set element  0xf9, name, 0x01, 16 bytes of hash, none of them NUL
  *
- * Names are UTF-8 without NUL, so that sets lie in the order of their names and
- * each one's elements beside each other. What peers send under 0xf8 to 0xff and is not of
+ * Names are UTF-8 without NUL and U+0001, so that sets lie in the order of their names and
+ * each one's elements beside each other. No key has a NUL in it: nodes refuse one from
+ * their peers. What peers send under 0xf8 to 0xff and is not of
  * these forms is kept and passed on like any record, and never shown. */
 #ifndef YZMA_CRDT_SPACE_H
 #define YZMA_CRDT_SPACE_H
@@ -34,6 +35,7 @@ static inline bool space_has_key(struct bytes key)
     return key.len == 0 || key.data[0] < SPACE_BOUND;
 }
 
+bool space_name_valid(struct bytes name);
 struct space_name space_parse(struct bytes key);
 
 /* The part of these keys before the name's own bytes, and the name: with the rest still to
@@ -42,6 +44,7 @@ struct bytes space_prefix(enum space space, struct bytes name, uint8_t room[KEY_
 /* Where the elements of a set begin, and the first place behind them. */
 struct bytes space_set_begin(struct bytes name, uint8_t room[KEY_MAX]);
 struct bytes space_set_end(struct bytes name, uint8_t room[KEY_MAX]);
+/* The hash has no NUL. */
 struct bytes space_element(struct bytes name, const uint8_t hash[ELEMENT_HASH_SIZE], uint8_t room[KEY_MAX]);
 
 #endif

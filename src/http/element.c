@@ -13,7 +13,8 @@ void element_hash(struct bytes canonical, uint8_t out[ELEMENT_HASH_SIZE])
     unsigned length = 0;
     CHECK(EVP_Digest(canonical.data, canonical.len, digest, &length, EVP_sha256(), NULL) == 1 &&
           length >= ELEMENT_HASH_SIZE);
-    memcpy(out, digest, ELEMENT_HASH_SIZE);
+    for (size_t i = 0; i < ELEMENT_HASH_SIZE; i++)
+        out[i] = digest[i] ? digest[i] : 1;
 }
 
 void element_hash_text(struct bytes hash, char out[ELEMENT_HASH_TEXT])

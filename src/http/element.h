@@ -1,5 +1,6 @@
 /* Elements of sets: JSON values, kept in one form (json_put_canonical) under a hash of it,
- * 128 bits of SHA-256. Two values are the same element when they have the same form. */
+ * 128 bits of SHA-256 (NUL counting as 1: space.h). Two values are the same element when they have the same
+ * form. */
 #ifndef YZMA_HTTP_ELEMENT_H
 #define YZMA_HTTP_ELEMENT_H
 

@@ -78,6 +78,8 @@ static void parse_key(struct target *t, struct bytes raw)
     }
     t->name_at = 1;
     parse_name(t, raw, SPACE_NAME_MAX, "name is longer than 460 bytes");
+    if (!t->error && !space_name_valid(target_name(t)))
+        refuse(t, 400, "name contains U+0001");
     if (t->error)
         return;
     struct bytes key = t->route == ROUTE_COUNTER ? space_prefix(SPACE_COUNTERS, target_name(t), room)

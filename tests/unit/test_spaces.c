@@ -18,7 +18,7 @@
 
 static void names_come_back_from_keys(void **state)
 {
-    static const uint8_t hash[ELEMENT_HASH_SIZE] = {0xff, 0, 1, 0xff};
+    static const uint8_t hash[] = "\xff\x01\x02\xff 0123456789ab";
     uint8_t room[KEY_MAX];
     char longest[SPACE_NAME_MAX + 1];
     memset(longest, 'x', SPACE_NAME_MAX);
@@ -31,7 +31,7 @@ static void names_come_back_from_keys(void **state)
         struct bytes key = space_element(name, hash, room);
         struct space_name element = space_parse(key);
         assert_true(element.space == SPACE_SETS && bytes_equal(element.name, name));
-        assert_memory_equal(element.hash.data, hash, sizeof hash);
+        assert_memory_equal(element.hash.data, hash, ELEMENT_HASH_SIZE);
         assert_true(key.len <= KEY_MAX && !space_has_key(key));
         assert_true(space_parse(name).space == SPACE_KEYS && space_has_key(name));
     }
@@ -40,9 +40,11 @@ static void names_come_back_from_keys(void **state)
 /* Sets lie in the order of their names, each one's elements together. */
 static void sets_lie_in_order(void **state)
 {
-    uint8_t last[ELEMENT_HASH_SIZE], first[ELEMENT_HASH_SIZE] = {0}, a[KEY_MAX], b[KEY_MAX], c[KEY_MAX];
+    uint8_t last[ELEMENT_HASH_SIZE], first[ELEMENT_HASH_SIZE], a[KEY_MAX], b[KEY_MAX], c[KEY_MAX];
     memset(last, 0xff, sizeof last);
-    struct bytes inner = space_element(bytes_str("tag"), last, a), next = space_element(bytes_str("tag!"), first, b);
+    memset(first, 1, sizeof first);
+    struct bytes inner = space_element(bytes_str("tag"), last, a),
+                 next = space_element(bytes_str("tag!"), first, b);
     assert_true(bytes_compare(inner, next) < 0);
     assert_true(bytes_compare(inner, space_set_end(bytes_str("tag"), c)) < 0);
     assert_true(bytes_compare(space_set_end(bytes_str("tag"), c), next) < 0);
@@ -56,15 +58,37 @@ static void odd_keys_are_of_no_space(void **state)
         const char *bytes;
         size_t length;
     } odd[] = {
-        {"\xf8", 1},                                              /* no name */
-        {"\xf8"  "a\0b", 4},                                      /* NUL */
-        {"\xf8\xff\xff", 3},                                      /* not UTF-8 */
-        {"\xf9", 1},                                              /* nothing */
-        {"\xf9\0" "0123456789abcdef", 18},                        /* no name */
-        {"\xf9" "a\0" "0123456789abcde", 18},                     /* hash too short */
-        {"\xf9" "a\0" "0123456789abcdefg", 20},                   /* .. too long */
-        {"\xf9" "a\0b\0" "0123456789abcdef", 21},                 /* NUL in the name */
-        {"\xfa" "a", 2},                                          /* to come */
+        {"\xf8", 1}, /* no name */
+        {"\xf8"
+         "a\0b",
+         4}, /* NUL */
+        {"\xf8"
+         "a\1b",
+         4},                 /* the end of names */
+        {"\xf8\xff\xff", 3}, /* not UTF-8 */
+        {"\xf9", 1},         /* nothing */
+        {"\xf9\1"
+         "0123456789abcdef",
+         18}, /* no name */
+        {"\xf9"
+         "a\1"
+         "0123456789abcde",
+         18}, /* hash too short */
+        {"\xf9"
+         "a\1"
+         "0123456789abcdefg",
+         20}, /* .. too long */
+        {"\xf9"
+         "a\1"
+         "0123456789abcde\0",
+         19}, /* NUL in it */
+        {"\xf9"
+         "a\1b\1"
+         "0123456789abcdef",
+         21}, /* two ends */
+        {"\xfa"
+         "a",
+         2}, /* to come */
         {"\xff\xff\xff", 3},
     };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
@@ -90,14 +114,12 @@ static struct session session_of(unsigned replica, uint64_t start)
 }
 
 /* One change by a start of a replica, as the store does it. */
-static enum err change_of(struct counted *c, unsigned replica, struct session session, int64_t add, bool remove,
-                          int64_t *ret_number)
+static enum err change_of(struct counted *c, unsigned replica, struct session session, int64_t add,
+                          bool remove, int64_t *ret_number)
 {
     struct replica_id id = {.b = {(uint8_t)replica}};
-    struct counter_change change = {.session = session,
-                                    .dot = {id, c->counters[replica] + 1},
-                                    .add = add,
-                                    .remove = remove};
+    struct counter_change change = {
+        .session = session, .dot = {id, c->counters[replica] + 1}, .add = add, .remove = remove};
     bool replaced[64] = {0};
     struct buf value;
     buf_init(&value, 1 << 20);
@@ -404,22 +426,14 @@ static void an_element_has_a_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_come_back_from_keys),
-        cmocka_unit_test(sets_lie_in_order),
-        cmocka_unit_test(odd_keys_are_of_no_space),
-        cmocka_unit_test(each_replica_has_one_version),
-        cmocka_unit_test(a_delete_leaves_one_version),
-        cmocka_unit_test(numbers_beyond_64_bits_are_refused),
-        cmocka_unit_test(starts_do_not_add_up),
-        cmocka_unit_test(restored_starts_sum_up_alike),
-        cmocka_unit_test(deleted_starts_do_not_add_up),
-        cmocka_unit_test(damaged_values_are_passed_over),
-        cmocka_unit_test(a_forged_state_does_not_wrap),
-        cmocka_unit_test(spellings_of_one_element),
-        cmocka_unit_test(hashes_have_one_text),
-        cmocka_unit_test(changes_are_read),
-        cmocka_unit_test(bad_changes_are_refused),
-        cmocka_unit_test(an_element_has_a_limit),
+        cmocka_unit_test(names_come_back_from_keys),    cmocka_unit_test(sets_lie_in_order),
+        cmocka_unit_test(odd_keys_are_of_no_space),     cmocka_unit_test(each_replica_has_one_version),
+        cmocka_unit_test(a_delete_leaves_one_version),  cmocka_unit_test(numbers_beyond_64_bits_are_refused),
+        cmocka_unit_test(starts_do_not_add_up),         cmocka_unit_test(restored_starts_sum_up_alike),
+        cmocka_unit_test(deleted_starts_do_not_add_up), cmocka_unit_test(damaged_values_are_passed_over),
+        cmocka_unit_test(a_forged_state_does_not_wrap), cmocka_unit_test(spellings_of_one_element),
+        cmocka_unit_test(hashes_have_one_text),         cmocka_unit_test(changes_are_read),
+        cmocka_unit_test(bad_changes_are_refused),      cmocka_unit_test(an_element_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
