@@ -442,6 +442,7 @@ class Answers(SystemTest):
         self.ask("deleteCounter", 200, visits, {"w": "1"}, context)
         self.ask("addToCounter", 200, visits, body={"Add": 1})
         self.ask("deleteCounter", 202, visits, {"w": "2", "wait": "1ms"})
+        self.ask("deleteCounter", 200, visits)  # nothing is left
 
     def sets(self):
         tags = {"key": "a/tags"}
