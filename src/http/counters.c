@@ -124,6 +124,7 @@ static void begin(struct exchange *x)
     work->count.token = x->has_token ? &x->token : NULL;
     work->count.add = add;
     work->count.remove = remove;
+    work->count.weight = record_weight(x);
     submit_work(x, work);
 }
 

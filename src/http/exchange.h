@@ -272,6 +272,8 @@ void spaces_list(struct exchange *x, enum space space, const char *member, const
 /* A delete that found nothing to remove has no dot; what it found is what its client has
  * seen from now on, elsewhere too. */
 enum err token_of_idle(struct exchange *x, struct token *token) MUST_USE;
+/* What a change of the record will write: the newest state may be another, but seldom by much. */
+size_t record_weight(struct exchange *x);
 
 /* ---- submit.c ---- */
 /* Hands the work to the committer and parks the exchange, which goes on when it is

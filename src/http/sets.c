@@ -58,7 +58,7 @@ static void begin_page(struct exchange *x, const char *member)
     json_array(json);
 }
 
-/* True when the page is whole, or refused. Else the library asks again in its next round. */
+/* True when the page is whole, or (x->status) refused. Else the library asks again in its next round. */
 static bool read_page(struct exchange *x, const struct spaces_sink *sink)
 {
     struct spaces *s = x->spaces;
@@ -71,8 +71,6 @@ static bool read_page(struct exchange *x, const struct spaces_sink *sink)
 static void end_page(struct exchange *x)
 {
     struct spaces *s = x->spaces;
-    if (x->status)
-        return; /* refused */
     json_array_end(&s->json);
     json_field_string(&s->json, "Next", bytes_of(s->last, s->done ? 0 : s->last_length));
     json_object_end(&s->json);
@@ -100,7 +98,7 @@ void spaces_list(struct exchange *x, enum space space, const char *member, const
         spaces_begin(x, space_prefix(space, param_bytes(&p->prefix), prefix), from);
         begin_page(x, member);
     }
-    if (read_page(x, sink))
+    if (read_page(x, sink) && !x->status)
         end_page(x);
 }
 
@@ -177,7 +175,7 @@ static bool count_element(void *ctx, const struct space_name *name, const struct
 
 static void answer_elements(struct exchange *x)
 {
-    if (!read_page(x, &(struct spaces_sink){page_wants, take_element, x}))
+    if (!read_page(x, &(struct spaces_sink){page_wants, take_element, x}) || x->status)
         return;
     answer_seen(x, &x->spaces->seen);
     end_page(x);

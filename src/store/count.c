@@ -31,8 +31,8 @@ static enum err judge(struct store_txn *txn, const struct count_work *work)
     enum err err = write_check_token(txn, work->key, work->token);
     if (err == OK)
         err = txn_load(txn, work->key);
-    /* What a walk has not reached yet is not known to be absent. */
-    if (err == OK && txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
+    /* What a walk has not reached yet is not known to be absent. An add needs not know. */
+    if (err == OK && work->remove && txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
         err = ERR_WALKING;
     return err == OK ? write_check_replica(txn) : err;
 }

@@ -268,7 +268,8 @@ struct count_work {
     struct bytes key;          /* borrowed until done: of SPACE_COUNTERS */
     const struct token *token; /* or NULL; borrowed until done: only what to wait for */
     int64_t add;
-    bool remove; /* a delete: add is unused */
+    bool remove;   /* a delete: add is unused */
+    size_t weight; /* bytes that it will write, about */
     /* results */
     struct dot dot; /* counter 0: a delete of what is absent, so no operation */
     int64_t number; /* the counter's now; after a delete 0 */

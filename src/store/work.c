@@ -91,7 +91,7 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
             bytes += write_cost(&work->batch.writes[i]);
         break;
     case WORK_COUNT:
-        bytes = work->count.key.len;
+        bytes = work->count.key.len + work->count.weight;
         break;
     case WORK_ROWS:
     case WORK_AHEAD:

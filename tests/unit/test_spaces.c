@@ -11,6 +11,8 @@
 #include "json_scan.h"
 #include "mem.h"
 #include "space.h"
+#include "spaces.h"
+#include "storekit.h"
 
 #include <stdlib.h>
 
@@ -320,6 +322,127 @@ static void a_forged_state_does_not_wrap(void **state)
     counted_done(&c);
 }
 
+static enum err count_in(struct store *store, const char *name, int64_t n, bool remove, struct dot *ret_dot)
+{
+    uint8_t room[KEY_MAX];
+    struct store_work *work = store_work_new(WORK_COUNT);
+    work->count.key = space_prefix(SPACE_COUNTERS, bytes_str(name), room);
+    work->count.add = n;
+    work->count.remove = remove;
+    enum err err = kit_run(store, work);
+    *ret_dot = work->count.dot;
+    store_work_free(work);
+    return err;
+}
+
+/* A node that is being filled takes adds; what a delete would take back it cannot say. */
+static void an_add_is_taken_during_a_walk(void **state)
+{
+    struct store *store = kit_store(1);
+    struct dot dot;
+    assert_int_equal(kit_walk_start(store), OK);
+    assert_int_equal(count_in(store, "a", 0, true, &dot), ERR_WALKING);
+    assert_int_equal(count_in(store, "a", 3, false, &dot), OK);
+    assert_true(dot.counter == 1 && kit_clock(store, 1) == 1);
+    store_close(store);
+}
+
+/* A delete of what is absent is no operation. Keys are no counters. */
+static void counters_are_deleted_once(void **state)
+{
+    struct store *store = kit_store(1);
+    struct dot dot;
+    assert_int_equal(count_in(store, "a", 0, true, &dot), OK);
+    assert_int_equal(dot.counter, 0);
+    assert_int_equal(count_in(store, "a", 5, false, &dot), OK);
+    assert_int_equal(count_in(store, "a", 0, true, &dot), OK);
+    assert_int_equal(dot.counter, 2);
+    assert_int_equal(count_in(store, "a", 0, true, &dot), OK);
+    assert_int_equal(dot.counter, 0);
+    assert_int_equal(kit_rows(store), 2);
+    assert_int_equal(count_in(store, "", 1, false, &dot), ERR_MALFORMED);
+    store_close(store);
+}
+
+/* ---- reading in order ---- */
+
+struct found {
+    unsigned left; /* wanted still */
+    char names[200];
+};
+
+static bool found_wants(void *ctx)
+{
+    return ((struct found *)ctx)->left > 0;
+}
+
+static bool found_take(void *ctx, const struct space_name *name, const struct record *record)
+{
+    struct found *found = ctx;
+    strncat(found->names, (const char *)name->name.data, name->name.len);
+    strcat(found->names, " ");
+    found->left--;
+    return true; /* of a set, enough */
+}
+
+static void put_element(struct store *store, const char *set, const char *hash)
+{
+    uint8_t room[KEY_MAX];
+    struct bytes key = space_element(bytes_str(set), (const uint8_t *)hash, room);
+    char *text = mem_text_of(key);
+    assert_int_equal(kit_put(store, text, "1", NULL, NULL), OK);
+    free(text);
+}
+
+static enum err read_slice(struct spaces *s, struct store *store, struct found *found, size_t scan_max)
+{
+    struct snapshot *snapshot = NULL;
+    assert_int_equal(snapshot_open(store, &snapshot), OK);
+    enum err err = spaces_read(s, snapshot, &(struct spaces_sink){found_wants, found_take, found}, scan_max);
+    snapshot_close(snapshot);
+    return err;
+}
+
+/* From set to set, over what is of no form, in slices, and no further than the space goes. */
+static void sets_are_read_one_by_one(void **state)
+{
+    struct store *store = kit_store(1);
+    struct found found = {.left = 100};
+    struct spaces s;
+    uint8_t room[KEY_MAX];
+    struct dot dot;
+    kit_put(store, "key", "1", NULL, NULL);
+    kit_put(store, "\xf9short", "1", NULL, NULL);
+    kit_put(store, "\xfa", "1", NULL, NULL);
+    count_in(store, "counter", 1, false, &dot);
+    put_element(store, "b", "0123456789abcdef");
+    put_element(store, "a", "0123456789abcdef");
+    put_element(store, "a", "1123456789abcdef");
+    put_element(store, "a!", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
+    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0));
+    for (size_t slices = 0; slices < 10 && !s.done; slices++)
+        assert_int_equal(read_slice(&s, store, &found, 1), OK);
+    assert_string_equal(found.names, "a a! b ");
+    assert_int_equal(s.malformed, 1);
+    spaces_done(&s);
+    store_close(store);
+}
+
+/* What a walk has not brought yet is not told to be all. */
+static void a_walk_hides_what_is_to_come(void **state)
+{
+    struct store *store = kit_store(1);
+    struct found found = {.left = 100};
+    struct spaces s;
+    uint8_t room[KEY_MAX];
+    put_element(store, "a", "0123456789abcdef");
+    assert_int_equal(kit_walk_start(store), OK);
+    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0));
+    assert_int_equal(read_slice(&s, store, &found, 10), ERR_WALKING);
+    spaces_done(&s);
+    store_close(store);
+}
+
 /* ---- elements ---- */
 
 static void assert_form(const char *json, const char *form)
@@ -431,7 +554,9 @@ int main(void)
         cmocka_unit_test(a_delete_leaves_one_version),  cmocka_unit_test(numbers_beyond_64_bits_are_refused),
         cmocka_unit_test(starts_do_not_add_up),         cmocka_unit_test(restored_starts_sum_up_alike),
         cmocka_unit_test(deleted_starts_do_not_add_up), cmocka_unit_test(damaged_values_are_passed_over),
-        cmocka_unit_test(a_forged_state_does_not_wrap), cmocka_unit_test(spellings_of_one_element),
+        cmocka_unit_test(a_forged_state_does_not_wrap), cmocka_unit_test(an_add_is_taken_during_a_walk),
+        cmocka_unit_test(counters_are_deleted_once),    cmocka_unit_test(sets_are_read_one_by_one),
+        cmocka_unit_test(a_walk_hides_what_is_to_come), cmocka_unit_test(spellings_of_one_element),
         cmocka_unit_test(hashes_have_one_text),         cmocka_unit_test(changes_are_read),
         cmocka_unit_test(bad_changes_are_refused),      cmocka_unit_test(an_element_has_a_limit),
     };
