@@ -2,9 +2,8 @@
  * sets. A range whose digests differ is listed on both; what differs is looked at once more
  * after a moment, as a write may have been on its way. A place is told, and asked for, as
  * the bytes of its record's key, in hexadecimal: `At`. */
-#include "tools.h"
+#include "cmd.h"
 
-#include "api_client.h"
 #include "mem.h"
 #include "record.h"
 
@@ -14,7 +13,6 @@
 
 enum {
     RANGE_KEYS = 1000,
-    ANSWER_MAX = 48 << 20,
     DIFFERENT_MAX = 1000, /* keys told */
     AGAIN_S = 2,
 };
@@ -25,7 +23,7 @@ struct range {
 };
 
 struct comparing {
-    struct config_endpoint nodes[2];
+    struct client *nodes[2];
     struct buf *why;
     struct {
         char *at, *name;
@@ -61,32 +59,30 @@ static void put_place(struct buf *target, const char *name, const char *at)
 static enum err ask(struct comparing *c, int node, const char *after, const char *through, bool list,
                     struct range *ret)
 {
-    struct buf target, answer;
-    struct bytes body;
-    unsigned status;
+    struct client_answer answer;
+    struct buf target;
     char problem[128];
-    buf_init(&target, 8192);
-    buf_init(&answer, ANSWER_MAX);
+    buf_init(&target, CMD_TARGET_MAX);
     buf_put_format(&target, "/cluster/digest?limit=%d&list=%s", through ? 10 * RANGE_KEYS : RANGE_KEYS,
                    list ? "true" : "false");
     put_place(&target, "after", after);
     if (through)
         put_place(&target, "through", through);
-    buf_put_u8(&target, 0);
-    enum err err = api_get(&c->nodes[node], (const char *)target.data, &answer, &status, &body, c->why);
+    struct client_call call = {.target = client_target(&target)};
+    enum err err = call.target ? client_call(c->nodes[node], &call, &answer, c->why) : target.err;
     if (err == OK) {
-        ret->text = mem_text_of(body);
+        ret->text = mem_text_of(buf_bytes(&answer.body));
         ret->root = yajl_tree_parse(ret->text, problem, sizeof problem);
         ret->data = get(ret->root, "Data");
-        if (status != 200 || !YAJL_IS_OBJECT(ret->data)) {
-            buf_put_format(c->why, "%s:%u answers %u: %s", c->nodes[node].host, c->nodes[node].port, status,
+        if (answer.status != 200 || !YAJL_IS_OBJECT(ret->data)) {
+            buf_put_format(c->why, "%s answers %u: %s", answer.server, answer.status,
                            text_of(get(ret->root, "Error")));
             range_done(ret);
             err = ERR_REFUSED;
         }
+        client_answer_done(&answer);
     }
     buf_done(&target);
-    buf_done(&answer);
     return err;
 }
 
@@ -145,7 +141,7 @@ static enum err look_closer(struct comparing *c, const char *after, const char *
     if (err == OK)
         err = ask(c, 1, after, through, true, &b);
     if (err == OK && (!complete(&a) || !complete(&b))) {
-        buf_put_format(c->why, "more than %d keys of one node lie between two of the other, behind \"%s\"",
+        buf_put_format(c->why, "more than %d keys of one node lie between two of the other, behind the bytes %s",
                        10 * RANGE_KEYS, after);
         err = ERR_TOO_LARGE;
     }
@@ -163,7 +159,7 @@ static enum err compare_range(struct comparing *c, char **after, bool *ret_end)
     bool end = err == OK && YAJL_IS_TRUE(get(a.data, "End"));
     const char *at = err == OK ? text_of(get(a.data, "At")) : "";
     if (err == OK && !end && strcmp(at, *after) <= 0) {
-        buf_put_format(c->why, "%s:%u does not tell how far it came", c->nodes[0].host, c->nodes[0].port);
+        buf_put_text(c->why, "the first node does not tell how far it came");
         err = ERR_MALFORMED;
     }
     char *through = err == OK ? mem_text(end ? "ffffffff" : at) : NULL; /* behind all there is */
@@ -232,8 +228,11 @@ enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why)
     uint64_t differ = 0;
     bool end = false;
     enum err err = OK;
-    for (int i = 0; i < 2 && err == OK; i++)
-        err = endpoint_parse(bytes_str(cli->nodes[i]), &c.nodes[i]);
+    for (int i = 0; i < 2 && err == OK; i++) {
+        err = client_new(&c.nodes[i], why);
+        if (err == OK)
+            err = client_add_servers(c.nodes[i], cli->words[i], why);
+    }
     while (err == OK && !end)
         err = compare_range(&c, &after, &end);
     if (err == OK && c.count) {
@@ -252,7 +251,7 @@ enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why)
         free(c.different[i].name);
     }
     free(after);
-    free(c.nodes[0].host);
-    free(c.nodes[1].host);
+    client_free(c.nodes[0]);
+    client_free(c.nodes[1]);
     return err;
 }

@@ -35,6 +35,9 @@ static const struct handler handlers[] = {
     {ROUTE_SETS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT, .run = sets_list},
     {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT, .run = conflicts_list},
     {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .run = batch_post},
+    {ROUTE_IMPORT, VERB_POST, PARAM_AFTER, .body = BODY_LINES, .run = import_post},
+    {ROUTE_EXPORT, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_END | PARAM_SIBLINGS,
+     .run = export_get},
     {ROUTE_WATCH, VERB_GET, PARAM_PREFIX | PARAM_SINCE | PARAM_VALUES | PARAM_POLL, .run = watch_get},
     {ROUTE_JOIN, VERB_POST, 0, .body = BODY_JSON, .run = cluster_join},
     {ROUTE_LEAVE, VERB_POST, 0, .run = cluster_leave},
@@ -64,6 +67,8 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_SET] = "GET, HEAD, POST, DELETE",
     [ROUTE_CONFLICTS] = "GET, HEAD",
     [ROUTE_BATCH] = "POST",
+    [ROUTE_IMPORT] = "POST",
+    [ROUTE_EXPORT] = "GET, HEAD",
     [ROUTE_WATCH] = "GET",
     [ROUTE_JOIN] = "POST",
     [ROUTE_LEAVE] = "POST",
@@ -229,6 +234,8 @@ static void read_conditions(struct exchange *x)
 
 static void read_type(struct exchange *x)
 {
+    if (x->handler->body == BODY_IGNORED || x->handler->body == BODY_LINES)
+        return;
     x->body_is_json = media_is_json(x->content_type);
     if (x->body_is_json)
         return;
@@ -261,7 +268,7 @@ static void check_request(struct exchange *x)
         read_token(x);
     if (!x->refused_status)
         read_conditions(x);
-    if (!x->refused_status && x->handler->body != BODY_IGNORED && !x->params.touch)
+    if (!x->refused_status && !x->params.touch)
         read_type(x);
 }
 

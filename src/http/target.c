@@ -111,6 +111,8 @@ void target_parse(struct bytes raw, struct target *ret)
             {"/sets", ROUTE_SETS},
             {"/conflicts", ROUTE_CONFLICTS},
             {"/batch", ROUTE_BATCH},
+            {"/import", ROUTE_IMPORT},
+            {"/export", ROUTE_EXPORT},
             {"/watch", ROUTE_WATCH},
             {"/health", ROUTE_HEALTH},
             {"/ready", ROUTE_READY},

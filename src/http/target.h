@@ -20,6 +20,8 @@ enum route {
     ROUTE_SET,
     ROUTE_CONFLICTS,
     ROUTE_BATCH,
+    ROUTE_IMPORT,
+    ROUTE_EXPORT,
     ROUTE_WATCH,
     ROUTE_JOIN,
     ROUTE_LEAVE,

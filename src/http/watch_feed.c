@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,6 +30,7 @@ enum {
     /* Below the threads that write and answer: where cores are short, readers of changes
      * are the ones to wait. */
     NICE = 5,
+    GIVE_WAY_SENDS = 32,
 };
 
 struct list {
@@ -267,13 +269,24 @@ static void send_stepped(struct watch_feed *f, struct list stepped)
     }
 }
 
+/* A round of a thousand streams is some milliseconds of sends. A thread that is woken may
+ * have to wait until this one's slice is over, whatever its priority: so it is given up
+ * now and then (a fraction of a millisecond). */
+static void give_way(size_t sent)
+{
+    if (sent % GIVE_WAY_SENDS == 0)
+        sched_yield();
+}
+
 static void give_batch(struct watch_feed *f)
 {
     uint64_t events = 0, at_ms = now_ms();
+    size_t sent = 0;
     if (f->batch.count == 0)
         return;
     for (struct stream *s = f->streams[STREAM_HEAD].first, *next; s; s = next) {
         next = s->next;
+        give_way(++sent);
         bool there = stream_give(s, &f->batch, at_ms, &events);
         if (there && !s->cursor)
             continue;

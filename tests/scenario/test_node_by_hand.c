@@ -50,6 +50,47 @@ static uint64_t clock_of(struct world *w, int i, const struct replica_id *id)
     return counter;
 }
 
+/* ---- ids ---------------------------------------------------------------------------- */
+
+static void do_work(struct store *store, struct store_work *work)
+{
+    assert_int_equal(store_run(store, 0, work), OK);
+    store_work_free(work);
+}
+
+/* As a walk from one that knows so many brings them. */
+static void learn_replicas(struct world *w, int i, unsigned count)
+{
+    static const enum work_kind kinds[] = {WORK_WALK_START, WORK_WALK_PIECE, WORK_WALK_ROWS};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct store_work *work = store_work_new(kinds[k]);
+        work->rows.serial = 1;
+        work->rows.last = true;
+        for (unsigned n = 0; n < count && k > 0; n++) {
+            struct dot dot = {.replica.b = {0xFF, (uint8_t)(n >> 8), (uint8_t)n}, .counter = 1};
+            clock_raise(&work->rows.source_clock, &dot);
+        }
+        do_work(world_store(w, i), work);
+    }
+}
+
+/* Ids are for ever: long before there may be no more of them an operator is told. */
+static void many_ids_are_told_of(void **state)
+{
+    for (unsigned others = 254; others <= 255; others++) {
+        struct world *w = world_new(&(struct world_options){.seed = 50});
+        world_start_alone(w, 0);
+        world_run(w, 1000);
+        assert_int_equal(world_put(w, 0, "k", "1"), OK);
+        learn_replicas(w, 0, others);
+        assert_int_equal(world_put(w, 0, "k", "2"), OK);
+        world_run(w, 20000);
+        assert_true(status_has(w, 0, others == 254 ? "\"Replicas\":255" : "\"Replicas\":256"));
+        assert_int_equal(world_noticed_by(w, 0, "event=many_replicas count=256 max=1024"), others == 255);
+        world_free(w);
+    }
+}
+
 /* ---- forget ------------------------------------------------------------------------ */
 
 /* Who holds forgetting open is shown; let go of by hand, on one node, all forget. What it
@@ -388,6 +429,7 @@ static void twins_refuse_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_ids_are_told_of),
         cmocka_unit_test(one_that_holds_forgetting_is_let_go),
         cmocka_unit_test(a_paused_node_applies_nothing),
         cmocka_unit_test(a_paused_node_takes_no_more_than_its_memory),
