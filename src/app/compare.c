@@ -141,7 +141,8 @@ static enum err look_closer(struct comparing *c, const char *after, const char *
     if (err == OK)
         err = ask(c, 1, after, through, true, &b);
     if (err == OK && (!complete(&a) || !complete(&b))) {
-        buf_put_format(c->why, "more than %d keys of one node lie between two of the other, behind the bytes %s",
+        buf_put_format(c->why,
+                       "more than %d keys of one node lie between two of the other, behind the bytes %s",
                        10 * RANGE_KEYS, after);
         err = ERR_TOO_LARGE;
     }
