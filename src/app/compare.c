@@ -1,6 +1,7 @@
-/* yzma doctor --compare: two running nodes, range by range of keys. A range whose digests
- * differ is listed on both; keys that differ are looked at once more after a moment, as a
- * write may have been on its way. */
+/* yzma doctor --compare: two running nodes, range by range of keys, counters and elements of
+ * sets. A range whose digests differ is listed on both; what differs is looked at once more
+ * after a moment, as a write may have been on its way. A place is told, and asked for, as
+ * the bytes of its record's key, in hexadecimal: `At`. */
 #include "cmd.h"
 
 #include "mem.h"
@@ -24,7 +25,9 @@ struct range {
 struct comparing {
     struct client *nodes[2];
     struct buf *why;
-    char *different[DIFFERENT_MAX];
+    struct {
+        char *at, *name;
+    } different[DIFFERENT_MAX];
     size_t count;
 };
 
@@ -45,6 +48,13 @@ static const char *text_of(yajl_val value)
     return YAJL_IS_STRING(value) ? YAJL_GET_STRING(value) : "";
 }
 
+static void put_place(struct buf *target, const char *name, const char *at)
+{
+    buf_put_format(target, "&%s=", name);
+    for (; at[0] && at[1]; at += 2)
+        buf_put_format(target, "%%%c%c", at[0], at[1]);
+}
+
 /* Keys behind `after`, through `through` or (NULL) as many as fit. */
 static enum err ask(struct comparing *c, int node, const char *after, const char *through, bool list,
                     struct range *ret)
@@ -55,9 +65,9 @@ static enum err ask(struct comparing *c, int node, const char *after, const char
     buf_init(&target, CMD_TARGET_MAX);
     buf_put_format(&target, "/cluster/digest?limit=%d&list=%s", through ? 10 * RANGE_KEYS : RANGE_KEYS,
                    list ? "true" : "false");
-    client_put_param_text(&target, "after", after);
+    put_place(&target, "after", after);
     if (through)
-        client_put_param_text(&target, "through", through);
+        put_place(&target, "through", through);
     struct client_call call = {.target = client_target(&target)};
     enum err err = call.target ? client_call(c->nodes[node], &call, &answer, c->why) : target.err;
     if (err == OK) {
@@ -76,10 +86,22 @@ static enum err ask(struct comparing *c, int node, const char *after, const char
     return err;
 }
 
-static void note(struct comparing *c, const char *key)
+static void note(struct comparing *c, yajl_val entry)
 {
-    if (c->count < DIFFERENT_MAX)
-        c->different[c->count++] = mem_text(key);
+    struct buf name;
+    if (c->count == DIFFERENT_MAX)
+        return;
+    buf_init(&name, 4096);
+    const char *counter = text_of(get(entry, "Counter")), *set = text_of(get(entry, "Set"));
+    if (counter[0])
+        buf_put_format(&name, "counter %s", counter);
+    else if (set[0])
+        buf_put_format(&name, "element %s of set %s", text_of(get(entry, "Element")), set);
+    else
+        buf_put_text(&name, text_of(get(entry, "Key")));
+    c->different[c->count].at = mem_text(text_of(get(entry, "At")));
+    c->different[c->count++].name = mem_text_of(buf_bytes(&name));
+    buf_done(&name);
 }
 
 static size_t length(yajl_val list)
@@ -97,10 +119,10 @@ static void compare_lists(struct comparing *c, yajl_val a, yajl_val b)
 {
     for (size_t i = 0, k = 0; i < length(a) || k < length(b);) {
         yajl_val one = entry(a, i), two = entry(b, k);
-        const char *key = text_of(get(one, "Key")), *other = text_of(get(two, "Key"));
-        int order = !one ? 1 : !two ? -1 : strcmp(key, other);
+        const char *at = text_of(get(one, "At")), *other = text_of(get(two, "At"));
+        int order = !one ? 1 : !two ? -1 : strcmp(at, other);
         if (order != 0 || strcmp(text_of(get(one, "Hash")), text_of(get(two, "Hash"))) != 0)
-            note(c, order <= 0 ? key : other);
+            note(c, order <= 0 ? one : two);
         i += order <= 0;
         k += order >= 0;
     }
@@ -119,7 +141,8 @@ static enum err look_closer(struct comparing *c, const char *after, const char *
     if (err == OK)
         err = ask(c, 1, after, through, true, &b);
     if (err == OK && (!complete(&a) || !complete(&b))) {
-        buf_put_format(c->why, "more than %d keys of one node lie between two of the other, behind \"%s\"",
+        buf_put_format(c->why,
+                       "more than %d keys of one node lie between two of the other, behind the bytes %s",
                        10 * RANGE_KEYS, after);
         err = ERR_TOO_LARGE;
     }
@@ -134,17 +157,20 @@ static enum err compare_range(struct comparing *c, char **after, bool *ret_end)
 {
     struct range a = {0}, b = {0};
     enum err err = ask(c, 0, *after, NULL, false, &a);
-    /* a key is UTF-8, and so below this */
-    char *through = err != OK                          ? NULL
-                    : YAJL_IS_TRUE(get(a.data, "End")) ? mem_text("\xf4\x8f\xbf\xbf\xf4\x8f\xbf\xbf")
-                                                       : mem_text(text_of(get(a.data, "Through")));
+    bool end = err == OK && YAJL_IS_TRUE(get(a.data, "End"));
+    const char *at = err == OK ? text_of(get(a.data, "At")) : "";
+    if (err == OK && !end && strcmp(at, *after) <= 0) {
+        buf_put_text(c->why, "the first node does not tell how far it came");
+        err = ERR_MALFORMED;
+    }
+    char *through = err == OK ? mem_text(end ? "ffffffff" : at) : NULL; /* behind all there is */
     if (err == OK)
         err = ask(c, 1, *after, through, false, &b);
     if (err == OK &&
         (!complete(&b) || strcmp(text_of(get(a.data, "Hash")), text_of(get(b.data, "Hash"))) != 0))
         err = look_closer(c, *after, through);
     if (err == OK) {
-        *ret_end = YAJL_IS_TRUE(get(a.data, "End"));
+        *ret_end = end;
         free(*after);
         *after = through;
     } else {
@@ -155,30 +181,27 @@ static enum err compare_range(struct comparing *c, char **after, bool *ret_end)
     return err;
 }
 
-/* The last key of a range, if it is this one: its hash, or "". */
-static const char *hash_at_end(const struct range *range, const char *key)
+/* The last place of a range, if it is this one: its hash, or "". */
+static const char *hash_at_end(const struct range *range, const char *at)
 {
     yajl_val list = get(range->data, "Keys"), last = entry(list, length(list) ? length(list) - 1 : 0);
-    return last && strcmp(text_of(get(last, "Key")), key) == 0 ? text_of(get(last, "Hash")) : "";
+    return last && strcmp(text_of(get(last, "At")), at) == 0 ? text_of(get(last, "Hash")) : "";
 }
 
-/* One key again, read from its own prefix on, a character shorter. Where very many keys
+/* One place again, read from its own beginning on, a byte shorter. Where very many keys
  * lie between, it counts as different still. */
-static enum err look_again_at(struct comparing *c, const char *key, bool *ret_differs)
+static enum err look_again_at(struct comparing *c, const char *at, bool *ret_differs)
 {
     struct range a = {0}, b = {0};
-    char *before = mem_text(key);
+    char *before = mem_text(at);
     size_t n = strlen(before);
-    do
-        n--; /* a whole character: the call takes UTF-8 only */
-    while (n > 0 && ((uint8_t)key[n] & 0xc0) == 0x80);
-    before[n] = 0;
-    enum err err = ask(c, 0, before, key, true, &a);
+    before[n < 2 ? 0 : n - 2] = 0;
+    enum err err = ask(c, 0, before, at, true, &a);
     if (err == OK)
-        err = ask(c, 1, before, key, true, &b);
+        err = ask(c, 1, before, at, true, &b);
     if (err == OK)
         *ret_differs = !complete(&a) || !complete(&b) ||
-                       strcmp(hash_at_end(&a, key), hash_at_end(&b, key)) != 0;
+                       strcmp(hash_at_end(&a, at), hash_at_end(&b, at)) != 0;
     free(before);
     range_done(&a);
     range_done(&b);
@@ -190,9 +213,9 @@ static enum err look_again(struct comparing *c, FILE *out, uint64_t *ret_differ)
     enum err err = OK;
     for (size_t i = 0; i < c->count && err == OK; i++) {
         bool differs = false;
-        err = look_again_at(c, c->different[i], &differs);
+        err = look_again_at(c, c->different[i].at, &differs);
         if (differs)
-            fprintf(out, "differs: %s\n", c->different[i]);
+            fprintf(out, "differs: %s\n", c->different[i].name);
         *ret_differ += differs;
     }
     return err;
@@ -224,8 +247,10 @@ enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why)
     } else if (err == OK) {
         fprintf(out, "no key differs\n");
     }
-    for (size_t i = 0; i < c.count; i++)
-        free(c.different[i]);
+    for (size_t i = 0; i < c.count; i++) {
+        free(c.different[i].at);
+        free(c.different[i].name);
+    }
     free(after);
     client_free(c.nodes[0]);
     client_free(c.nodes[1]);

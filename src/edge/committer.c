@@ -125,6 +125,8 @@ static bool may_have_changed(const struct store_work *work)
 {
     if (work->kind == WORK_WRITE)
         return work->err == OK && work->write.dot.counter != 0;
+    if (work->kind == WORK_COUNT)
+        return work->err == OK && work->count.dot.counter != 0;
     return work->err == OK || work->kind == WORK_ROWS || work->kind == WORK_AHEAD;
 }
 
@@ -161,7 +163,8 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
     bool puts = false;
     for (const struct store_work *work = list; work && !puts; work = work->next)
         puts = work->kind == WORK_ROWS || work->kind == WORK_BATCH ||
-               (work->kind == WORK_WRITE && !work->write.remove && (err != OK || work->err == OK));
+               (work->kind == WORK_WRITE && !work->write.remove && (err != OK || work->err == OK)) ||
+               (work->kind == WORK_COUNT && !work->count.remove && (err != OK || work->err == OK));
     uint64_t now = now_us();
     if (!puts || err == ERR_TOO_LARGE || err == c->trouble ||
         (c->trouble_us && now < c->trouble_us + TROUBLE_EVERY_US))

@@ -110,8 +110,8 @@ void answer_store_error(struct exchange *x, enum err err)
         answer_error(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context belongs to another key");
         return;
     case ERR_NOT_FOUND:
-        answer_error(x, MHD_HTTP_NOT_FOUND, "no such key: %.*s", (int)x->target.key_length,
-                     (const char *)x->target.key);
+        answer_error(x, MHD_HTTP_NOT_FOUND, "no such key: %.*s", (int)x->target.name_length,
+                     (const char *)target_name(&x->target).data);
         return;
     case ERR_CONFLICT:
         answer_error(x, MHD_HTTP_CONFLICT,

@@ -3,6 +3,7 @@
 #include "import.h"
 #include "mem.h"
 #include "notice.h"
+#include "spaces.h"
 #include "utf8.h"
 #include "watch.h"
 
@@ -53,6 +54,9 @@ static void empty(struct exchange *x)
     if (x->listing)
         listing_done(x->listing);
     free(x->listing);
+    if (x->spaces)
+        spaces_done(x->spaces);
+    free(x->spaces);
     atomic_fetch_sub(&http->exchanges, 1);
 }
 
@@ -137,6 +141,10 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
     static const char *const routes[ROUTES] = {[ROUTE_NONE] = "unknown",
                                                [ROUTE_KEYS] = "/keys",
                                                [ROUTE_KEY] = "/keys/",
+                                               [ROUTE_COUNTERS] = "/counters",
+                                               [ROUTE_COUNTER] = "/counters/",
+                                               [ROUTE_SETS] = "/sets",
+                                               [ROUTE_SET] = "/sets/",
                                                [ROUTE_CONFLICTS] = "/conflicts",
                                                [ROUTE_BATCH] = "/batch",
                                                [ROUTE_IMPORT] = "/import",
@@ -161,9 +169,9 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
     struct buf line;
     buf_init(&line, NOTICE_LINE_MAX);
     buf_put_format(&line, "event=slow_request method=%s path=%s", verbs[x->verb], routes[x->target.route]);
-    if (x->target.route == ROUTE_KEY) {
+    if (x->target.name_length) {
         buf_put_text(&line, " key=");
-        notice_value(&line, target_key(&x->target));
+        notice_value(&line, target_name(&x->target));
     }
     buf_put_format(&line, " status=%u ms=%llu", x->status, (unsigned long long)took_ms);
     buf_put_u8(&line, '\0');
@@ -216,10 +224,15 @@ static void refuse_body(struct exchange *x, unsigned status, const char *reason)
     x->body_reserved = 0;
 }
 
+static bool takes_many(const struct exchange *x)
+{
+    return x->target.route == ROUTE_BATCH || x->target.route == ROUTE_SET;
+}
+
 static const char *too_large(const struct exchange *x)
 {
-    return x->target.route == ROUTE_BATCH ? "body is larger than a batch may be (64 MiB)"
-                                          : "body is larger than allowed (API.MaxValueBytes)";
+    return takes_many(x) ? "body is larger than a batch may be (64 MiB)"
+                         : "body is larger than allowed (API.MaxValueBytes)";
 }
 
 static const char no_room[] = "too many request bodies at once (API.MaxBodiesInFlight)";
@@ -240,7 +253,7 @@ static enum MHD_Result answer_and_close(struct exchange *x)
 static uint64_t body_limit(const struct exchange *x)
 {
     uint64_t value_max = x->http->options.value_max;
-    if (x->target.route == ROUTE_BATCH)
+    if (takes_many(x))
         return BATCH_BODY_MAX;
     if (x->handler && x->handler->body == BODY_LINES)
         return UINT64_MAX / 2;

@@ -22,6 +22,7 @@
 #include "listing.h"
 #include "params.h"
 #include "parking.h"
+#include "space.h"
 #include "target.h"
 #include "token.h"
 #include "units.h"
@@ -76,9 +77,10 @@ enum counter {
     COUNT_STREAMS_BROKEN, /* lists that ended with an error */
     COUNT_WATCHES,        /* begun: streams, and polls that had to wait */
     COUNT_WATCH_EVENTS,
-    COUNT_WATCHES_DROPPED, /* that did not take what came */
-    COUNT_WATCHES_REFUSED, /* above API.MaxWatchers */
-    COUNT_CURSORS_GONE,    /* older than history */
+    COUNT_WATCHES_DROPPED,  /* that did not take what came */
+    COUNT_WATCHES_REFUSED,  /* above API.MaxWatchers */
+    COUNT_CURSORS_GONE,     /* older than history */
+    COUNT_SPACES_MALFORMED, /* of counters and sets what nobody can read: passed over */
     COUNTERS
 };
 
@@ -163,11 +165,13 @@ struct exchange {
     enum err write_err;
     struct dot write_dot;
     uint64_t write_tag;
-    size_t batch_failed, batch_deleted;
-    char *failed_key; /* owned; of the write of a batch that failed */
-    bool is_written;  /* waits for other replicas, if for anything */
+    size_t batch_failed, batch_deleted, batch_created;
+    int64_t write_number; /* of a counter */
+    char *failed_key;     /* owned; of the write of a batch that failed */
+    bool is_written;      /* waits for other replicas, if for anything */
     uint64_t written_until_ms;
     struct listing *listing; /* owned */
+    struct spaces *spaces;   /* owned */
     struct import *import;   /* owned; see import.c */
     uint64_t listed;         /* counted, or deleted, so far */
     size_t streamed;         /* of what stands in `answer` */
@@ -268,6 +272,18 @@ enum err list_read(struct exchange *x, size_t scan_max) MUST_USE;
 bool stream_wants(void *ctx);
 void answer_stream(struct exchange *x, const struct listing_sink *sink);
 
+/* ---- sets.c ---- */
+struct spaces_sink;
+/* A page of the counters, or sets, that the parameters ask for: `member` of the answer. */
+void spaces_list(struct exchange *x, enum space space, const char *member, const struct spaces_sink *sink);
+
+/* ---- keys_write.c ---- */
+/* A delete that found nothing to remove has no dot; what it found is what its client has
+ * seen from now on, elsewhere too. */
+enum err token_of_idle(struct exchange *x, struct token *token) MUST_USE;
+/* What a change of the record will write: the newest state may be another, but seldom by much. */
+size_t record_weight(struct exchange *x);
+
 /* ---- submit.c ---- */
 /* Hands the work to the committer and parks the exchange, which goes on when it is
  * done, with write_err and what belongs to it; or answers, when the server is ending. */
@@ -299,6 +315,13 @@ void keys_delete(struct exchange *x);
 void keys_list(struct exchange *x);
 void keys_clear(struct exchange *x);
 void conflicts_list(struct exchange *x);
+void counter_get(struct exchange *x);
+void counter_write(struct exchange *x);
+void counters_list(struct exchange *x);
+void set_get(struct exchange *x);
+void set_change(struct exchange *x);
+void set_clear(struct exchange *x);
+void sets_list(struct exchange *x);
 void batch_post(struct exchange *x);
 void export_get(struct exchange *x);
 void import_post(struct exchange *x);

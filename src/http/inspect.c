@@ -27,6 +27,30 @@ void cluster_backup(struct exchange *x)
     answer_written(x, MHD_HTTP_OK);
 }
 
+static void put_hex(struct json_out *json, const char *name, struct bytes bytes)
+{
+    char text[2 * KEY_MAX + 1];
+    size_t length = bytes.len < KEY_MAX ? bytes.len : KEY_MAX;
+    for (size_t i = 0; i < length; i++) {
+        text[2 * i] = "0123456789abcdef"[bytes.data[i] >> 4];
+        text[2 * i + 1] = "0123456789abcdef"[bytes.data[i] & 15];
+    }
+    text[2 * length] = 0;
+    json_field_text(json, name, text);
+}
+
+/* What a client calls it; nothing where it is of no form that is known. */
+static void put_name(struct json_out *json, struct bytes key)
+{
+    struct space_name name = space_parse(key);
+    if (name.space == SPACE_KEYS)
+        json_field_string(json, "Key", name.name);
+    else if (name.space != SPACE_NONE)
+        json_field_string(json, name.space == SPACE_COUNTERS ? "Counter" : "Set", name.name);
+    if (name.space == SPACE_SETS)
+        put_hex(json, "Element", name.hash);
+}
+
 static void add_key(void *ctx, struct bytes key, uint64_t hash)
 {
     struct json_out *json = ctx;
@@ -35,7 +59,8 @@ static void add_key(void *ctx, struct bytes key, uint64_t hash)
         text[i] = "0123456789abcdef"[hash >> (60 - 4 * i) & 15];
     text[16] = 0;
     json_object(json);
-    json_field_string(json, "Key", key);
+    put_name(json, key);
+    put_hex(json, "At", key);
     json_field_text(json, "Hash", text);
     json_object_end(json);
 }
@@ -67,7 +92,8 @@ static enum err put_digest(struct exchange *x, struct snapshot *snapshot, struct
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)digest.hash);
         json_field_number(json, "Count", digest.keys);
         json_field_text(json, "Hash", hash);
-        json_field_string(json, "Through", bytes_of(through, length));
+        json_field_string(json, "Through", space_parse(bytes_of(through, length)).name);
+        put_hex(json, "At", bytes_of(through, length));
         json_field_bool(json, "End", end && !(p->given & PARAM_THROUGH));
         json_field_bool(json, "Complete", end);
         json_field_bool(json, "Settled", settled);

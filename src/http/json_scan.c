@@ -207,3 +207,58 @@ enum err json_string_read(struct bytes raw, struct buf *room, struct bytes *ret)
         *ret = bytes_of(room->data + start, room->len - start);
     return room->err;
 }
+
+/* ---- one form of many --------------------------------------------------------------- */
+
+static void put_character(struct buf *out, uint32_t c)
+{
+    static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+    const char *meaning = c < 0x20 && c ? strchr(meanings, (int)c) : NULL;
+    if (meaning)
+        buf_put_format(out, "\\%c", letters[meaning - meanings]);
+    else if (c < 0x20 || (c >= 0xd800 && c <= 0xdfff)) /* a control, or half a pair alone */
+        buf_put_format(out, "\\u%04x", (unsigned)c);
+    else if (c == '"' || c == '\\')
+        buf_put_format(out, "\\%c", (int)c);
+    else
+        put_utf8(out, c);
+}
+
+/* The escape at text[at]; returns how many bytes it has. */
+static size_t put_escape(struct bytes text, size_t at, struct buf *out)
+{
+    static const char letters[] = "bfnrt", meanings[] = "\b\f\n\r\t";
+    uint8_t kind = text.data[at + 1];
+    const char *letter = strchr(letters, kind);
+    if (kind != 'u') {
+        put_character(out, letter ? (uint32_t)meanings[letter - letters] : kind);
+        return 2;
+    }
+    uint32_t high = hex4(text.data + at + 2), low = 0;
+    bool leads = high >= 0xd800 && high <= 0xdbff && at + 12 <= text.len && text.data[at + 6] == '\\' &&
+                 text.data[at + 7] == 'u';
+    if (leads)
+        low = hex4(text.data + at + 8);
+    if (low < 0xdc00 || low > 0xdfff) {
+        put_character(out, high);
+        return 6;
+    }
+    put_character(out, 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00));
+    return 12;
+}
+
+void json_put_canonical(struct bytes value, struct buf *out)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < value.len;) {
+        uint8_t c = value.data[i];
+        if (in_string && c == '\\') {
+            i += put_escape(value, i, out);
+            continue;
+        }
+        in_string ^= c == '"';
+        if (in_string || !is_space(c))
+            buf_put_u8(out, c);
+        i++;
+    }
+}

@@ -41,4 +41,9 @@ bool json_string_is(struct bytes raw, const char *letters);
  * for a lone surrogate; room->err. */
 enum err json_string_read(struct bytes raw, struct buf *room, struct bytes *ret) MUST_USE;
 
+/* The same value in the one form that all its spellings with other white space and other
+ * escapes have: no white space, and in strings only the escapes that must be. The order of
+ * members and the spelling of numbers stay. Never longer than it was. */
+void json_put_canonical(struct bytes value, struct buf *out);
+
 #endif

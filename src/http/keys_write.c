@@ -2,8 +2,7 @@
 #include "check.h"
 #include "exchange.h"
 
-/* What a touch will write: the newest state may be another, but seldom by much. */
-static size_t weight_of_touch(struct exchange *x)
+size_t record_weight(struct exchange *x)
 {
     struct snapshot *snapshot;
     struct bytes record = {0};
@@ -26,7 +25,7 @@ static void submit_write(struct exchange *x, uint64_t expires_ms)
     write->expires_ms = expires_ms;
     if (p->touch) {
         write->touch = true;
-        write->weight = weight_of_touch(x);
+        write->weight = record_weight(x);
     } else if (!write->remove) {
         write->value = buf_bytes(&x->body);
         write->type = bytes_str(x->type);
@@ -83,9 +82,7 @@ static void answer_unmet(struct exchange *x)
         answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key does not exist", which);
 }
 
-/* A delete that found nothing to remove has no dot; what it found is what its client has
- * seen from now on, elsewhere too. */
-static enum err token_of_idle(struct exchange *x, struct token *token)
+enum err token_of_idle(struct exchange *x, struct token *token)
 {
     struct reading *r = &x->worker->reading;
     struct snapshot *snapshot;

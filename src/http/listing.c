@@ -1,12 +1,14 @@
 #include "listing.h"
 
+#include "space.h"
+
 /* A text that is above every key with this beginning, and below all others that are: no
- * UTF-8 has a byte 0xff. */
+ * UTF-8 has such a byte. Behind all keys it is where the other spaces begin. */
 static struct bytes behind(struct bytes prefix, uint8_t room[KEY_MAX + 1])
 {
     if (prefix.len)
         memcpy(room, prefix.data, prefix.len);
-    room[prefix.len] = 0xff;
+    room[prefix.len] = SPACE_BOUND;
     return bytes_of(room, prefix.len + 1);
 }
 
@@ -47,7 +49,7 @@ void listing_done(struct listing *l)
 static bool is_beyond_end(const struct params *p, struct bytes key)
 {
     struct bytes end = param_bytes(&p->end);
-    if (!bytes_starts_with(key, param_bytes(&p->prefix)))
+    if (!bytes_starts_with(key, param_bytes(&p->prefix)) || !space_has_key(key))
         return true;
     return end.len && (p->reverse ? bytes_compare(key, end) <= 0 : bytes_compare(key, end) >= 0);
 }

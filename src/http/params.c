@@ -73,6 +73,16 @@ static bool read_key(const struct text *value, struct param_key *ret)
     return true;
 }
 
+/* A key of any space, where tools ask for it. */
+static bool read_place(const struct text *value, bool any_bytes, struct param_key *ret)
+{
+    if (!any_bytes)
+        return read_key(value, ret);
+    memcpy(ret->data, value->data, value->length);
+    ret->length = value->length;
+    return true;
+}
+
 static bool read_duration(const struct text *value, uint64_t min_ms, uint64_t max_ms, uint64_t *ret)
 {
     uint64_t ms;
@@ -114,11 +124,11 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
     case PARAM_PREFIX:
         return read_key(value, &p->prefix);
     case PARAM_AFTER:
-        return read_key(value, &p->after);
+        return read_place(value, allowed & PARAM_BYTES, &p->after);
     case PARAM_ROW:
         return read_dot(value, &p->row);
     case PARAM_THROUGH:
-        return read_key(value, &p->through);
+        return read_place(value, allowed & PARAM_BYTES, &p->through);
     case PARAM_LIST:
         return read_bool(value, &p->list);
     case PARAM_LIMIT:
@@ -168,6 +178,7 @@ static const struct {
     {"expires", PARAM_EXPIRES, "a moment like 2030-01-31T12:00:00Z (RFC 3339)"},
     {"touch", PARAM_TOUCH, "true or false"},
     {"since", PARAM_SINCE, "a cursor"},
+    {"member", PARAM_MEMBER, "an element, as JSON"},
     {"poll", PARAM_POLL, "a duration like 30s, from 1ms to 10m"},
     {"w", PARAM_W, "1 to 1024, majority or all"},
     {"reverse", PARAM_REVERSE, "true or false"},
@@ -197,8 +208,8 @@ static enum err parse_one(struct bytes name, struct bytes value, unsigned allowe
         if (params->given & known[i].param)
             return refuse(why, name, "is repeated");
         params->given |= known[i].param;
-        if (known[i].param == PARAM_SINCE) {
-            params->since = value;
+        if (known[i].param == PARAM_SINCE || known[i].param == PARAM_MEMBER) {
+            *(known[i].param == PARAM_SINCE ? &params->since : &params->member) = value;
             return OK;
         }
         if (percent_decode(value, true, text.data, sizeof text.data, &text.length) == OK &&
@@ -229,6 +240,9 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
         {lists && p->given & PARAM_LIMIT, "limit", "contradicts \"count\""},
         {lists && p->delimiter.length, "delimiter", "contradicts \"count\""},
         {lists && p->reverse, "reverse", "contradicts \"count\""},
+        {p->given & PARAM_MEMBER && p->given & PARAM_AFTER, "after", "contradicts \"member\""},
+        {p->given & PARAM_MEMBER && p->given & PARAM_LIMIT, "limit", "contradicts \"member\""},
+        {p->given & PARAM_MEMBER && p->count, "count", "contradicts \"member\""},
         {p->end.length && p->after.length &&
              (p->reverse ? bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) >= 0
                          : bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) <= 0),

@@ -29,6 +29,8 @@ enum {
     PARAM_LIST = 1 << 20,   /* list=true */
     PARAM_SINCE = 1 << 21,  /* a cursor; of any length, and so not decoded */
     PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
+    PARAM_MEMBER = 1 << 24, /* an element, as JSON; of any length, and so not decoded */
+    PARAM_BYTES = 1 << 25,  /* of the route: after and through may be any bytes */
     PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
 };
 
@@ -48,7 +50,7 @@ struct params {
     unsigned given;                       /* PARAM_ bits of those that stand in the query */
     uint64_t wait_ms, ttl_ms, expires_ms; /* the last two: 0 without */
     uint64_t poll_ms;
-    struct bytes since; /* raw, borrowed from the query */
+    struct bytes since, member; /* raw, borrowed from the query */
     bool siblings, values, raw, touch, reverse, count, list;
     enum mode mode;
     unsigned limit; /* 0: all */

@@ -159,6 +159,7 @@ void http_counters(const struct http *http, void (*each)(void *each_ctx, const c
         [COUNT_WATCHES_DROPPED] = "api_watches_dropped",
         [COUNT_WATCHES_REFUSED] = "api_watches_refused",
         [COUNT_CURSORS_GONE] = "api_cursors_gone",
+        [COUNT_SPACES_MALFORMED] = "api_spaces_malformed",
     };
     for (size_t i = 0; i < COUNTERS; i++)
         each(each_ctx, names[i], atomic_load_explicit(&http->counters[i], memory_order_relaxed));

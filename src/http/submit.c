@@ -18,10 +18,16 @@ static void take_result(struct exchange *x, void *result)
         x->write_tag = work->write.tag;
         return;
     }
+    if (work->kind == WORK_COUNT) {
+        x->write_dot = work->count.dot;
+        x->write_number = work->count.number;
+        return;
+    }
     const struct batch_work *batch = &work->batch;
     x->write_dot = batch->last;
     x->batch_failed = batch->failed;
     x->batch_deleted = batch->deleted;
+    x->batch_created = batch->created;
     if (work->err != OK && batch->failed < batch->count) {
         x->write_tag = batch->writes[batch->failed].tag;
         x->failed_key = mem_text_of(batch->writes[batch->failed].key);
@@ -50,10 +56,9 @@ static void write_done(struct store_work *work)
 {
     struct exchange *x = work->ctx;
     bool last = !work->more;
-    const struct write_work *refused = work->kind == WORK_WRITE ? &work->write
-                                       : work->batch.failed < work->batch.count
-                                           ? &work->batch.writes[work->batch.failed]
-                                           : NULL;
+    const struct write_work *refused = work->kind == WORK_WRITE ? &work->write : NULL;
+    if (work->kind == WORK_BATCH && work->batch.failed < work->batch.count)
+        refused = &work->batch.writes[work->batch.failed];
     if (work->err == ERR_CONFLICT && refused && refused->first_refusal)
         tell_conflict(x, refused->key);
     parking_resume(x, take_result, &(struct write_result){work}); /* too late when it was given up on */

@@ -1,5 +1,6 @@
 #include "target.h"
 
+#include "space.h"
 #include "utf8.h"
 
 static int hex_digit(uint8_t c)
@@ -44,26 +45,46 @@ static void refuse(struct target *t, unsigned status, const char *error)
     t->error = error;
 }
 
-static void parse_key(struct target *t, struct bytes raw)
+/* Decoded to where it stands in t->key, at most `max` bytes. */
+static void parse_name(struct target *t, struct bytes raw, size_t max, const char *too_long)
 {
     size_t length = 0;
-    switch (percent_decode(raw, false, t->key, sizeof t->key, &length)) {
+    switch (percent_decode(raw, false, t->key + t->name_at, max, &length)) {
     case OK:
         break;
     case ERR_TOO_LARGE:
-        refuse(t, 414, "key is longer than 480 bytes");
+        refuse(t, 414, too_long);
         return;
     default:
         refuse(t, 400, "key has a bad percent-escape");
         return;
     }
-    t->key_length = length;
+    t->name_length = length;
     if (length == 0)
         refuse(t, 400, "key is empty");
-    else if (memchr(t->key, '\0', length))
+    else if (memchr(t->key + t->name_at, '\0', length))
         refuse(t, 400, "key contains a NUL byte");
-    else if (utf8_valid_until(target_key(t)) < length)
+    else if (utf8_valid_until(target_name(t)) < length)
         refuse(t, 400, "key is not UTF-8");
+}
+
+static void parse_key(struct target *t, struct bytes raw)
+{
+    uint8_t room[KEY_MAX];
+    if (t->route == ROUTE_KEY) {
+        parse_name(t, raw, KEY_MAX, "key is longer than 480 bytes");
+        t->key_length = t->name_length;
+        return;
+    }
+    t->name_at = 1;
+    parse_name(t, raw, SPACE_NAME_MAX, "name is longer than 460 bytes");
+    if (!t->error && !space_name_valid(target_name(t)))
+        refuse(t, 400, "name contains U+0001");
+    if (t->error)
+        return;
+    struct bytes key = t->route == ROUTE_COUNTER ? space_prefix(SPACE_COUNTERS, target_name(t), room)
+                                                 : space_set_begin(target_name(t), room);
+    memcpy(t->key, key.data, t->key_length = key.len);
 }
 
 /* The absolute form, which servers must accept (RFC 9112, 3.2.2). */
@@ -83,34 +104,42 @@ void target_parse(struct bytes raw, struct target *ret)
     static const struct {
         const char *path;
         enum route route;
-    } fixed[] = {
-        {"/keys", ROUTE_KEYS},
-        {"/conflicts", ROUTE_CONFLICTS},
-        {"/batch", ROUTE_BATCH},
-        {"/import", ROUTE_IMPORT},
-        {"/export", ROUTE_EXPORT},
-        {"/watch", ROUTE_WATCH},
-        {"/health", ROUTE_HEALTH},
-        {"/ready", ROUTE_READY},
-        {"/cluster/members", ROUTE_MEMBERS},
-        {"/cluster/status", ROUTE_STATUS},
-        {"/cluster/keys", ROUTE_CLUSTER_KEYS},
-        {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
-        {"/cluster/keys/use", ROUTE_KEYS_USE},
-        {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
-        {"/cluster/backup", ROUTE_BACKUP},
-        {"/cluster/digest", ROUTE_DIGEST},
-        {"/cluster/join", ROUTE_JOIN},
-        {"/cluster/leave", ROUTE_LEAVE},
-        {"/cluster/forget", ROUTE_FORGET},
-        {"/cluster/retire", ROUTE_RETIRE},
-        {"/cluster/pause", ROUTE_PAUSE},
-        {"/cluster/resume", ROUTE_RESUME},
-    };
+    } fixed[] =
+        {
+            {"/keys", ROUTE_KEYS},
+            {"/counters", ROUTE_COUNTERS},
+            {"/sets", ROUTE_SETS},
+            {"/conflicts", ROUTE_CONFLICTS},
+            {"/batch", ROUTE_BATCH},
+            {"/import", ROUTE_IMPORT},
+            {"/export", ROUTE_EXPORT},
+            {"/watch", ROUTE_WATCH},
+            {"/health", ROUTE_HEALTH},
+            {"/ready", ROUTE_READY},
+            {"/cluster/members", ROUTE_MEMBERS},
+            {"/cluster/status", ROUTE_STATUS},
+            {"/cluster/keys", ROUTE_CLUSTER_KEYS},
+            {"/cluster/keys/install", ROUTE_KEYS_INSTALL},
+            {"/cluster/keys/use", ROUTE_KEYS_USE},
+            {"/cluster/keys/remove", ROUTE_KEYS_REMOVE},
+            {"/cluster/backup", ROUTE_BACKUP},
+            {"/cluster/digest", ROUTE_DIGEST},
+            {"/cluster/join", ROUTE_JOIN},
+            {"/cluster/leave", ROUTE_LEAVE},
+            {"/cluster/forget", ROUTE_FORGET},
+            {"/cluster/retire", ROUTE_RETIRE},
+            {"/cluster/pause", ROUTE_PAUSE},
+            {"/cluster/resume", ROUTE_RESUME},
+        },
+      named[] = {
+          {"/keys/", ROUTE_KEY},
+          {"/counters/", ROUTE_COUNTER},
+          {"/sets/", ROUTE_SET},
+      };
     ret->route = ROUTE_NONE;
     ret->error_status = 0;
     ret->error = NULL;
-    ret->key_length = 0;
+    ret->key_length = ret->name_at = ret->name_length = 0;
     ret->query = bytes_of(NULL, 0);
 
     struct bytes path = without_authority(raw);
@@ -120,11 +149,13 @@ void target_parse(struct bytes raw, struct target *ret)
         ret->query = bytes_of(question + 1, path.len - path_length - 1);
         path.len = path_length;
     }
-    struct bytes keys = bytes_str("/keys/");
-    if (bytes_starts_with(path, keys)) {
-        ret->route = ROUTE_KEY;
-        parse_key(ret, bytes_of(path.data + keys.len, path.len - keys.len));
-        return;
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        struct bytes folder = bytes_str(named[i].path);
+        if (bytes_starts_with(path, folder)) {
+            ret->route = named[i].route;
+            parse_key(ret, bytes_of(path.data + folder.len, path.len - folder.len));
+            return;
+        }
     }
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
         if (bytes_equal(path, bytes_str(fixed[i].path)))

@@ -14,6 +14,10 @@ enum route {
     ROUTE_NONE, /* no such path: 404 */
     ROUTE_KEYS,
     ROUTE_KEY,
+    ROUTE_COUNTERS,
+    ROUTE_COUNTER,
+    ROUTE_SETS,
+    ROUTE_SET,
     ROUTE_CONFLICTS,
     ROUTE_BATCH,
     ROUTE_IMPORT,
@@ -42,9 +46,12 @@ struct target {
     enum route route;
     unsigned error_status; /* 0, or the status with which to refuse it: 400, 414 */
     const char *error;     /* a constant text beside it */
-    size_t key_length;     /* ROUTE_KEY */
+    /* ROUTE_KEY: the key. ROUTE_COUNTER: that of its record (space.h). ROUTE_SET: what its
+     * elements' begin with. */
+    size_t key_length;
     uint8_t key[KEY_MAX];
-    struct bytes query; /* raw, borrowed; empty without one */
+    size_t name_at, name_length; /* within key: what the client calls it */
+    struct bytes query;          /* raw, borrowed; empty without one */
 };
 
 /* Fills all of *ret. */
@@ -53,6 +60,11 @@ void target_parse(struct bytes raw, struct target *ret);
 static inline struct bytes target_key(const struct target *target)
 {
     return bytes_of(target->key, target->key_length);
+}
+
+static inline struct bytes target_name(const struct target *target)
+{
+    return bytes_of(target->key + target->name_at, target->name_length);
 }
 
 /* Decodes %XX, and '+' to a space where plus_is_space. ERR_MALFORMED for a bad

@@ -17,6 +17,7 @@ static enum err judge(struct store_txn *txn, struct batch_work *work)
             work->failed = i;
             return err;
         }
+        work->created += !work->writes[i].remove && work->writes[i].tag == 0;
     }
     return OK;
 }
@@ -24,7 +25,7 @@ static enum err judge(struct store_txn *txn, struct batch_work *work)
 enum err batch_do(struct store_txn *txn, struct batch_work *work)
 {
     work->failed = work->count;
-    work->deleted = 0;
+    work->deleted = work->created = 0;
     work->last = (struct dot){.replica = *txn_own_id(txn)};
     enum err err = judge(txn, work);
     if (err != OK)

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "crc.h"
 #include "mem.h"
+#include "space.h"
 #include "weaken.h"
 
 #include <stdlib.h>
@@ -124,7 +125,7 @@ static enum err collect(struct step *s, struct row *rows, size_t *ret_count)
 static bool is_wanted(const struct step *s, struct bytes key)
 {
     const struct feed_cursor *c = s->cursor;
-    if (!bytes_starts_with(key, s->reader->prefix))
+    if (!bytes_starts_with(key, s->reader->prefix) || !space_has_key(key))
         return false;
     if (c->phase == FEED_LIST && WEAKENED(WATCH_LISTED))
         return false;
@@ -204,7 +205,7 @@ static enum err list_some(struct step *s)
     do {
         struct bytes key, encoded;
         err = scan_next(scan, &key, &encoded);
-        if (err == ERR_NOT_FOUND || (err == OK && !bytes_starts_with(key, prefix))) {
+        if (err == ERR_NOT_FOUND || (err == OK && (!bytes_starts_with(key, prefix) || !space_has_key(key)))) {
             err = OK;
             end_list(s);
             break;

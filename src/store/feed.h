@@ -48,7 +48,7 @@ struct feed_event {
 };
 
 struct feed_reader {
-    struct bytes prefix; /* of the keys wanted; empty for all */
+    struct bytes prefix; /* of the keys wanted; empty for all (other spaces are not shown: space.h) */
     uint64_t wall_ms;    /* what has expired by then is not seen */
     /* The last step with this cursor was of this same store, since it was opened:
      * what it holds only grows, also where its clock does not say so yet. */

@@ -19,7 +19,7 @@
  *
  * TABLE_CLOCKS       16 bytes replica id  8 bytes counter, 8 bytes floor
  *
- * TABLE_RECORDS      the key              the record (record.h)
+ * TABLE_RECORDS      the key (space.h)    the record (record.h)
  *
  * TABLE_ROWS         16 bytes replica id, 1 byte kind (1 put, 2 delete), then the key
  *                    8 bytes counter

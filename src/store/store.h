@@ -236,6 +236,7 @@ enum work_kind {
     WORK_RETIRE,     /* raise the clock of a dead id over the gaps in its rows */
     WORK_REPAIR,     /* a peer's record in the place of a damaged one */
     WORK_MEND,       /* a peer's record that should be equal to ours, and is not */
+    WORK_COUNT,      /* an add to a counter, or its delete */
 };
 
 struct write_work {
@@ -261,6 +262,22 @@ struct write_work {
  * ERR_DAMAGED; ERR_MALFORMED and ERR_TOO_LARGE for keys, types and values beyond
  * their limits. */
 
+/* One change of a counter (crdt/counter.h), which replaces what it must of the record, and
+ * not what was seen. */
+struct count_work {
+    struct bytes key;          /* borrowed until done: of SPACE_COUNTERS */
+    const struct token *token; /* or NULL; borrowed until done: only what to wait for */
+    int64_t add;
+    bool remove;   /* a delete: add is unused */
+    size_t weight; /* bytes that it will write, about */
+    /* results */
+    struct dot dot; /* counter 0: a delete of what is absent, so no operation */
+    int64_t number; /* the counter's now; after a delete 0 */
+};
+/* ERR_BEHIND, ERR_WRONGKEY, ERR_WALKING, ERR_REFUSED, ERR_DAMAGED as a write; ERR_CONFLICT:
+ * the number would not fit into 64 bits; ERR_TOO_LARGE: more sessions or versions than
+ * their limits. */
+
 /* Writes of one transaction, each of another key (that is up to the caller): every one
  * is judged first, and the first that is refused refuses all; they get consecutive counters. */
 struct batch_work {
@@ -271,6 +288,7 @@ struct batch_work {
     /* results */
     size_t failed;   /* with an error: the index of the first that was refused; else count */
     size_t deleted;  /* deletes that removed something */
+    size_t created;  /* puts of keys that held nothing */
     struct dot last; /* the last operation; counter 0: there was none */
 };
 
@@ -347,6 +365,7 @@ struct store_work {
     union {
         struct write_work write;
         struct batch_work batch;
+        struct count_work count;
         struct rows_work rows; /* WORK_ROWS, WORK_AHEAD, WORK_WALK_* */
         struct {
             struct clock floor; /* owned: the target; cut to the own clock */

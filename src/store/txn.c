@@ -271,6 +271,8 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return repair_do(txn, &work->repair);
     case WORK_MEND:
         return mend_do(txn, &work->repair);
+    case WORK_COUNT:
+        return count_do(txn, &work->count);
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;
@@ -288,7 +290,8 @@ static bool only_deletes(const struct batch_work *batch)
 static bool makes_room(const struct store_work *work)
 {
     return (work->kind == WORK_WRITE && work->write.remove) ||
-           (work->kind == WORK_BATCH && only_deletes(&work->batch)) || work->kind == WORK_PRUNE ||
+           (work->kind == WORK_BATCH && only_deletes(&work->batch)) ||
+           (work->kind == WORK_COUNT && work->count.remove) || work->kind == WORK_PRUNE ||
            work->kind == WORK_EXPIRE;
 }
 

@@ -116,6 +116,11 @@ enum err write_do(struct store_txn *txn, struct write_work *work) MUST_USE;
 /* All that may refuse it, but for what the record then weighs; changes nothing. */
 enum err write_judge(struct store_txn *txn, struct write_work *work) MUST_USE;
 enum err batch_do(struct store_txn *txn, struct batch_work *work) MUST_USE;
+enum err count_do(struct store_txn *txn, struct count_work *work) MUST_USE;
+/* Of any client's operation. ERR_BEHIND, ERR_WRONGKEY. */
+enum err write_check_token(const struct store_txn *txn, struct bytes key, const struct token *token) MUST_USE;
+/* ERR_REFUSED: it would be this store's first, and there are as many replicas as there may be. */
+enum err write_check_replica(struct store_txn *txn) MUST_USE;
 enum err apply_rows(struct store_txn *txn, struct rows_work *work) MUST_USE;
 enum err apply_ahead(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err walk_start(struct store_txn *txn, struct rows_work *work) MUST_USE;

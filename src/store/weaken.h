@@ -24,6 +24,7 @@ enum weaken {
     WEAKEN_WATCH_GONE,   /* a watch goes on below the floor */
     WEAKEN_WATCH_LISTED, /* a listing does not follow the changes of keys already listed */
     WEAKEN_FLOOR,        /* rows go to who lacks what their source has forgotten */
+    WEAKEN_SESSIONS,     /* a counter's chain goes on over starts */
     WEAKEN_SYNC,         /* a commit does not wait for the disk */
 };
 

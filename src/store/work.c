@@ -90,6 +90,9 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
         for (size_t i = 0; i < work->batch.count; i++)
             bytes += write_cost(&work->batch.writes[i]);
         break;
+    case WORK_COUNT:
+        bytes = work->count.key.len + work->count.weight;
+        break;
     case WORK_ROWS:
     case WORK_AHEAD:
     case WORK_WALK_START:

@@ -14,19 +14,32 @@ static bool replaces(const struct write_work *work, const struct dot *held)
     return WEAKENED(ANY_KEY) ? clock_covers_dot(&work->token->after, held) : token_saw(work->token, held);
 }
 
+enum err write_check_token(const struct store_txn *txn, struct bytes key, const struct token *token)
+{
+    if (!token)
+        return OK;
+    if (token->key_hash != token_key_hash(key) && !WEAKENED(ANY_KEY))
+        return ERR_WRONGKEY;
+    if (!clock_covers(&txn->state.clock, &token->after) && !WEAKENED(HELD))
+        return ERR_BEHIND;
+    return OK;
+}
+
+enum err write_check_replica(struct store_txn *txn)
+{
+    if (clock_get(&txn->state.clock, txn_own_id(txn)) || txn->state.clock.count < CLOCK_REPLICAS_MAX)
+        return OK;
+    txn->store->replicas_refused++;
+    return ERR_REFUSED;
+}
+
 static enum err check(const struct store_txn *txn, const struct write_work *work)
 {
     if (work->key.len == 0)
         return ERR_MALFORMED;
     if (!key_valid(work->key) || work->type.len > CONTENT_TYPE_MAX || work->value.len > VALUE_MAX)
         return ERR_TOO_LARGE;
-    if (!work->token)
-        return OK;
-    if (work->token->key_hash != token_key_hash(work->key) && !WEAKENED(ANY_KEY))
-        return ERR_WRONGKEY;
-    if (!clock_covers(&txn->state.clock, &work->token->after) && !WEAKENED(HELD))
-        return ERR_BEHIND;
-    return OK;
+    return write_check_token(txn, work->key, work->token);
 }
 
 /* What stays is in txn->merged after; returns how many versions went. */
@@ -105,11 +118,9 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
         if (!ret->touched)
             return work->tag ? ERR_UNMET : ERR_NOT_FOUND;
     }
-    /* The first operation of this store, where there are as many replicas as there may be. */
-    if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {
-        txn->store->replicas_refused++;
-        return ERR_REFUSED;
-    }
+    err = write_check_replica(txn);
+    if (err != OK)
+        return err;
     size_t removed = replace(txn, work, ret->touched);
     ret->nothing = work->remove && removed == 0;
     if (!work->remove && txn->merged.count >= txn->store->versions_max) {

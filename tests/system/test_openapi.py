@@ -36,7 +36,7 @@ def routes_of_source():
     """{path: {method: parameters}}, read from the tables of src/http."""
     target, head, params = (text_of("src", "http", name) for name in ("target.c", "head.c", "params.c"))
     path_of = {route: path for path, route in re.findall(r'{"(/[^"]*)",\s*(ROUTE_\w+)}', target)}
-    path_of["ROUTE_KEY"] = "/keys/{key}"
+    path_of = {route: path + "{key}" * path.endswith("/") for route, path in path_of.items()}
     name_of = {param: name for name, param in re.findall(r'{"(\w+)",\s*(PARAM_\w+),', params)}
     calls = {}
     table = re.search(r"handlers\[\] = {(.*?)\n};", head, re.S).group(1)
@@ -293,6 +293,8 @@ class Answers(SystemTest):
         self.methods()
         self.listings()
         self.batches()
+        self.counted()
+        self.sets()
         self.lines()
         self.watches()
         self.tools()
@@ -371,8 +373,9 @@ class Answers(SystemTest):
         for name, (path, _, operation, _) in self.page.operations.items():
             if "requestBody" in operation and name not in ANY_LENGTH:
                 self.too_large(name)
-                if "{key}" not in path:
-                    self.ask(name, 415, None, None, {"Content-Type": "text/plain"}, b"{}")
+                if path != "/keys/{key}":
+                    key = {"key": "k"} if "{key}" in path else None
+                    self.ask(name, 415, key, None, {"Content-Type": "text/plain"}, b"{}")
 
     def methods(self):
         """Those of each path, as a node tells them."""
@@ -427,6 +430,52 @@ class Answers(SystemTest):
         self.ask("postBatch", 200, None, {"w": "1"}, body={"Ops": ops[2:3]})
         self.ask("postBatch", 202, None, {"w": "2", "wait": "0"}, body={"Ops": ops[2:3]})
         self.ask("deleteKeys", 200, None, {"prefix": "b/"})
+
+    def counted(self):
+        visits, late = {"key": "a/visits"}, {"X-Yzma-Context": self.ahead}
+        self.assertEqual(self.ask("addToCounter", 200, visits, body={"Add": 7}).data, 7)
+        context = self.ask("addToCounter", 200, visits, {"w": "1", "wait": "1s"}, body={"Add": -9}).headers
+        self.ask("addToCounter", 202, visits, {"w": "2", "wait": "0"}, body={"Add": 0})
+        context = {"X-Yzma-Context": context["X-Yzma-Context"]}
+        self.ask("addToCounter", 200, visits, None, context, {"Add": 1})
+        for body in ({"Add": 1.5}, {"Add": "1"}, {"Add": 1, "More": 1}, {}, [], {"Add": 1 << 63}):
+            self.ask("addToCounter", 400, visits, body=body)
+        self.ask("addToCounter", 409, visits, body={"Add": -(1 << 63)})
+        for get in ("getCounter", "headCounter"):
+            self.ask(get, 200, visits, {"wait": "1s"}, context)
+            self.ask(get, 404, {"key": "absent"})
+            self.ask(get, 503, visits, {"wait": "0"}, late)
+        for listing in ("listCounters", "headCounters"):
+            self.ask(listing, 200, None, {"prefix": "a/", "after": "a", "limit": "5"})
+            self.ask(listing, 400, None, {"prefix": "a" * 461})
+        mine = {"X-Yzma-Context": self.forgetful.call("POST", "/counters/k", b'{"Add":1}').headers["X-Yzma-Context"]}
+        self.ask("addToCounter", 503, {"key": "k"}, {"wait": "0"}, mine, {"Add": 1})
+        self.ask("deleteCounter", 503, {"key": "k"}, {"wait": "0"}, mine)
+        self.ask("deleteCounter", 200, visits, {"w": "1"}, context)
+        self.ask("addToCounter", 200, visits, body={"Add": 1})
+        self.ask("deleteCounter", 202, visits, {"w": "2", "wait": "1ms"})
+        self.ask("deleteCounter", 200, visits)  # nothing is left
+
+    def sets(self):
+        tags = {"key": "a/tags"}
+        change = {"Add": ["red", {"x": [1]}], "Remove": ["blue"]}
+        self.assertEqual(self.ask("changeSet", 200, tags, body=change).data, {"Added": 2, "Removed": 0})
+        self.ask("changeSet", 200, tags, {"w": "1", "wait": "1s"}, body={"Add": []})
+        self.ask("changeSet", 202, tags, {"w": "2", "wait": "0"}, body={"Add": ["red"]})
+        for body in ({}, {"Add": 1}, {"Add": [], "More": []}, {"Add": [1], "Remove": [1]}, []):
+            self.ask("changeSet", 400, tags, body=body)
+        for get in ("getSet", "headSet"):
+            context = self.ask(get, 200, tags, {"limit": "1", "wait": "1s"}).headers["X-Yzma-Context"]
+            self.ask(get, 200, tags, {"after": 32 * "0"}, {"X-Yzma-Context": context})
+            self.ask(get, 200, tags, {"count": "true"})
+            self.ask(get, 200, tags, {"member": '{ "x" : [1] }'})
+            self.ask(get, 404, tags, {"member": '"blue"'})
+            self.ask(get, 503, tags, {"wait": "0"}, {"X-Yzma-Context": self.ahead})
+            for wrong in ({"member": "red"}, {"after": "x"}, {"member": "1", "count": "true"}):
+                self.ask(get, 400, tags, wrong)
+        for listing in ("listSets", "headSets"):
+            self.ask(listing, 200, None, {"prefix": "a/", "after": "a", "limit": "5"})
+        self.assertEqual(self.ask("deleteSet", 200, tags).data, {"Deleted": 2})
 
     def lines(self):
         form = {"Content-Type": "application/x-ndjson"}
@@ -510,10 +559,16 @@ class Answers(SystemTest):
             nobody.bind(("127.0.0.1", 0))
             self.ask("joinCluster", 502, body={"Peers": [f"127.0.0.1:{nobody.getsockname()[1]}"]})
         self.other.start()
+        for node in (self.one, self.other):
+            self.ask("addToCounter", 200, {"key": "full"}, body={"Add": (1 << 63) - 1}, node=node)
         self.ask("joinCluster", 200, body={"Peers": [self.other.gossip, "127.0.0.1:1"]})
         until(lambda: self.one.sees(self.other) == "alive" and self.one.call("GET", "/ready").status == 200, 30,
               "both are there")
         until(lambda: self.other.sees(self.one) == "alive", 30, "both are there")
+        until(lambda: self.one.call("GET", "/counters/full").status == 409, 30, "it holds what both have added")
+        for name in ("getCounter", "headCounter"):
+            self.ask(name, 409, {"key": "full"})
+        self.ask("listCounters", 200)
         for name in ("listMembers", "getStatus", "listSealingKeys", "getReady"):
             self.ask(name, 200)
         self.ask("installSealingKey", 200, body={"Key": SEAL[1]})

@@ -189,10 +189,10 @@ static void tools_are_answered(void **state)
     const struct answer *digest = call(fd, "GET", "/cluster/digest?after=a&through=b&limit=7&list=true", "",
                                        NULL);
     assert_int_equal(digest->status, 200);
-    assert_non_null(strstr(digest->body,
-                           "{\"Keys\":[{\"Key\":\"k\",\"Hash\":\"0000000000000012\"}],\"Count\":7,"
-                           "\"Hash\":\"00000000000000ab\",\"Through\":\"ab\",\"End\":false,"
-                           "\"Complete\":true,\"Settled\":true,\"Clock\":{"));
+    assert_non_null(strstr(
+        digest->body, "{\"Keys\":[{\"Key\":\"k\",\"At\":\"6b\",\"Hash\":\"0000000000000012\"}],\"Count\":7,"
+                      "\"Hash\":\"00000000000000ab\",\"Through\":\"ab\",\"At\":\"6162\",\"End\":false,"
+                      "\"Complete\":true,\"Settled\":true,\"Clock\":{"));
     assert_error(call(fd, "GET", "/cluster/digest?list=perhaps", "", NULL), 400, "list");
     close(fd);
 }
