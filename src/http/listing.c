@@ -107,6 +107,14 @@ static enum err step(struct listing *l, struct scan *scan, bool first, struct by
     return scan_next(scan, ret_key, ret_record);
 }
 
+/* A key without a living version that is called as a folder: where the listing stopped here,
+ * it would go on behind the folder, which nobody has been shown. */
+static bool stands_before_folder(const struct listing *l)
+{
+    struct bytes last = param_bytes(&l->last);
+    return !l->in_folder && last.len && folder_of(l->params, last).len == last.len;
+}
+
 static enum err read_on(struct listing *l, struct snapshot *snapshot, struct scan *scan, bool exclusive,
                         size_t scan_max)
 {
@@ -120,8 +128,12 @@ static enum err read_on(struct listing *l, struct snapshot *snapshot, struct sca
             l->done = true;
             return OK;
         }
-        if (err != OK || scanned++ == scan_max || !l->sink.wants(l->sink.ctx))
+        if (err != OK)
             return err;
+        /* Not for ever: such keys one after the other are nobody's folders. */
+        bool may_stop = !stands_before_folder(l) || scanned >= 2 * scan_max;
+        if ((scanned++ >= scan_max && may_stop) || !l->sink.wants(l->sink.ctx))
+            return OK;
         err = take(l, key, record);
         if (err != OK) {
             snapshot_met_damage(snapshot, key, NULL);
