@@ -51,6 +51,18 @@ def filesystem_of(path: pathlib.Path) -> str:
     return kind
 
 
+def disk_bytes_written(path: pathlib.Path) -> int | None:
+    """What the disk that holds the path was given so far, by everybody; None where that is not told. (A process's
+    own count, /proc/PID/io, takes a whole folio of the page cache for each page that becomes dirty in it: a
+    hundred times what is written.)"""
+    device = os.stat(path).st_dev
+    try:
+        fields = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+    except OSError:
+        return None
+    return int(fields[6]) * 512  # Documentation/block/stat.rst: write sectors
+
+
 def work_folder(wanted: pathlib.Path | None, build: pathlib.Path) -> pathlib.Path:
     """A new folder on a real disk: what is measured is durable writes."""
     for parent in [wanted] if wanted else [pathlib.Path("/var/tmp"), build]:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from generator import Result, busy
+from machine import disk_bytes_written
 from servers import Store, Yzma
 from suite import KEY_BYTES, Suite, comparison, json_text
 from turns import Spread
@@ -28,7 +29,7 @@ def overwrites(suite: Suite) -> None:
     with suite.yzma(store) as node:
         suite.preload(node, keys, VALUE)
     with suite.yzma(store, core=suite.cores.server) as node:
-        written = node.bytes_written()
+        written = disk_bytes_written(suite.folder)
         minutes: list[Result] = []
         for minute in range(MINUTES):
             minutes.append(suite.generator.run(node, "/keys/k{n}", "-m", "POST", "-r", "-k", keys, "-w", 0, "-s",
@@ -36,20 +37,21 @@ def overwrites(suite: Suite) -> None:
                                                seconds=suite.sizes.minute_seconds))
             suite.note(f"minute {minute + 1}: {minutes[-1].per_second:,.0f}/s")
         puts = sum(m.per_second for m in minutes) * suite.sizes.minute_seconds
-        per_put = (node.bytes_written() - written) / puts
+        per_put = None if written is None else (disk_bytes_written(suite.folder) - written) / puts
         disk = store.disk_bytes()
     add_overwrites(suite, minutes, per_put)
     add_disk(suite, disk, store.compacted_bytes(), keys * (KEY_BYTES + VALUE))
     store.remove()
 
 
-def add_overwrites(suite: Suite, minutes: list[Result], per_put: float) -> None:
+def add_overwrites(suite: Suite, minutes: list[Result], per_put: float | None) -> None:
     first, last = minutes[0].per_second, minutes[-1].per_second
     seconds = suite.sizes.minute_seconds
+    to_disk = "" if per_put is None else f"; {per_put:,.0f} bytes written to the disk per put"
     unit = "minute" if seconds == 60 else f"{seconds:g} s"
     suite.add("overwrites/rate", f"random overwrites, 64 connections, {MINUTES} times one {unit}",
               f"last {unit}: {last:,.0f}/s; each: " + " ".join(f"{m.per_second:,.0f}" for m in minutes),
-              f"first {unit}: {first:,.0f}/s; {per_put:,.0f} bytes written to the disk per put", f"{last / first:.2f}",
+              f"first {unit}: {first:,.0f}/s{to_disk}", f"{last / first:.2f}",
               "at least 0.8", last / first >= 0.8, busy(minutes))
 
 

@@ -27,7 +27,7 @@ class Watchers:
     def __init__(self, suite: Suite, node: Yzma, count: int, path: str = "/watch"):
         binary = pathlib.Path(suite.generator.load_binary).with_name("watchers")
         self.process = subprocess.Popen(
-            ["taskset", "-c", str(suite.cores.client), "nice", "-n", "19", str(binary), node.address, path, str(count)],
+            ["taskset", "-c", str(suite.cores.client), "chrt", "--idle", "0", str(binary), node.address, path, str(count)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.process.stdout.readline() != "ready\n":
             raise SystemExit(f"{node.state()}\nthe watchers did not get their streams")

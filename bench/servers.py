@@ -105,12 +105,6 @@ class Server:
                 found[name] = int(value.split()[0]) / 1024
         return found
 
-    def bytes_written(self) -> int:
-        for line in open(f"/proc/{self.pid}/io"):
-            if line.startswith("write_bytes:"):
-                return int(line.split()[1])
-        raise RuntimeError("no write_bytes")
-
 
 def stop_all() -> None:
     """Whatever still runs after a comparison that failed."""

@@ -13,8 +13,8 @@ set -euo pipefail
 
 packages_of() {
     case $1 in
-    build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev liblmdb-dev \
-                libmicrohttpd-dev libssl-dev libuv1-dev libyajl-dev libzstd-dev ;;
+    build) echo gcc libc6-dev binutils meson ninja-build pkg-config libcmocka-dev libcurl4-openssl-dev \
+                liblmdb-dev libmicrohttpd-dev libssl-dev libuv1-dev libyajl-dev libzstd-dev ;;
     test) echo python3 python3-jsonschema python3-yaml curl nftables iproute2 util-linux faketime ;;
     demo) echo python3 iso-codes ;;
     check) echo clang libclang-rt-14-dev clang-format-14 ;;

@@ -1,8 +1,7 @@
 /* yzma backup: asks a running node for piece after piece and writes them down. The file
  * has its name only once it is whole and on disk. */
-#include "tools.h"
+#include "cmd.h"
 
-#include "api_client.h"
 #include "backup_file.h"
 #include "mem.h"
 
@@ -10,8 +9,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-enum { ANSWER_MAX = FRAME_HEADER + FRAME_MAX + (64 << 10) };
 
 static enum err failed(struct buf *why, const char *path)
 {
@@ -54,50 +51,76 @@ static void put_target(struct buf *target, const struct backup_place *place)
     buf_put_u8(target, 0);
 }
 
-static enum err get(const struct config_endpoint *endpoint, const char *target, struct buf *answer,
-                    struct bytes *ret_body, struct buf *why)
+/* A piece, into *ret. */
+static enum err get(struct client *client, const char *target, struct client_answer *ret, struct buf *why)
 {
-    unsigned status;
-    enum err err = api_get(endpoint, target, answer, &status, ret_body, why);
-    if (err == OK && status != 200) {
-        buf_put_format(why, "the node answers %u: %.*s", status, (int)ret_body->len,
-                       (const char *)ret_body->data);
+    struct client_call call = {.target = target};
+    enum err err = client_call(client, &call, ret, why);
+    if (err == OK && ret->status != 200) {
+        buf_put_format(why, "%s answers %u: ", ret->server, ret->status);
+        client_explain(ret, why);
+        client_answer_done(ret);
         err = ERR_REFUSED;
     }
     return err;
 }
 
-static enum err copy(const struct config_endpoint *endpoint, int fd, const char *path,
-                     struct backup_place *place, struct buf *why)
+static enum err copy_head(struct client *client, int fd, const char *path, struct buf *why)
 {
     struct replica_id id;
-    struct buf answer, target;
-    struct bytes body;
-    buf_init(&answer, ANSWER_MAX);
-    enum err err = get(endpoint, "/cluster/backup", &answer, &body, why);
-    if (err == OK && (body.len != BACKUP_HEAD_SIZE || backup_get_head(body, &id) != OK)) {
+    struct client_answer answer;
+    enum err err = get(client, "/cluster/backup", &answer, why);
+    if (err != OK)
+        return err;
+    struct bytes body = buf_bytes(&answer.body);
+    if (body.len != BACKUP_HEAD_SIZE || backup_get_head(body, &id) != OK) {
         buf_put_text(why, "the node gave no backup that this program knows");
         err = ERR_MALFORMED;
-    }
-    if (err == OK)
+    } else {
         err = write_all(fd, path, body, why);
-    backup_begin(place);
-    while (err == OK && place->at.phase != WALK_NONE) {
-        struct store_work *work = NULL;
-        size_t size;
-        buf_init(&target, 2048);
-        put_target(&target, place);
-        err = target.err == OK ? get(endpoint, (const char *)target.data, &answer, &body, why) : target.err;
-        if (err == OK && (backup_next(place, body, &size, &work) != OK || size != body.len)) {
-            buf_put_text(why, "the node gave a piece that is not whole");
-            err = ERR_MALFORMED;
-        }
-        if (err == OK)
-            err = write_all(fd, path, body, why);
-        store_work_free(work);
-        buf_done(&target);
     }
-    buf_done(&answer);
+    client_answer_done(&answer);
+    return err;
+}
+
+static enum err copy_piece(struct client *client, int fd, const char *path, struct backup_place *place,
+                           struct buf *why)
+{
+    struct store_work *work = NULL;
+    struct client_answer answer;
+    struct buf target;
+    size_t size;
+    buf_init(&target, 2048);
+    put_target(&target, place);
+    enum err err = target.err == OK ? get(client, (const char *)target.data, &answer, why) : target.err;
+    buf_done(&target);
+    if (err != OK)
+        return err;
+    struct bytes body = buf_bytes(&answer.body);
+    if (backup_next(place, body, &size, &work) != OK || size != body.len) {
+        buf_put_text(why, "the node gave a piece that is not whole");
+        err = ERR_MALFORMED;
+    } else {
+        err = write_all(fd, path, body, why);
+    }
+    store_work_free(work);
+    client_answer_done(&answer);
+    return err;
+}
+
+static enum err copy(struct client *client, int fd, const char *path, struct backup_place *place,
+                     struct buf *why)
+{
+    struct bar bar;
+    enum err err = copy_head(client, fd, path, why);
+    client_keep_server(client); /* its parts fit together, and no other's to them */
+    backup_begin(place);
+    bar_begin(&bar, "copied", "records");
+    while (err == OK && place->at.phase != WALK_NONE) {
+        err = copy_piece(client, fd, path, place, why);
+        bar_at(&bar, place->records, 0);
+    }
+    bar_end(&bar);
     return err;
 }
 
@@ -116,32 +139,33 @@ static void sync_folder_of(const char *path)
 
 enum err tool_backup(const struct cli *cli, FILE *out, struct buf *why)
 {
-    struct config_endpoint endpoint = {0};
+    const char *path = cli->words[0];
+    struct client *client = NULL;
     struct backup_place place;
-    char *part = mem_new(strlen(cli->file) + sizeof ".part");
-    sprintf(part, "%s.part", cli->file);
-    enum err err = api_find(cli, &endpoint, why);
+    char *part = mem_new(strlen(path) + sizeof ".part");
+    sprintf(part, "%s.part", path);
+    enum err err = cmd_client(cli, &client, why);
     int fd = -1;
-    if (err == OK && access(cli->file, F_OK) == 0) {
-        buf_put_format(why, "%s exists", cli->file);
+    if (err == OK && access(path, F_OK) == 0) {
+        buf_put_format(why, "%s exists", path);
         err = ERR_EXISTS;
     }
     if (err == OK && (fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         err = failed(why, part);
     if (err == OK) {
-        err = copy(&endpoint, fd, part, &place, why);
+        err = copy(client, fd, part, &place, why);
         if (err == OK && fsync(fd) != 0)
             err = failed(why, part);
         close(fd);
-        if (err == OK && link(part, cli->file) != 0) /* not over a file that has come meanwhile */
-            err = failed(why, cli->file);
+        if (err == OK && link(part, path) != 0) /* not over a file that has come meanwhile */
+            err = failed(why, path);
         unlink(part);
     }
     if (err == OK) {
-        sync_folder_of(cli->file);
-        fprintf(out, "%s: %llu records\n", cli->file, (unsigned long long)place.records);
+        sync_folder_of(path);
+        fprintf(out, "%s: %llu records\n", path, (unsigned long long)place.records);
     }
-    free(endpoint.host);
+    client_free(client);
     free(part);
     return err;
 }

@@ -1,275 +1,279 @@
+/* Reads the command line by the table of cli_table.c. Not getopt: a word such as -5 is a
+ * number here and no option, and which options there are depends on no order. */
 #include "cli.h"
 
 #include "check.h"
 #include "machine.h"
+#include "mem.h"
+#include "units.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 
-const char cli_help[] = "YzmaDB: a key/value store of which every node holds all and takes writes alone.\n"
-                        "\n"
-                        "Usage: yzma [-c FILE] [-j HOST:PORT]...\n"
-                        "       yzma keys list [-c FILE | -a HOST:PORT]\n"
-                        "       yzma keys install|use|remove KEY [-c FILE | -a HOST:PORT] [-f]\n"
-                        "       yzma forget|retire REPLICA [-c FILE | -a HOST:PORT]\n"
-                        "       yzma pause|resume [-c FILE | -a HOST:PORT]\n"
-                        "       yzma reidentify [-c FILE]\n"
-                        "       yzma backup FILE [-c FILE | -a HOST:PORT]\n"
-                        "       yzma restore FILE [-c FILE]\n"
-                        "       yzma compact [-c FILE]\n"
-                        "       yzma doctor [-c FILE]\n"
-                        "       yzma doctor --compare HOST:PORT HOST:PORT\n"
-                        "\n"
-                        "  -c, --config FILE     read this configuration; without it the first of\n"
-                        "                        ./yzma.json, ~/.yzma/yzma.json, /etc/yzma/yzma.json,\n"
-                        "                        or else the defaults: one node, API on 127.0.0.1:8080\n"
-                        "  -j, --join HOST:PORT  join the cluster of the node that gossips there (without\n"
-                        "                        a port: 7946); tried until it is reached. May be given\n"
-                        "                        several times, beside Peering.Join of the file.\n"
-                        "                        A node that knew its cluster finds it again without\n"
-                        "  -a, --api HOST:PORT   the API of the running node that is meant; without it\n"
-                        "                        that of the configuration\n"
-                        "  -f, --force           of keys: although members are silent, away or not YzmaDB\n"
-                        "      --compare         of doctor: two running nodes, by their APIs\n"
-                        "  -V, --version         print the version\n"
-                        "  -h, --help            print this text\n"
-                        "\n"
-                        "Signals: TERM and INT answer what is in flight, tell the cluster and stop; HUP\n"
-                        "reads the configuration's log level, Block list and Keys again.\n"
-                        "\n"
-                        "Keys seal gossip. To change them in a running cluster, at any node of it:\n"
-                        "  openssl rand -base64 32 > key     a new key\n"
-                        "  yzma keys install - < key         all members can read it (\"-\": from stdin)\n"
-                        "  yzma keys list                    names of the keys, and who holds them\n"
-                        "  yzma keys use NAME                all seal with it\n"
-                        "  yzma keys remove NAME             the old one is read no more\n"
-                        "\n"
-                        "Done by hand (REPLICA: a UUID, or a member name):\n"
-                        "  yzma forget REPLICA               is not waited for; it may come back\n"
-                        "  yzma retire REPLICA               its id is ended: it never comes back with it\n"
-                        "  yzma reidentify                   a node that does not run takes a new id, as\n"
-                        "                                    one must whose store is a copy of another's\n"
-                        "  yzma pause, yzma resume           what other nodes write waits, and goes on\n"
-                        "\n"
-                        "backup writes what a running node holds into a new file; restore makes a new\n"
-                        "replica of it where the configuration's Server.DBPath has nothing yet. compact\n"
-                        "(smaller file) and doctor (checks it, changes nothing) want the node stopped;\n"
-                        "doctor --compare finds keys that two running nodes hold differently.\n"
-                        "\n"
-                        "Exit codes: 0 stopped as asked, 1 could not start or go on (the reason is one\n"
-                        "line on standard error), 2 the command line was wrong, 3 doctor has\n"
-                        "found something.\n"
-                        "\n"
-                        "First steps, with the node running:\n"
-                        "  curl -X POST -d '{\"foo\":\"bar\"}' http://localhost:8080/keys/foo\n"
-                        "  curl http://localhost:8080/keys/foo\n";
-
-static const struct option long_options[] = {
-    {"compare", no_argument, NULL, 'C'},    {"config", required_argument, NULL, 'c'},
-    {"join", required_argument, NULL, 'j'}, {"api", required_argument, NULL, 'a'},
-    {"force", no_argument, NULL, 'f'},      {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0},
+struct reading {
+    struct cli *cli;
+    struct buf *why;
+    char **at; /* the argument that is looked at; NULL at the end */
 };
 
-static const char compare_misplaced[] = "--compare is for yzma doctor (see --help)";
-
-static enum err check_endpoint(const char *what, const char *text, struct buf *why)
+void cli_put_option(struct buf *out, enum cli_option option)
 {
-    struct config_endpoint endpoint;
-    if (endpoint_parse(bytes_str(text), &endpoint) != OK) {
-        buf_put_format(why, "%s%s: must be host:port", what, text);
+    const struct cli_option_spec *spec = &cli_options[option];
+    if (spec->letter)
+        buf_put_format(out, "-%c", spec->letter);
+    else
+        buf_put_format(out, "--%s", spec->name);
+}
+
+/* ---- options ------------------------------------------------------------------------ */
+
+static bool find_letter(char letter, enum cli_option *ret)
+{
+    for (size_t i = 0; i < CLI_OPTIONS; i++)
+        if (letter && cli_options[i].letter == letter) {
+            *ret = (enum cli_option)i;
+            return true;
+        }
+    return false;
+}
+
+static bool find_name(const char *name, size_t n, enum cli_option *ret)
+{
+    for (size_t i = 0; i < CLI_OPTIONS; i++)
+        if (strlen(cli_options[i].name) == n && memcmp(cli_options[i].name, name, n) == 0) {
+            *ret = (enum cli_option)i;
+            return true;
+        }
+    return false;
+}
+
+static void list_add(struct config_list *list, const char *text)
+{
+    list->texts = mem_grow(list->texts, (list->count + 1) * sizeof *list->texts);
+    list->texts[list->count++] = mem_text(text);
+}
+
+/* A list with commas of host:port, each perhaps behind "http://" or "https://". */
+static bool are_servers(const char *text)
+{
+    for (;;) {
+        struct config_endpoint endpoint;
+        struct bytes item = bytes_of(text, strcspn(text, ",")), rest = item;
+        for (size_t i = 0; i < 2; i++) {
+            struct bytes scheme = bytes_str(i ? "https://" : "http://");
+            if (bytes_starts_with(item, scheme))
+                rest = bytes_of(item.data + scheme.len, item.len - scheme.len);
+        }
+        if (endpoint_parse(rest, &endpoint) != OK)
+            return false;
+        free(endpoint.host);
+        if (!text[item.len])
+            return true;
+        text += item.len + 1;
+    }
+}
+
+/* What its value must be; NULL: it is good. */
+static const char *judge_value(const struct cli_option_spec *spec, const char *value)
+{
+    uint64_t n;
+    switch (spec->kind) {
+    case CLI_NUMBER:
+        return number_parse(bytes_str(value), &n) == OK ? NULL : "a whole number";
+    case CLI_DURATION:
+        return duration_parse(bytes_str(value), &n) == OK ? NULL : "a duration such as 500ms or 1m30s";
+    case CLI_SERVERS:
+        return are_servers(value) ? NULL : "host:port";
+    case CLI_PATH:
+        return value[0] ? NULL : "a file's name";
+    case CLI_FLAG:
+    case CLI_TEXT:
+        break;
+    }
+    return NULL;
+}
+
+static enum err take_value(struct reading *r, enum cli_option option, const char *value)
+{
+    const struct cli_option_spec *spec = &cli_options[option];
+    struct cli *cli = r->cli;
+    const char *must = judge_value(spec, value);
+    if (option == OPT_JOIN && config_add_peer(&cli->join, bytes_str(value)) != OK)
+        must = "host:port or host";
+    if (must || (cli->values[option] && !spec->many)) {
+        cli_put_option(r->why, option);
+        if (must)
+            buf_put_format(r->why, " %s: must be %s", value, must);
+        else
+            buf_put_text(r->why, " was given twice");
         return ERR_MALFORMED;
     }
-    free(endpoint.host);
+    if (option == OPT_SERVER || option == OPT_API)
+        list_add(&cli->servers, value);
+    cli->values[option] = value;
     return OK;
 }
 
-/* backup, restore, compact, doctor. ERR_NOT_FOUND: none of them. */
-static enum err parse_tool(int count, char **words, struct cli *ret, struct buf *why)
+/* The argument behind the present one becomes the present one. */
+static enum err take_next(struct reading *r, enum cli_option option, const char *written)
 {
-    static const struct {
-        const char *word;
-        enum cli_command command;
-        int words;
-    } tools[] = {{"backup", CLI_BACKUP, 2},
-                 {"restore", CLI_RESTORE, 2},
-                 {"compact", CLI_COMPACT, 1},
-                 {"doctor", CLI_DOCTOR, 1}};
-    bool compares = ret->command == CLI_COMPARE;
-    for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
-        if (strcmp(words[0], tools[i].word) != 0)
-            continue;
-        if (compares && tools[i].command != CLI_DOCTOR) {
-            buf_put_text(why, compare_misplaced);
-            return ERR_MALFORMED;
-        }
-        if (count != (compares ? 3 : tools[i].words)) {
-            buf_put_format(why, "%s: must be followed by %s (see --help)",
-                           compares ? "doctor --compare" : words[0],
-                           compares              ? "HOST:PORT HOST:PORT"
-                           : tools[i].words == 2 ? "FILE"
-                                                 : "nothing more");
-            return ERR_MALFORMED;
-        }
-        if (compares) {
-            ret->nodes[0] = words[1];
-            ret->nodes[1] = words[2];
-            return OK;
-        }
-        ret->command = tools[i].command;
-        ret->file = count == 2 ? words[1] : NULL;
-        return OK;
+    if (!r->at[1]) {
+        buf_put_format(r->why, "%s needs a value (see yzma help)", written);
+        return ERR_MALFORMED;
     }
-    return ERR_NOT_FOUND;
+    r->at++;
+    return take_value(r, option, *r->at);
 }
 
-/* Are the options such that the command has? */
-static enum err check_options(const struct cli *cli, struct buf *why)
+static enum err no_such_option(struct reading *r, const char *written)
 {
-    enum cli_command command = cli->command;
-    bool keys = command >= CLI_KEYS_LIST && command <= CLI_KEYS_REMOVE;
-    bool asks_node = keys || (command >= CLI_FORGET && command <= CLI_RESUME) || command == CLI_BACKUP;
+    buf_put_format(r->why, "%s: no such option (see yzma help)", written);
+    return ERR_MALFORMED;
+}
+
+/* "--name", "--name=value" */
+static enum err take_long(struct reading *r, const char *written)
+{
+    const char *name = written + 2, *equals = strchr(name, '=');
+    enum cli_option option;
+    if (!find_name(name, equals ? (size_t)(equals - name) : strlen(name), &option))
+        return no_such_option(r, written);
+    if (cli_options[option].kind != CLI_FLAG)
+        return equals ? take_value(r, option, equals + 1) : take_next(r, option, written);
+    if (!equals)
+        return take_value(r, option, "");
+    buf_put_format(r->why, "--%s takes no value", cli_options[option].name);
+    return ERR_MALFORMED;
+}
+
+/* "-f", "-fV", "-c FILE", "-cFILE" */
+static enum err take_letters(struct reading *r, const char *written)
+{
     enum err err = OK;
-    if (cli->force && !keys)
-        buf_put_text(why, "-f is for yzma keys (see --help)");
-    else if (cli->api && !asks_node)
-        buf_put_text(why, "-a is for yzma keys, forget, retire, pause, resume and backup (see --help)");
-    else if (cli->join.count > 0 && command != CLI_SERVE)
-        buf_put_text(why, "-j is for starting a node, without a command (see --help)");
-    if (why->len > 0)
-        return ERR_MALFORMED;
-    if (cli->api)
-        err = check_endpoint("-a ", cli->api, why);
-    for (int i = 0; err == OK && i < 2 && cli->nodes[i]; i++)
-        err = check_endpoint("", cli->nodes[i], why);
+    for (const char *at = written + 1; *at && err == OK; at++) {
+        enum cli_option option;
+        if (!find_letter(*at, &option))
+            return no_such_option(r, written);
+        if (cli_options[option].kind != CLI_FLAG)
+            return at[1] ? take_value(r, option, at + 1) : take_next(r, option, written);
+        err = take_value(r, option, "");
+    }
     return err;
 }
 
-/* "keys list", "keys use KEY" and so on, or nothing. */
-static enum err parse_command(int count, char **words, struct cli *ret, struct buf *why)
+/* "-" is standard input, and "-5" a number. */
+static bool is_option(const char *text)
 {
-    static const char *const verbs[] = {[CLI_KEYS_LIST] = "list",
-                                        [CLI_KEYS_INSTALL] = "install",
-                                        [CLI_KEYS_USE] = "use",
-                                        [CLI_KEYS_REMOVE] = "remove"};
-    if (count == 0) {
-        if (ret->command != CLI_COMPARE)
-            return OK;
-        buf_put_text(why, compare_misplaced);
-        return ERR_MALFORMED;
-    }
-    static const struct {
-        const char *word;
-        enum cli_command command;
-        bool replica;
-    } others[] = {{"forget", CLI_FORGET, true},
-                  {"retire", CLI_RETIRE, true},
-                  {"pause", CLI_PAUSE, false},
-                  {"resume", CLI_RESUME, false},
-                  {"reidentify", CLI_REIDENTIFY, false}};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        if (strcmp(words[0], others[i].word) != 0)
-            continue;
-        if (ret->command == CLI_COMPARE) {
-            buf_put_text(why, compare_misplaced);
-            return ERR_MALFORMED;
+    return text[0] == '-' && text[1] && !(text[1] >= '0' && text[1] <= '9');
+}
+
+/* ---- the whole line ----------------------------------------------------------------- */
+
+static size_t words_in(const char *name)
+{
+    return name[0] ? (strchr(name, ' ') ? 2 : 1) : 0;
+}
+
+enum cli_command cli_find(const char *const *words, size_t count, size_t *ret_used)
+{
+    for (size_t used = count < 2 ? count : 2; used > 0; used--)
+        for (size_t i = 0; i < CLI_COMMANDS; i++) {
+            const char *name = cli_commands[i].name;
+            size_t n = strlen(words[0]);
+            bool same = words_in(name) == used && strncmp(name, words[0], n) == 0 &&
+                        (used == 1 ? !name[n] : name[n] == ' ' && strcmp(name + n + 1, words[1]) == 0);
+            if (same) {
+                *ret_used = used;
+                return (enum cli_command)i;
+            }
         }
-        if (count != (others[i].replica ? 2 : 1)) {
-            buf_put_format(why, "%s: must be followed by %s (see --help)", words[0],
-                           others[i].replica ? "REPLICA" : "nothing more");
-            return ERR_MALFORMED;
-        }
-        ret->command = others[i].command;
-        ret->replica = others[i].replica ? words[1] : NULL;
-        return OK;
+    *ret_used = 0;
+    return CLI_SERVE;
+}
+
+static enum err read_all(struct reading *r)
+{
+    struct cli *cli = r->cli;
+    enum err err = OK;
+    for (bool literal = false; *r->at && err == OK; r->at++) {
+        const char *text = *r->at;
+        if (!literal && strcmp(text, "--") == 0)
+            literal = true;
+        else if (literal || !is_option(text))
+            cli->words[cli->word_count++] = text;
+        else
+            err = text[1] == '-' ? take_long(r, text) : take_letters(r, text);
     }
-    enum err err = parse_tool(count, words, ret, why);
-    if (err != ERR_NOT_FOUND)
-        return err;
-    if (strcmp(words[0], "keys") != 0) {
-        buf_put_format(why, "%s: no such command (see --help)", words[0]);
-        return ERR_MALFORMED;
-    }
-    if (ret->command == CLI_COMPARE) {
-        buf_put_text(why, compare_misplaced);
-        return ERR_MALFORMED;
-    }
-    for (size_t i = CLI_KEYS_LIST; count > 1 && i < sizeof verbs / sizeof *verbs; i++)
-        if (strcmp(words[1], verbs[i]) == 0)
-            ret->command = (enum cli_command)i;
-    bool list = ret->command == CLI_KEYS_LIST;
-    if (ret->command == CLI_SERVE || count != (list ? 2 : 3)) {
-        buf_put_text(why, "keys: must be followed by list, install KEY, use KEY or remove KEY (see --help)");
-        return ERR_MALFORMED;
-    }
-    ret->key = list ? NULL : words[2];
-    return OK;
+    return err;
+}
+
+/* The words of the command are taken from those of the line. */
+static enum err name_command(struct cli *cli, struct buf *why)
+{
+    size_t used;
+    cli->command = cli_find(cli->words, cli->word_count, &used);
+    if (cli->command == CLI_DOCTOR && cli_has(cli, OPT_COMPARE))
+        cli->command = CLI_COMPARE;
+    for (size_t i = used; i < cli->word_count; i++)
+        cli->words[i - used] = cli->words[i];
+    cli->word_count -= used;
+    return cli_check(cli, why);
 }
 
 enum err cli_parse(int argc, char **argv, struct cli *ret, struct buf *why)
 {
-    *ret = (struct cli){0};
-    optind = 0; /* GNU: start over, also in a second call */
-    opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, ":c:j:a:fVh", long_options, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            ret->config_path = optarg;
-            break;
-        case 'j':
-            if (config_add_peer(&ret->join, bytes_str(optarg)) != OK) {
-                buf_put_format(why, "-j %s: must be host:port or host", optarg);
-                return ERR_MALFORMED;
-            }
-            break;
-        case 'a':
-            ret->api = optarg;
-            break;
-        case 'C':
-            ret->command = CLI_COMPARE;
-            break;
-        case 'f':
-            ret->force = true;
-            break;
-        case 'V':
-            ret->version = true;
-            break;
-        case 'h':
-            ret->help = true;
-            break;
-        case ':':
-            buf_put_format(why, "%s needs a value (see --help)", argv[optind - 1]);
-            return ERR_MALFORMED;
-        default:
-            buf_put_format(why, "%s: no such option (see --help)", argv[optind - 1]);
-            return ERR_MALFORMED;
-        }
-    }
-    enum err err = parse_command(argc - optind, argv + optind, ret, why);
-    return err == OK ? check_options(ret, why) : err;
+    *ret = (struct cli){.words = mem_new(((size_t)argc + 1) * sizeof *ret->words)};
+    if (argc < 1)
+        return OK;
+    struct reading r = {.cli = ret, .why = why, .at = argv + 1};
+    enum err err = read_all(&r);
+    return err == OK ? name_command(ret, why) : err;
 }
 
 void cli_done(struct cli *cli)
 {
     config_list_done(&cli->join);
+    config_list_done(&cli->servers);
+    free(cli->words);
+    *cli = (struct cli){0};
 }
 
-enum err cli_config(const struct cli *cli, struct config *ret, struct buf *why)
+uint64_t cli_number(const struct cli *cli, enum cli_option option, uint64_t standard)
+{
+    uint64_t n = standard;
+    if (cli->values[option])
+        CHECK(number_parse(bytes_str(cli->values[option]), &n) == OK); /* was judged */
+    return n;
+}
+
+/* ---- the configuration -------------------------------------------------------------- */
+
+enum err cli_config_of(const struct cli *cli, struct config *ret, char **ret_path, struct buf *why)
 {
     struct config config;
     struct machine machine;
     char *path = NULL;
-    enum err err = config_load(&config, cli->config_path, &path, why);
+    enum err err = config_load(&config, cli->values[OPT_CONFIG], &path, why);
     if (err != OK)
         return err;
     machine_describe(&machine);
     err = config_fill_defaults(&config, &machine, why);
     for (size_t i = 0; err == OK && i < cli->join.count; i++)
         CHECK(config_add_peer(&config.peering.join, bytes_str(cli->join.texts[i])) == OK); /* was parsed */
-    if (err == OK)
+    if (err == OK) {
         *ret = config;
-    else
+        *ret_path = path;
+    } else {
         config_done(&config);
-    free(path);
+        free(path);
+    }
+    return err;
+}
+
+enum err cli_config(const struct cli *cli, struct config *ret, struct buf *why)
+{
+    char *path;
+    enum err err = cli_config_of(cli, ret, &path, why);
+    if (err == OK)
+        free(path);
     return err;
 }

@@ -87,21 +87,14 @@ static uint64_t size_of(const char *path)
     return stat(path, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+/* Where only the sync fails the name stands for the new file or, after a power cut, for the old
+ * one: both are whole, and the log fits either. */
 static enum err rename_durably(const char *from, const char *to, struct buf *why)
 {
-    char *folder = mem_text(to), *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = 0;
-    enum err err = rename(from, to) == 0 ? OK : ERR_IO;
-    if (err != OK)
-        buf_put_format(why, "%s: %s", to, strerror(errno));
-    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(folder);
-    return err;
+    if (rename(from, to) == 0)
+        return offline_sync_folder(to, why);
+    buf_put_format(why, "%s: %s", to, strerror(errno));
+    return ERR_IO;
 }
 
 /* With the old file open, and so locked, until the new one has its name. */

@@ -1,9 +1,8 @@
 /* yzma doctor --compare: two running nodes, range by range of keys. A range whose digests
  * differ is listed on both; keys that differ are looked at once more after a moment, as a
  * write may have been on its way. */
-#include "tools.h"
+#include "cmd.h"
 
-#include "api_client.h"
 #include "mem.h"
 #include "record.h"
 
@@ -13,7 +12,6 @@
 
 enum {
     RANGE_KEYS = 1000,
-    ANSWER_MAX = 48 << 20,
     DIFFERENT_MAX = 1000, /* keys told */
     AGAIN_S = 2,
 };
@@ -24,7 +22,7 @@ struct range {
 };
 
 struct comparing {
-    struct config_endpoint nodes[2];
+    struct client *nodes[2];
     struct buf *why;
     char *different[DIFFERENT_MAX];
     size_t count;
@@ -47,43 +45,34 @@ static const char *text_of(yajl_val value)
     return YAJL_IS_STRING(value) ? YAJL_GET_STRING(value) : "";
 }
 
-static void put_escaped(struct buf *target, const char *name, const char *value)
-{
-    buf_put_format(target, "&%s=", name);
-    for (; *value; value++)
-        buf_put_format(target, "%%%02x", (unsigned)(uint8_t)*value);
-}
-
 /* Keys behind `after`, through `through` or (NULL) as many as fit. */
 static enum err ask(struct comparing *c, int node, const char *after, const char *through, bool list,
                     struct range *ret)
 {
-    struct buf target, answer;
-    struct bytes body;
-    unsigned status;
+    struct client_answer answer;
+    struct buf target;
     char problem[128];
-    buf_init(&target, 8192);
-    buf_init(&answer, ANSWER_MAX);
+    buf_init(&target, CMD_TARGET_MAX);
     buf_put_format(&target, "/cluster/digest?limit=%d&list=%s", through ? 10 * RANGE_KEYS : RANGE_KEYS,
                    list ? "true" : "false");
-    put_escaped(&target, "after", after);
+    client_put_param_text(&target, "after", after);
     if (through)
-        put_escaped(&target, "through", through);
-    buf_put_u8(&target, 0);
-    enum err err = api_get(&c->nodes[node], (const char *)target.data, &answer, &status, &body, c->why);
+        client_put_param_text(&target, "through", through);
+    struct client_call call = {.target = client_target(&target)};
+    enum err err = call.target ? client_call(c->nodes[node], &call, &answer, c->why) : target.err;
     if (err == OK) {
-        ret->text = mem_text_of(body);
+        ret->text = mem_text_of(buf_bytes(&answer.body));
         ret->root = yajl_tree_parse(ret->text, problem, sizeof problem);
         ret->data = get(ret->root, "Data");
-        if (status != 200 || !YAJL_IS_OBJECT(ret->data)) {
-            buf_put_format(c->why, "%s:%u answers %u: %s", c->nodes[node].host, c->nodes[node].port, status,
+        if (answer.status != 200 || !YAJL_IS_OBJECT(ret->data)) {
+            buf_put_format(c->why, "%s answers %u: %s", answer.server, answer.status,
                            text_of(get(ret->root, "Error")));
             range_done(ret);
             err = ERR_REFUSED;
         }
+        client_answer_done(&answer);
     }
     buf_done(&target);
-    buf_done(&answer);
     return err;
 }
 
@@ -217,8 +206,11 @@ enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why)
     uint64_t differ = 0;
     bool end = false;
     enum err err = OK;
-    for (int i = 0; i < 2 && err == OK; i++)
-        err = endpoint_parse(bytes_str(cli->nodes[i]), &c.nodes[i]);
+    for (int i = 0; i < 2 && err == OK; i++) {
+        err = client_new(&c.nodes[i], why);
+        if (err == OK)
+            err = client_add_servers(c.nodes[i], cli->words[i], why);
+    }
     while (err == OK && !end)
         err = compare_range(&c, &after, &end);
     if (err == OK && c.count) {
@@ -235,7 +227,7 @@ enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why)
     for (size_t i = 0; i < c.count; i++)
         free(c.different[i]);
     free(after);
-    free(c.nodes[0].host);
-    free(c.nodes[1].host);
+    client_free(c.nodes[0]);
+    client_free(c.nodes[1]);
     return err;
 }

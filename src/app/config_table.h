@@ -3,6 +3,7 @@
 #define YZMA_APP_CONFIG_TABLE_H
 
 #include "config.h"
+#include "json_out.h"
 
 enum setting_kind {
     SETTING_LABEL,       /* char *: a short text */
@@ -58,6 +59,10 @@ enum err setting_set(const struct setting *setting, struct config *config, struc
                      struct buf *why) MUST_USE;
 /* Appends "must be ..". */
 void setting_explain(const struct setting *setting, struct buf *why);
+/* What it is, for the man page; "" only for one that has no text yet. */
+const char *setting_about(const struct setting *setting);
+/* Its value as a file would say it, JSON; of a secret only whether there is one. */
+void setting_put(const struct setting *setting, const struct config *config, struct json_out *json);
 /* Both say the same. */
 bool setting_equal(const struct setting *setting, const struct config *a, const struct config *b);
 /* Frees what it owns. */

@@ -39,8 +39,10 @@ static enum err report(const char *path, const struct verify_report *report, con
     fprintf(telling->out, "%s: replica %s, %llu records, %llu rows%s\n", path,
             replica_id_text(&report->id, uuid), (unsigned long long)report->records,
             (unsigned long long)report->rows, report->walking ? ", is being filled" : "");
-    if (report->problems == 0)
+    if (report->problems == 0) {
+        fprintf(telling->out, "nothing was found\n");
         return OK;
+    }
     for (size_t i = 0; i < VERIFY_PROBLEMS; i++)
         if (telling->counts[i])
             fprintf(telling->out, "%llu times: %s\n", (unsigned long long)telling->counts[i],

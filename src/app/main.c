@@ -1,22 +1,15 @@
-/* yzma: reads the command line and the configuration, and runs the node. What
- * cannot start says why in one line, and has touched nothing. */
+/* yzma: reads the command line and the configuration, and runs the node, or does what a
+ * command says. What cannot start says why in one line, and has touched nothing. */
 #include "cli.h"
 #include "daemon.h"
-#include "keys_client.h"
+#include "term.h"
 #include "tools.h"
 
 #include <stdio.h>
 
 enum { WHY_MAX = 64 << 10 };
 
-static int refuse(int code, struct buf *why)
-{
-    fprintf(stderr, "yzma: %.*s\n", (int)why->len, why->data);
-    buf_done(why);
-    return code;
-}
-
-static int run(const struct cli *cli, struct buf *why)
+static enum err run_node(const struct cli *cli, FILE *out, struct buf *why)
 {
     struct config config;
     enum err err = cli_config(cli, &config, why);
@@ -24,10 +17,10 @@ static int run(const struct cli *cli, struct buf *why)
         err = daemon_run(cli, &config, why);
         config_done(&config);
     }
-    return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
+    return err == OK ? OK : ERR_REFUSED; /* also where the store is damaged: it did not run */
 }
 
-static int reidentify(const struct cli *cli, struct buf *why)
+static enum err reidentify(const struct cli *cli, FILE *out, struct buf *why)
 {
     struct config config;
     enum err err = cli_config(cli, &config, why);
@@ -35,39 +28,60 @@ static int reidentify(const struct cli *cli, struct buf *why)
         err = daemon_reidentify(&config, why);
         config_done(&config);
     }
-    return err == OK ? EXIT_CODE_OK : refuse(EXIT_CODE_REFUSED, why);
+    return err == OK ? OK : ERR_REFUSED;
 }
 
-static int tool(const struct cli *cli, struct buf *why)
+static tool_run *const runs[CLI_COMMANDS] = {
+    [CLI_SERVE] = run_node,         [CLI_GET] = tool_get,         [CLI_PUT] = tool_put,
+    [CLI_DELETE] = tool_delete,     [CLI_LIST] = tool_list,       [CLI_COUNT] = tool_count,
+    [CLI_WATCH] = tool_watch,       [CLI_INCR] = tool_incr,       [CLI_BATCH] = tool_batch,
+    [CLI_IMPORT] = tool_import,     [CLI_EXPORT] = tool_export,   [CLI_CONFLICTS] = tool_conflicts,
+    [CLI_RESOLVE] = tool_resolve,   [CLI_MEMBERS] = tool_members, [CLI_STATUS] = tool_status,
+    [CLI_JOIN] = tool_by_hand,      [CLI_LEAVE] = tool_by_hand,   [CLI_KEYS_LIST] = tool_keys,
+    [CLI_KEYS_INSTALL] = tool_keys, [CLI_KEYS_USE] = tool_keys,   [CLI_KEYS_REMOVE] = tool_keys,
+    [CLI_FORGET] = tool_by_hand,    [CLI_RETIRE] = tool_by_hand,  [CLI_PAUSE] = tool_by_hand,
+    [CLI_RESUME] = tool_by_hand,    [CLI_BACKUP] = tool_backup,   [CLI_RESTORE] = tool_restore,
+    [CLI_REIDENTIFY] = reidentify,  [CLI_COMPACT] = tool_compact, [CLI_DOCTOR] = tool_doctor,
+    [CLI_COMPARE] = tool_compare,   [CLI_BENCH] = tool_bench,     [CLI_CONFIG_CHECK] = tool_config_check,
+    [CLI_VERSION] = tool_version,   [CLI_HELP] = tool_help,
+};
+
+/* One line, whatever somebody else has put into it. */
+static void complain(const struct buf *why)
 {
-    enum err err = cli->command == CLI_BACKUP    ? tool_backup(cli, stdout, why)
-                   : cli->command == CLI_RESTORE ? tool_restore(cli, stdout, why)
-                   : cli->command == CLI_COMPACT ? tool_compact(cli, stdout, why)
-                   : cli->command == CLI_DOCTOR  ? tool_doctor(cli, stdout, why)
-                                                 : tool_compare(cli, stdout, why);
-    return err == OK ? EXIT_CODE_OK : refuse(err == ERR_DAMAGED ? EXIT_CODE_FOUND : EXIT_CODE_REFUSED, why);
+    fputs("yzma: ", stderr);
+    for (size_t i = 0; i < why->len; i++)
+        fputc(why->data[i] < ' ' ? ' ' : why->data[i], stderr);
+    fputc('\n', stderr);
+}
+
+static int run(const struct cli *cli, struct buf *why)
+{
+    tool_run *tool = cli_has(cli, OPT_HELP)      ? tool_help
+                     : cli_has(cli, OPT_VERSION) ? tool_version
+                                                 : runs[cli->command];
+    enum err err = tool(cli, stdout, why);
+    if (finish_output(stdout, why) != OK && err == OK)
+        err = ERR_IO;
+    if (err != OK && why->len == 0)
+        buf_put_text(why, err_text(err));
+    if (err != OK)
+        complain(why);
+    return err == OK                                ? EXIT_CODE_OK
+           : err == ERR_DAMAGED || err == ERR_UNMET ? EXIT_CODE_FOUND
+                                                    : EXIT_CODE_REFUSED;
 }
 
 int main(int argc, char **argv)
 {
     struct buf why;
-    buf_init(&why, WHY_MAX);
     struct cli cli;
-    int code = EXIT_CODE_OK;
-    if (cli_parse(argc, argv, &cli, &why) != OK)
-        code = refuse(EXIT_CODE_USAGE, &why);
-    else if (cli.help)
-        fputs(cli_help, stdout);
-    else if (cli.version)
-        puts("yzma " YZMA_VERSION);
-    else if (cli.command == CLI_SERVE)
+    int code = EXIT_CODE_USAGE;
+    buf_init(&why, WHY_MAX);
+    if (cli_parse(argc, argv, &cli, &why) == OK)
         code = run(&cli, &why);
-    else if (cli.command == CLI_REIDENTIFY)
-        code = reidentify(&cli, &why);
-    else if (cli.command >= CLI_BACKUP)
-        code = tool(&cli, &why);
-    else if (keys_client_run(&cli, stdin, stdout, &why) != OK)
-        code = refuse(EXIT_CODE_REFUSED, &why);
+    else
+        complain(&why);
     cli_done(&cli);
     buf_done(&why);
     return code;

@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -80,4 +81,19 @@ void offline_close(struct engine *engine)
 {
     if (engine)
         engine->ops->close(engine);
+}
+
+enum err offline_sync_folder(const char *path, struct buf *why)
+{
+    char *folder = mem_text(path), *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0 && fsync(fd) == 0;
+    if (!good)
+        buf_put_format(why, "%s: its name may not outlast a power cut: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return good ? OK : ERR_IO;
 }

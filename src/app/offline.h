@@ -14,5 +14,7 @@ enum err offline_apply(struct engine *engine, struct buf *why) MUST_USE;
 void offline_close(struct engine *engine);
 
 void offline_random(void *out, size_t n);
+/* Names given or taken in the folder of this file are durable after it. ERR_IO. */
+enum err offline_sync_folder(const char *path, struct buf *why) MUST_USE;
 
 #endif

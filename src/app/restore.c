@@ -166,6 +166,19 @@ static enum err must_be_free(const char *path, const char *suffix, struct buf *w
     return there ? ERR_EXISTS : OK;
 }
 
+/* A link, which takes nobody's place. */
+static enum err give_name(const char *making, const char *path, struct buf *why)
+{
+    if (link(making, path) != 0) {
+        buf_put_format(why, "%s: %s", path, strerror(errno));
+        return ERR_IO;
+    }
+    enum err err = offline_sync_folder(path, why);
+    if (err != OK)
+        unlink(path);
+    return err;
+}
+
 enum err tool_restore(const struct cli *cli, FILE *out, struct buf *why)
 {
     struct config config;
@@ -184,16 +197,14 @@ enum err tool_restore(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK)
         err = must_be_free(path, "-log", why);
     if (err == OK)
-        err = map_file(cli->file, &file, why);
+        err = map_file(cli->words[0], &file, why);
     if (err == OK)
-        err = check_file(cli->file, file, &id, &records, why);
+        err = check_file(cli->words[0], file, &id, &records, why);
     if (err == OK) {
         unlink(making); /* of a restore that was interrupted */
         err = make(making, file, &id, why);
-        if (err == OK && link(making, path) != 0) {
-            buf_put_format(why, "%s: %s", path, strerror(errno));
-            err = ERR_IO;
-        }
+        if (err == OK)
+            err = give_name(making, path, why);
         unlink(making);
         unlink(lock);
     }

@@ -1,5 +1,6 @@
-/* Commands beside the node: of each one line in why where it fails. ERR_DAMAGED tells
- * that a check has found something; out has the report. */
+/* What the commands do. Of each one line in why where it fails. ERR_DAMAGED (a check has
+ * found something) and ERR_UNMET (no such key, a condition that does not hold, and the
+ * like) are answers, bad ones; out has what there is to say. */
 #ifndef YZMA_APP_TOOLS_H
 #define YZMA_APP_TOOLS_H
 
@@ -7,14 +8,22 @@
 
 #include <stdio.h>
 
-/* Writes what the running node holds into the new file cli->file. */
-enum err tool_backup(const struct cli *cli, FILE *out, struct buf *why) MUST_USE;
-/* Checks the backup cli->file and makes a new replica of it. */
-enum err tool_restore(const struct cli *cli, FILE *out, struct buf *why) MUST_USE;
+typedef enum err tool_run(const struct cli *cli, FILE *out, struct buf *why);
+
+/* Of the API of running nodes: cmd_*.c. */
+tool_run tool_get, tool_put, tool_delete, tool_incr, tool_batch, tool_resolve;
+tool_run tool_import, tool_export;
+tool_run tool_list, tool_count, tool_conflicts, tool_watch;
+tool_run tool_members, tool_status, tool_by_hand, tool_keys;
+tool_run tool_bench;
+/* Writes what the running node holds into a new file. */
+tool_run tool_backup;
+/* Checks a backup and makes a new replica of it. */
+tool_run tool_restore;
 /* Rewrites the store's file without its unused pages. */
-enum err tool_compact(const struct cli *cli, FILE *out, struct buf *why) MUST_USE;
+tool_run tool_compact;
 /* Checks a store; compares two running nodes. */
-enum err tool_doctor(const struct cli *cli, FILE *out, struct buf *why) MUST_USE;
-enum err tool_compare(const struct cli *cli, FILE *out, struct buf *why) MUST_USE;
+tool_run tool_doctor, tool_compare;
+tool_run tool_config_check, tool_version, tool_help;
 
 #endif

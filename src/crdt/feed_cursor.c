@@ -14,7 +14,7 @@ void feed_cursor_done(struct feed_cursor *c)
     clock_done(&c->low);
     clock_done(&c->high);
     c->phase = FEED_CHANGES;
-    c->after_len = 0;
+    c->after_len = c->prefix_len = 0;
 }
 
 void feed_cursor_copy(struct feed_cursor *to, const struct feed_cursor *from)
@@ -23,6 +23,13 @@ void feed_cursor_copy(struct feed_cursor *to, const struct feed_cursor *from)
     clock_copy(&to->low, &from->low);
     clock_copy(&to->high, &from->high);
     memcpy(to->after, from->after, to->after_len = from->after_len);
+    to->prefix_len = from->prefix_len;
+}
+
+bool feed_cursor_serves(const struct feed_cursor *c, struct bytes prefix)
+{
+    bool has_begun = c->phase == FEED_LIST && c->after_len;
+    return !has_begun || bytes_equal(bytes_of(c->after, c->prefix_len), prefix);
 }
 
 static bool above_low(const struct feed_cursor *c, const struct dot *entry)
@@ -58,8 +65,10 @@ void feed_cursor_encode(const struct feed_cursor *c, struct buf *out)
     for (size_t i = 0; i < c->low.count; i++)
         ids_encode_dot(&ids, &c->low.entries[i], out);
     encode_high(c, &ids, out);
-    if (c->phase == FEED_LIST)
+    if (c->phase == FEED_LIST) {
         buf_put_blob(out, bytes_of(c->after, c->after_len));
+        buf_put_varint(out, c->prefix_len);
+    }
     ids_done(&ids);
     if (out->err != OK)
         return;
@@ -92,6 +101,7 @@ static void decode_after(struct cursor *in, struct feed_cursor *c)
         cursor_fail(in, ERR_MALFORMED);
     if (in->err == OK && after.len)
         memcpy(c->after, after.data, c->after_len = after.len);
+    c->prefix_len = (size_t)cursor_varint_max(in, c->after_len);
 }
 
 static enum err decode(struct bytes bytes, struct feed_cursor *ret)

@@ -9,6 +9,7 @@
  *           varint  low, each: varint index of its replica, varint counter; none in phase 1
  *           varint  high, only the entries above low, each likewise
  *           varint  in phase 2 alone: length and bytes of the last key listed
+ *           varint  in phase 2 alone: how much of it is the listing's prefix; 0 without a key
  *           4       CRC-32C of all before
  */
 #ifndef YZMA_CRDT_FEED_CURSOR_H
@@ -28,11 +29,16 @@ struct feed_cursor {
     struct clock high;      /* low, joined with all that the states shown include: at or above low */
     uint8_t after[KEY_MAX]; /* FEED_LIST: the keys up to here have been listed */
     size_t after_len;
+    size_t prefix_len; /* of `after`: the prefix of the keys that are listed */
 };
 
 /* {0} is the beginning of all history, which hardly any node still has. */
 void feed_cursor_done(struct feed_cursor *c);
 void feed_cursor_copy(struct feed_cursor *to, const struct feed_cursor *from); /* `to` must be initialised */
+
+/* May a reader of the keys under this prefix go on from here? In a listing only who began
+ * it: of another prefix it would be told that keys are not there which nobody looked for. */
+bool feed_cursor_serves(const struct feed_cursor *c, struct bytes prefix);
 
 /* Appends base64url, no padding, no NUL. ERR_TOO_LARGE in out->err above
  * CLOCK_REPLICAS_MAX replicas. */

@@ -33,8 +33,9 @@ static bool add_value_headers(const struct answer_head *head, struct MHD_Respons
 
 static bool add_headers(struct exchange *x, struct MHD_Response *response)
 {
-    bool ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                  x->head.body_type[0] ? x->head.body_type : "application/json");
+    const char *type = x->head.body_type[0] ? x->head.body_type : "application/json";
+    /* A cache takes over what a 304 says of the form that it has (RFC 9111, 4.3.4). */
+    bool ok = add(response, MHD_HTTP_HEADER_CONTENT_TYPE, x->status == MHD_HTTP_NOT_MODIFIED ? "" : type);
     ok = ok && add_value_headers(&x->head, response);
     if (x->token_out.len)
         ok = ok && MHD_add_response_header(response, "X-Yzma-Context", (const char *)x->token_out.data);

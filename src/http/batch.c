@@ -65,6 +65,8 @@ static void answer_done(struct exchange *x)
 {
     struct token *token = &x->worker->reading.token;
     token_of_write(token, bytes_of(NULL, 0), &x->write_dot);
+    if (x->has_token)
+        clock_join(&token->after, &x->token.after);
     answer_token(x, token);
     char text[80];
     snprintf(text, sizeof text, "{\"Operations\":%zu,\"Deleted\":%zu}", x->batch_failed, x->batch_deleted);
@@ -77,7 +79,8 @@ void batch_post(struct exchange *x)
         if (!waiting_for_replicas(x))
             answer_done(x);
     } else if (!x->asked) {
-        begin(x);
+        if (!waiting_for_clock(x))
+            begin(x);
     } else if (x->timed_out) {
         answer_unconfirmed(x);
     } else if (x->write_err != OK) {

@@ -95,13 +95,13 @@ enum err etag_list_parse(const char *text, bool strong, struct tag_list *ret)
     return OK;
 }
 
-bool etag_list_has(const char *text, uint64_t tag, enum etag_form form)
+bool etag_list_has(const char *text, bool strong, uint64_t tag, enum etag_form form)
 {
     struct entry entry;
     if (is_any(text))
         return tag != 0;
     for (const char *at = text; *at && next(&at, &entry);)
-        if (entry.ours && entry.tag == tag && entry.form == form)
+        if (entry.ours && !(strong && entry.weak) && entry.tag == tag && entry.form == form)
             return true;
     return false;
 }

@@ -18,7 +18,8 @@ char *etag_text(uint64_t tag, enum etag_form form, char out[ETAG_TEXT_MAX]);
  * of ours. *ret must be cleared. */
 enum err etag_list_parse(const char *text, bool strong, struct tag_list *ret) MUST_USE;
 
-/* Whether such a list, well formed, has the tag in this form, weak or not; "*" has any. */
-bool etag_list_has(const char *text, uint64_t tag, enum etag_form form);
+/* Whether such a list, well formed, has the tag in this form; "*" has any. strong: a weak one is
+ * none. */
+bool etag_list_has(const char *text, bool strong, uint64_t tag, enum etag_form form);
 
 #endif

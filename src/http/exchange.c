@@ -1,5 +1,6 @@
 #include "exchange.h"
 
+#include "import.h"
 #include "mem.h"
 #include "notice.h"
 #include "utf8.h"
@@ -46,6 +47,7 @@ static void empty(struct exchange *x)
     token_done(&x->token);
     node_reply_free(x->reply);
     watch_poll_free(x->poll);
+    import_free(x->import);
     free(x->query);
     free(x->failed_key);
     if (x->listing)
@@ -137,6 +139,8 @@ static void log_slow(struct exchange *x, uint64_t took_ms)
                                                [ROUTE_KEY] = "/keys/",
                                                [ROUTE_CONFLICTS] = "/conflicts",
                                                [ROUTE_BATCH] = "/batch",
+                                               [ROUTE_IMPORT] = "/import",
+                                               [ROUTE_EXPORT] = "/export",
                                                [ROUTE_WATCH] = "/watch",
                                                [ROUTE_JOIN] = "/cluster/join",
                                                [ROUTE_LEAVE] = "/cluster/leave",
@@ -179,7 +183,8 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     parking_leave(x);
     x->worker->progressed = true;
     uint64_t now_ms = deadlines_now_ms(), took_ms = now_ms - x->begun_ms;
-    bool waits = x->target.route == ROUTE_WATCH; /* that is what it is for */
+    enum route route = x->target.route;
+    bool waits = route == ROUTE_WATCH || route == ROUTE_IMPORT || route == ROUTE_EXPORT; /* for its client */
     if (http->options.slow_request_ms && took_ms >= http->options.slow_request_ms && !waits) {
         count(http, COUNT_SLOW);
         log_slow(x, took_ms);
@@ -189,8 +194,7 @@ void exchange_on_completed(void *cls, struct MHD_Connection *connection, void **
     exchange_unref_here(x);
 }
 
-/* Room for n more bytes of body among all those in flight. */
-static bool reserve_body(struct exchange *x, uint64_t n)
+bool exchange_reserve_body(struct exchange *x, uint64_t n)
 {
     struct http *http = x->http;
     if (atomic_fetch_add(&http->body_bytes, n) + n > http->options.bodies_max) {
@@ -238,7 +242,17 @@ static uint64_t body_limit(const struct exchange *x)
     uint64_t value_max = x->http->options.value_max;
     if (x->target.route == ROUTE_BATCH)
         return BATCH_BODY_MAX;
+    if (x->handler && x->handler->body == BODY_LINES)
+        return UINT64_MAX / 2;
     return x->target.route != ROUTE_KEY && value_max > JOIN_BODY_MAX ? JOIN_BODY_MAX : value_max;
+}
+
+/* Of any length, so that one who sends in vain hears of it at once. */
+static enum MHD_Result begin_lines(struct exchange *x)
+{
+    if (!x->refused_status && !import_begin(x))
+        refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
+    return x->refused_status ? answer_and_close(x) : MHD_YES;
 }
 
 static enum MHD_Result first_call(struct exchange *x, const char *method)
@@ -250,6 +264,8 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
         return x->outcome;
     }
     x->body_limit = body_limit(x);
+    if (x->handler && x->handler->body == BODY_LINES)
+        return begin_lines(x);
     x->keep_body = x->handler && x->handler->body != BODY_IGNORED && !x->refused_status;
     x->body.max = x->body_limit;
     if (x->content_length > x->body_limit) {
@@ -257,7 +273,7 @@ static enum MHD_Result first_call(struct exchange *x, const char *method)
             refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large(x));
         return answer_and_close(x);
     }
-    if (x->keep_body && x->lengths && !reserve_body(x, x->content_length)) {
+    if (x->keep_body && x->lengths && !exchange_reserve_body(x, x->content_length)) {
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
         return answer_and_close(x);
     }
@@ -274,7 +290,7 @@ static void keep_piece(struct exchange *x, const char *data, size_t size)
         refuse_body(x, MHD_HTTP_CONTENT_TOO_LARGE, too_large(x));
         return;
     }
-    if (!x->lengths && !reserve_body(x, size)) {
+    if (!x->lengths && !exchange_reserve_body(x, size)) {
         refuse_body(x, MHD_HTTP_SERVICE_UNAVAILABLE, no_room);
         return;
     }
@@ -340,8 +356,8 @@ enum MHD_Result exchange_on_call(void *cls, struct MHD_Connection *connection, c
     }
     if (*size > 0) {
         size_t piece = *size;
-        *size = 0;
-        return body_call(x, data, piece);
+        *size = x->import ? import_feed(x, data, piece) : 0;
+        return x->import ? MHD_YES : body_call(x, data, piece);
     }
     return last_call(x);
 }

@@ -131,8 +131,8 @@ struct exchange {
     const struct handler *handler;
     struct token token;
     bool has_token;
-    const char *host, *origin, *content_type, *token_text; /* borrowed from the connection */
-    const char *accept, *if_match, *if_none_match;         /* the same */
+    const char *host, *origin, *content_type, *token_text;         /* borrowed from the connection */
+    const char *accept, *if_match, *if_none_match, *last_event_id; /* the same */
     bool has_condition;
     unsigned lengths, encodings; /* how many headers of each */
     uint64_t content_length;
@@ -168,6 +168,7 @@ struct exchange {
     bool is_written;  /* waits for other replicas, if for anything */
     uint64_t written_until_ms;
     struct listing *listing; /* owned */
+    struct import *import;   /* owned; see import.c */
     uint64_t listed;         /* counted, or deleted, so far */
     size_t streamed;         /* of what stands in `answer` */
     bool stream_broken;
@@ -196,6 +197,7 @@ enum body {
     BODY_IGNORED,
     BODY_JSON,  /* read, checked for media type and grammar, and kept */
     BODY_VALUE, /* the same where it says that it is JSON, else kept as it is */
+    BODY_LINES, /* of any length and type: taken as it comes (import.c) */
 };
 
 struct handler {
@@ -209,6 +211,10 @@ struct handler {
 /* Any thread; the last one frees it. */
 void exchange_unref(struct exchange *x);
 void exchange_free_spare(struct worker *worker);
+
+/* Room for n more bytes of body among all those in flight; given back when the exchange
+ * ends. */
+bool exchange_reserve_body(struct exchange *x, uint64_t n) MUST_USE;
 
 /* The library's callbacks. */
 void *exchange_on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
@@ -258,11 +264,16 @@ void answer_versions(struct exchange *x, unsigned status, struct snapshot *snaps
 struct listing *list_begin(struct exchange *x);
 /* Its next slice, from a snapshot of its own. */
 enum err list_read(struct exchange *x, size_t scan_max) MUST_USE;
+/* Answers with lines, which the sink puts into x->answer until that has STREAM_BYTES. */
+bool stream_wants(void *ctx);
+void answer_stream(struct exchange *x, const struct listing_sink *sink);
 
 /* ---- submit.c ---- */
 /* Hands the work to the committer and parks the exchange, which goes on when it is
  * done, with write_err and what belongs to it; or answers, when the server is ending. */
 void submit_work(struct exchange *x, struct store_work *work);
+/* The same of a parking of any kind, and false where that answers: the work is freed. */
+bool submit_parked(struct exchange *x, struct store_work *work, enum parked_for what) MUST_USE;
 /* Whether a put without context and mode leaves what is there beside it. */
 bool put_adds(const struct exchange *x, enum mode mode, const struct condition *condition, bool has_token);
 /* What has become of submitted work other than OK, for all writes alike. */
@@ -289,6 +300,8 @@ void keys_list(struct exchange *x);
 void keys_clear(struct exchange *x);
 void conflicts_list(struct exchange *x);
 void batch_post(struct exchange *x);
+void export_get(struct exchange *x);
+void import_post(struct exchange *x);
 void watch_get(struct exchange *x);
 void cluster_join(struct exchange *x);
 void cluster_leave(struct exchange *x);

@@ -19,12 +19,17 @@ static const struct handler handlers[] = {
     {ROUTE_KEY, VERB_DELETE, PARAM_WAIT | PARAM_W, .takes_token = true, .takes_conditions = true,
      .run = keys_delete},
     {ROUTE_KEYS, VERB_GET | VERB_HEAD,
-     PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END | PARAM_COUNT |
-         PARAM_DELIMITER | PARAM_ALL,
-     .run = keys_list},
-    {ROUTE_KEYS, VERB_DELETE, PARAM_PREFIX | PARAM_NEEDED, .run = keys_clear},
-    {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT, .run = conflicts_list},
-    {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .run = batch_post},
+     PARAM_WAIT | PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END |
+         PARAM_COUNT | PARAM_DELIMITER | PARAM_ALL,
+     .takes_token = true, .run = keys_list},
+    {ROUTE_KEYS, VERB_DELETE, PARAM_WAIT | PARAM_PREFIX | PARAM_NEEDED, .takes_token = true,
+     .run = keys_clear},
+    {ROUTE_CONFLICTS, VERB_GET | VERB_HEAD, PARAM_WAIT | PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT,
+     .takes_token = true, .run = conflicts_list},
+    {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .takes_token = true, .run = batch_post},
+    {ROUTE_IMPORT, VERB_POST, PARAM_AFTER, .body = BODY_LINES, .run = import_post},
+    {ROUTE_EXPORT, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_END | PARAM_SIBLINGS,
+     .run = export_get},
     {ROUTE_WATCH, VERB_GET, PARAM_PREFIX | PARAM_SINCE | PARAM_VALUES | PARAM_POLL, .run = watch_get},
     {ROUTE_JOIN, VERB_POST, 0, .body = BODY_JSON, .run = cluster_join},
     {ROUTE_LEAVE, VERB_POST, 0, .run = cluster_leave},
@@ -50,6 +55,8 @@ static const char *const allow_of_route[ROUTES] = {
     [ROUTE_KEY] = "GET, HEAD, POST, PUT, DELETE",
     [ROUTE_CONFLICTS] = "GET, HEAD",
     [ROUTE_BATCH] = "POST",
+    [ROUTE_IMPORT] = "POST",
+    [ROUTE_EXPORT] = "GET, HEAD",
     [ROUTE_WATCH] = "GET",
     [ROUTE_JOIN] = "POST",
     [ROUTE_LEAVE] = "POST",
@@ -125,6 +132,8 @@ static enum MHD_Result take_header(void *cls, enum MHD_ValueKind kind, const cha
     case 13:
         if (strcasecmp(name, "If-None-Match") == 0)
             take_once(x, &x->if_none_match, value, "If-None-Match is repeated");
+        else if (strcasecmp(name, "Last-Event-ID") == 0)
+            take_once(x, &x->last_event_id, value, "Last-Event-ID is repeated");
         break;
     case 12:
         if (strcasecmp(name, "Content-Type") == 0)
@@ -196,8 +205,8 @@ static void read_token(struct exchange *x)
         refuse(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context is malformed");
         return;
     }
-    bool writes = x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
-    if (writes && x->token.key_hash != token_key_hash(target_key(&x->target)))
+    bool replaces = x->target.route == ROUTE_KEY && x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
+    if (replaces && x->token.key_hash != token_key_hash(target_key(&x->target)))
         refuse(x, MHD_HTTP_BAD_REQUEST, "X-Yzma-Context belongs to another key");
     x->has_token = true;
 }
@@ -215,6 +224,8 @@ static void read_conditions(struct exchange *x)
 
 static void read_type(struct exchange *x)
 {
+    if (x->handler->body == BODY_IGNORED || x->handler->body == BODY_LINES)
+        return;
     x->body_is_json = media_is_json(x->content_type);
     if (x->body_is_json)
         return;
@@ -247,7 +258,7 @@ static void check_request(struct exchange *x)
         read_token(x);
     if (!x->refused_status)
         read_conditions(x);
-    if (!x->refused_status && x->handler->body != BODY_IGNORED && !x->params.touch)
+    if (!x->refused_status && !x->params.touch)
         read_type(x);
 }
 

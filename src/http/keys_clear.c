@@ -58,6 +58,8 @@ static void clear_slice(struct exchange *x)
 
 void keys_clear(struct exchange *x)
 {
+    if (waiting_for_clock(x))
+        return;
     if (!x->listing)
         list_begin(x);
     if (x->asked) {

@@ -138,7 +138,7 @@ static void answer_count(struct exchange *x)
 
 /* ---- a stream -------------------------------------------------------------------- */
 
-static bool stream_wants(void *ctx)
+bool stream_wants(void *ctx)
 {
     const struct exchange *x = ctx;
     return x->answer.len < STREAM_BYTES;
@@ -220,9 +220,9 @@ static ssize_t read_stream(void *cls, uint64_t at, char *out, size_t room)
 }
 
 /* The first slice decides whether there is a stream at all. */
-static void answer_stream(struct exchange *x)
+void answer_stream(struct exchange *x, const struct listing_sink *sink)
 {
-    list_begin(x)->sink = (struct listing_sink){stream_wants, stream_key, stream_folder, x};
+    list_begin(x)->sink = *sink;
     enum err err = list_read(x, SLICE_SCAN_MAX);
     if (err == OK)
         err = x->answer.err;
@@ -240,15 +240,18 @@ static void answer_stream(struct exchange *x)
 
 void keys_list(struct exchange *x)
 {
+    if (waiting_for_clock(x))
+        return;
     if (x->params.count)
         answer_count(x);
     else if (x->params.limit == 0)
-        answer_stream(x);
+        answer_stream(x, &(struct listing_sink){stream_wants, stream_key, stream_folder, x});
     else
         answer_page(x, false);
 }
 
 void conflicts_list(struct exchange *x)
 {
-    answer_page(x, true);
+    if (!waiting_for_clock(x))
+        answer_page(x, true);
 }

@@ -82,11 +82,11 @@ static struct form choose_form(const struct exchange *x, const struct record *re
 /* If-Match and If-None-Match of a read; true when they have answered it. */
 static bool answered_by_condition(struct exchange *x, uint64_t tag, enum etag_form form)
 {
-    if (x->if_match && !etag_list_has(x->if_match, tag, form)) {
+    if (x->if_match && !etag_list_has(x->if_match, true, tag, form)) {
         answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "If-Match does not hold: the ETag is another");
         return true;
     }
-    if (!x->if_none_match || !etag_list_has(x->if_none_match, tag, form))
+    if (!x->if_none_match || !etag_list_has(x->if_none_match, false, tag, form))
         return false;
     buf_reset(&x->answer);
     answer_written(x, MHD_HTTP_NOT_MODIFIED);

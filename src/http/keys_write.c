@@ -48,27 +48,35 @@ static void begin(struct exchange *x)
         submit_write(x, p->ttl_ms ? wall_ms + p->ttl_ms : p->expires_ms);
 }
 
-/* With the key as it is now: context and ETag of one moment, to try again with. */
-static void answer_unmet(struct exchange *x)
+/* The key as it is now: context and ETag of one moment, to try again with. */
+static void add_present_state(struct exchange *x)
 {
     struct bytes key = target_key(&x->target);
     struct reading *r = &x->worker->reading;
     struct snapshot *snapshot;
-    count(x->http, COUNT_CONDITIONS_UNMET);
-    if (snapshot_open(x->http->backend.store, &snapshot) == OK) {
-        enum err err = snapshot_record(snapshot, key, &r->record);
-        if ((err == OK || err == ERR_NOT_FOUND) && snapshot_floor(snapshot, &r->floor) == OK) {
-            token_of_read(&r->token, key, &r->record, &r->floor.floor);
-            answer_token(x, &r->token);
-            uint64_t tag = record_tag(&r->record, x->http->backend.wall_ms(x->http->backend.ctx));
-            if (tag)
-                etag_text(tag, ETAG_JSON, x->head.etag);
-        }
-        snapshot_close(snapshot);
+    if (snapshot_open(x->http->backend.store, &snapshot) != OK)
+        return;
+    enum err err = snapshot_record(snapshot, key, &r->record);
+    if ((err == OK || err == ERR_NOT_FOUND) && snapshot_floor(snapshot, &r->floor) == OK) {
+        token_of_read(&r->token, key, &r->record, &r->floor.floor);
+        if (x->has_token)
+            clock_join(&r->token.after, &x->token.after);
+        answer_token(x, &r->token);
+        uint64_t tag = record_tag(&r->record, x->http->backend.wall_ms(x->http->backend.ctx));
+        if (tag)
+            etag_text(tag, ETAG_JSON, x->head.etag);
     }
-    const char *which = !x->if_none_match ? "If-Match does not hold"
-                        : !x->if_match    ? "If-None-Match does not hold"
-                                          : "If-Match or If-None-Match does not hold";
+    snapshot_close(snapshot);
+}
+
+static void answer_unmet(struct exchange *x)
+{
+    count(x->http, COUNT_CONDITIONS_UNMET);
+    add_present_state(x);
+    const char *which = !x->has_condition   ? "what X-Yzma-Context has seen is no longer there"
+                        : !x->if_none_match ? "If-Match does not hold"
+                        : !x->if_match      ? "If-None-Match does not hold"
+                                            : "If-Match or If-None-Match does not hold";
     if (x->head.etag[0])
         answer_error(x, MHD_HTTP_PRECONDITION_FAILED, "%s: the key's ETag is %s", which, x->head.etag);
     else
@@ -138,6 +146,8 @@ static void write_key(struct exchange *x, const char *word)
     } else if (x->write_err == ERR_UNMET) {
         answer_unmet(x);
     } else if (x->write_err != OK) {
+        if (x->write_err == ERR_CONFLICT || x->write_err == ERR_NOT_FOUND)
+            add_present_state(x);
         answer_store_error(x, x->write_err);
     } else if (!waiting_for_replicas(x)) {
         answer_done(x, word);

@@ -85,28 +85,37 @@ static bool is_refused(const char *text, size_t length)
     return false;
 }
 
-static bool range_is(const char *range, size_t length, const char *type, bool by_wildcards)
+/* How closely a range names a type: 0, not at all; 1, as any; 2, as one of its kind; 3. */
+static int closeness(const char *range, size_t length, const char *type, bool by_wildcards)
 {
     size_t type_length = strlen(type), main_length = strcspn(type, "/") + 1;
     if (length == type_length && strncasecmp(range, type, length) == 0)
-        return true;
+        return 3;
     if (!by_wildcards)
-        return false;
-    return (length == 3 && memcmp(range, "*/*", 3) == 0) ||
-           (length == main_length + 1 && range[main_length] == '*' &&
-            strncasecmp(range, type, main_length) == 0);
+        return 0;
+    if (length == main_length + 1 && range[main_length] == '*' && strncasecmp(range, type, main_length) == 0)
+        return 2;
+    return length == 3 && memcmp(range, "*/*", 3) == 0;
 }
 
+/* The ranges that name it most closely decide (RFC 9110, 12.5.1). */
 bool media_accepted(const char *accept, const char *type, bool by_wildcards)
 {
+    int closest = 0;
+    bool accepted = false;
     if (!accept)
         return by_wildcards;
     for (const char *at = accept; *at;) {
         at += strspn(at, " \t,");
         size_t length = strcspn(at, ","), range = strcspn(at, ";,");
-        if (range_is(at, trimmed(at, range), type, by_wildcards) && !is_refused(at, length))
-            return true;
+        int close = closeness(at, trimmed(at, range), type, by_wildcards);
+        bool takes = close && !is_refused(at, length);
+        if (close > closest)
+            accepted = takes;
+        else if (close == closest)
+            accepted |= takes;
+        closest = close > closest ? close : closest;
         at += length;
     }
-    return false;
+    return accepted;
 }

@@ -22,6 +22,7 @@ enum parked_for {
     PARKED_NOT,
     PARKED_FOR_CLOCK,
     PARKED_FOR_WRITE,
+    PARKED_FOR_IMPORT, /* a write of a body that is still coming */
     PARKED_FOR_NODE,
     PARKED_FOR_REPLICAS,
     PARKED_FOR_FEED

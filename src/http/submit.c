@@ -63,13 +63,12 @@ static void write_done(struct store_work *work)
     exchange_unref(x);
 }
 
-void submit_work(struct exchange *x, struct store_work *work)
+bool submit_parked(struct exchange *x, struct store_work *work, enum parked_for what)
 {
     const struct http_backend *backend = &x->http->backend;
-    if (!parking_park(x, PARKED_FOR_WRITE, deadlines_now_ms() + x->http->options.request_timeout_ms)) {
+    if (!parking_park(x, what, deadlines_now_ms() + x->http->options.request_timeout_ms)) {
         store_work_free(work);
-        answer_store_error(x, ERR_CLOSED);
-        return;
+        return false;
     }
     work->done = write_done;
     work->ctx = x;
@@ -78,11 +77,18 @@ void submit_work(struct exchange *x, struct store_work *work)
     atomic_fetch_add(&x->refs, 1);
     enum err err = backend->submit(backend->ctx, work);
     if (err == OK)
-        return;
+        return true;
     work->err = err;
     if (work->kind == WORK_BATCH)
         work->batch.failed = work->batch.count;
     write_done(work);
+    return true;
+}
+
+void submit_work(struct exchange *x, struct store_work *work)
+{
+    if (!submit_parked(x, work, PARKED_FOR_WRITE))
+        answer_store_error(x, ERR_CLOSED);
 }
 
 bool put_adds(const struct exchange *x, enum mode mode, const struct condition *condition, bool has_token)

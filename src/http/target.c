@@ -87,6 +87,8 @@ void target_parse(struct bytes raw, struct target *ret)
         {"/keys", ROUTE_KEYS},
         {"/conflicts", ROUTE_CONFLICTS},
         {"/batch", ROUTE_BATCH},
+        {"/import", ROUTE_IMPORT},
+        {"/export", ROUTE_EXPORT},
         {"/watch", ROUTE_WATCH},
         {"/health", ROUTE_HEALTH},
         {"/ready", ROUTE_READY},

@@ -16,6 +16,8 @@ enum route {
     ROUTE_KEY,
     ROUTE_CONFLICTS,
     ROUTE_BATCH,
+    ROUTE_IMPORT,
+    ROUTE_EXPORT,
     ROUTE_WATCH,
     ROUTE_JOIN,
     ROUTE_LEAVE,

@@ -11,7 +11,7 @@
  * URL is still the first one. */
 static enum err read_cursor(struct exchange *x, struct feed_cursor *cursor, bool *ret_given)
 {
-    const char *last = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Last-Event-ID");
+    const char *last = x->last_event_id;
     struct bytes raw = last && *last ? bytes_str(last) : x->params.since;
     *ret_given = (last && *last) || x->params.given & PARAM_SINCE;
     if (!*ret_given)
@@ -114,6 +114,12 @@ void watch_get(struct exchange *x)
     }
     if (read_cursor(x, &cursor, &given) != OK) {
         answer_error(x, MHD_HTTP_BAD_REQUEST, "since, or Last-Event-ID, is no cursor");
+        return;
+    }
+    if (!feed_cursor_serves(&cursor, param_bytes(&x->params.prefix))) {
+        answer_error(x, MHD_HTTP_BAD_REQUEST,
+                     "since, or Last-Event-ID, stands in the listing of another \"prefix\"");
+        feed_cursor_done(&cursor);
         return;
     }
     if (find_begin(x, given, &cursor)) {

@@ -156,15 +156,18 @@ struct watch_poll {
     uint64_t until_ms;
     bool continues;
     const char *behind; /* what it waits for other than events, or NULL */
+    int fd;             /* of its connection, the library's */
     /* Under the feed's lock: */
     bool listed, fresh;
+    bool hung_up; /* its client has gone */
     struct watch_poll *prev, *next;
 };
 
 /* Begins one, or goes on with one that waited; ends the exchange's run. Takes the cursor. */
 void watch_poll_run(struct exchange *x, struct feed_cursor *cursor);
 void watch_poll_free(struct watch_poll *poll); /* takes NULL */
-/* Lets the feed wake it: it is parked. And takes it back. */
+/* Lets the feed wake it: it is parked, and the library does not look at its connection
+ * meanwhile, so the feed does. And takes it back. */
 void watch_feed_list(struct http *http, struct watch_poll *poll);
 void watch_feed_unlist(struct http *http, struct watch_poll *poll);
 

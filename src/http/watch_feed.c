@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -29,6 +31,7 @@ enum {
     /* Below the threads that write and answer: where cores are short, readers of changes
      * are the ones to wait. */
     NICE = 5,
+    GIVE_WAY_SENDS = 32,
 };
 
 struct list {
@@ -267,13 +270,24 @@ static void send_stepped(struct watch_feed *f, struct list stepped)
     }
 }
 
+/* A round of a thousand streams is some milliseconds of sends. A thread that is woken may
+ * have to wait until this one's slice is over, whatever its priority: so it is given up
+ * now and then (a fraction of a millisecond). */
+static void give_way(size_t sent)
+{
+    if (sent % GIVE_WAY_SENDS == 0)
+        sched_yield();
+}
+
 static void give_batch(struct watch_feed *f)
 {
     uint64_t events = 0, at_ms = now_ms();
+    size_t sent = 0;
     if (f->batch.count == 0)
         return;
     for (struct stream *s = f->streams[STREAM_HEAD].first, *next; s; s = next) {
         next = s->next;
+        give_way(++sent);
         bool there = stream_give(s, &f->batch, at_ms, &events);
         if (there && !s->cursor)
             continue;
@@ -315,8 +329,30 @@ static bool wakes(const struct watch_feed *f, const struct watch_poll *p, enum f
            watch_batch_touches(&f->batch, param_bytes(prefix));
 }
 
+/* What epoll tells of: a stream, a poll, which has the lowest bit set, or the wake-up: 0. */
+enum { EPOLL_POLL = 1 };
+
+static uint64_t tag_of_poll(const struct watch_poll *p)
+{
+    return (uintptr_t)p | EPOLL_POLL;
+}
+
+/* Under the lock, as the next one. */
+static void link_poll(struct watch_feed *f, struct watch_poll *p)
+{
+    struct epoll_event event = {.events = EPOLLRDHUP, .data.u64 = tag_of_poll(p)};
+    p->listed = p->fresh = true;
+    p->prev = NULL;
+    p->next = f->polls;
+    if (f->polls)
+        f->polls->prev = p;
+    f->polls = p;
+    (void)!epoll_ctl(f->epoll_fd, EPOLL_CTL_ADD, p->fd, &event); /* else it waits to its end */
+}
+
 static void unlink_poll(struct watch_feed *f, struct watch_poll *p)
 {
+    (void)!epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, p->fd, NULL);
     if (p->prev)
         p->prev->next = p->next;
     else
@@ -337,6 +373,24 @@ static void wake_polls(struct watch_feed *f, enum feed_end head_end, bool all)
             woken |= parking_resume(p->x, NULL, NULL);
         }
         p->fresh = false;
+    }
+    pthread_mutex_unlock(&f->lock);
+    if (woken)
+        workers_wake(f->http);
+}
+
+/* The poll may be gone by now, and another one be where it was: so the socket is asked. */
+static void on_hang_up(struct watch_feed *f, uint64_t tag)
+{
+    bool woken = false;
+    pthread_mutex_lock(&f->lock);
+    struct watch_poll *p = f->polls;
+    while (p && tag_of_poll(p) != tag)
+        p = p->next;
+    if (p && poll(&(struct pollfd){.fd = p->fd, .events = POLLRDHUP}, 1, 0) > 0) {
+        p->hung_up = true;
+        unlink_poll(f, p);
+        woken = parking_resume(p->x, NULL, NULL);
     }
     pthread_mutex_unlock(&f->lock);
     if (woken)
@@ -556,7 +610,9 @@ static void *serve(void *arg)
         atomic_store(&f->awake, true);
         for (int i = 0; i < count; i++) {
             eventfd_t times;
-            if (events[i].data.ptr)
+            if (events[i].data.u64 & EPOLL_POLL)
+                on_hang_up(f, events[i].data.u64);
+            else if (events[i].data.ptr)
                 on_socket(f, events[i].data.ptr, events[i].events);
             else
                 (void)!eventfd_read(f->wake_fd, &times);
@@ -665,14 +721,8 @@ void watch_feed_list(struct http *http, struct watch_poll *poll)
     struct watch_feed *f = http->feed;
     pthread_mutex_lock(&f->lock);
     bool ending = atomic_load(&f->ending);
-    if (!ending) {
-        poll->listed = poll->fresh = true;
-        poll->prev = NULL;
-        poll->next = f->polls;
-        if (f->polls)
-            f->polls->prev = poll;
-        f->polls = poll;
-    }
+    if (!ending)
+        link_poll(f, poll);
     pthread_mutex_unlock(&f->lock);
     if (!ending) {
         wake(f);

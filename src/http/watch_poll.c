@@ -89,6 +89,7 @@ static enum err read_on(struct exchange *x, struct filling *filling, enum feed_e
 
 static void wait_more(struct exchange *x)
 {
+    x->poll->fd = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     if (!parking_park(x, PARKED_FOR_FEED, x->poll->until_ms)) {
         answer_store_error(x, ERR_CLOSED);
         return;
@@ -126,6 +127,10 @@ void watch_poll_run(struct exchange *x, struct feed_cursor *cursor)
 {
     if (x->poll) {
         watch_feed_unlist(x->http, x->poll);
+        if (x->poll->hung_up) {
+            x->outcome = MHD_NO;
+            return;
+        }
     } else {
         x->poll = mem_new(sizeof *x->poll);
         x->poll->x = x;

@@ -71,7 +71,7 @@ static void refused(const struct swim_event *event, struct effects *out)
 {
     char address[ADDR_TEXT_MAX];
     effects_notice(out, NOTICE_WARN,
-                   "event=peer_refused addr=%s reason=\"%s\" next=\"nothing is exchanged with it\"",
+                   "event=peer_refused addr=%s reason=%s next=\"nothing is exchanged with it\"",
                    addr_text(&event->addr, address), event->text);
 }
 

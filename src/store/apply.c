@@ -143,6 +143,28 @@ enum err apply_rows(struct store_txn *txn, struct rows_work *work)
     return quarantine_sweep(txn, false);
 }
 
+/* Is a row of another key there that has more right to this dot? */
+static enum err outranked(struct store_txn *txn, const struct work_entry *entry, bool *ret)
+{
+    struct row row = {.dot = entry->dot, .kind = entry->kind, .key = entry->key};
+    struct record *record = &txn->remote;
+    enum claim claim;
+    *ret = false;
+    if (!key_valid(row.key))
+        return OK; /* is refused */
+    record_clear(record);
+    if (entry->record.len && record_decode(row.key, entry->record, record) != OK)
+        return OK; /* is put aside */
+    if (!entry->record.len) {
+        if (txn_load(txn, row.key) != OK)
+            return txn->failed;
+        record = &txn->local;
+    }
+    enum err err = txn_claim_row(txn, &row, record_find(record, &row.dot) >= 0, &claim);
+    *ret = claim == CLAIM_LOSES;
+    return err;
+}
+
 enum err apply_ahead(struct store_txn *txn, const struct rows_work *work)
 {
     if (walking(txn))
@@ -150,7 +172,10 @@ enum err apply_ahead(struct store_txn *txn, const struct rows_work *work)
     bool held = false;
     for (size_t i = 0; i < work->count; i++) {
         const struct work_entry *entry = &work->entries[i];
-        enum err err = take_entry(txn, entry, !clock_covers_dot(&txn->state.clock, &entry->dot), &held);
+        bool new = !clock_covers_dot(&txn->state.clock, &entry->dot), loses = false;
+        enum err err = new ? outranked(txn, entry, &loses) : OK;
+        if (err == OK)
+            err = take_entry(txn, entry, new && !loses, &held);
         if (err != OK)
             return err;
     }

@@ -167,6 +167,7 @@ static void list_one(struct step *s, struct bytes key, struct bytes encoded)
     struct feed_event event = {.kind = FEED_DAMAGED, .key = key};
     CHECK(key.len <= sizeof s->cursor->after);
     memcpy(s->cursor->after, key.data, s->cursor->after_len = key.len);
+    s->cursor->prefix_len = s->reader->prefix.len;
     if (record_decode(key, encoded, &s->record) != OK) {
         show(s, &event);
         return;
@@ -183,7 +184,7 @@ static void list_one(struct step *s, struct bytes key, struct bytes encoded)
 static void end_list(struct step *s)
 {
     s->cursor->phase = FEED_CHANGES;
-    s->cursor->after_len = 0;
+    s->cursor->after_len = s->cursor->prefix_len = 0;
     show(s, &(struct feed_event){.kind = FEED_LISTED});
 }
 
@@ -238,7 +239,7 @@ static bool is_gone(const struct step *s, const struct clock *floor)
 static void begin_list(struct step *s)
 {
     s->cursor->phase = FEED_LIST;
-    s->cursor->after_len = 0;
+    s->cursor->after_len = s->cursor->prefix_len = 0;
     clock_copy(&s->cursor->low, &s->clock);
     clock_join(&s->cursor->high, &s->clock);
 }
@@ -310,7 +311,7 @@ enum err feed_now(struct snapshot *snapshot, struct feed_cursor *cursor)
         return err;
     clock_copy(&cursor->high, &cursor->low);
     cursor->phase = FEED_CHANGES;
-    cursor->after_len = 0;
+    cursor->after_len = cursor->prefix_len = 0;
     return OK;
 }
 
@@ -326,6 +327,6 @@ enum err feed_anew(struct snapshot *snapshot, struct feed_cursor *cursor)
     clock_done(&clock);
     clock_clear(&cursor->low);
     cursor->phase = FEED_LIST_BEGIN;
-    cursor->after_len = 0;
+    cursor->after_len = cursor->prefix_len = 0;
     return OK;
 }

@@ -8,10 +8,16 @@
  * that its record travels. Contexts are cut to the last operation of the old id
  * on their key at or below the fork: first the keys with a row there are visited,
  * from the fork down, so that each is cut to exactly its last one; then the keys
- * of the rows above the fork that are left. Operations above it that others are known
- * to have (of an id that was retired) keep their dots: a version of theirs that was
- * removed meanwhile must not come as a new one. All of it is one transaction, which
- * may be large: it happens once after a restore. */
+ * of the rows above the fork that are left. What the old id did to these lies at or below
+ * the floor, and which counter was its last one on the key nobody can say. The context must
+ * still cover it, as an operation that is put again may have removed it: so it is cut to
+ * the floor, which claims nothing that is not applied here. To a peer that has not got
+ * there yet the entry may look like a row of this key, found early: such a row gives
+ * way to the true one (txn_claim_row).
+ *
+ * Operations above the fork that others are known to have (of an id that was retired)
+ * keep their dots: a version of theirs that was removed meanwhile must not come as a new
+ * one. All of it is one transaction, which may be large: it happens once after a restore. */
 #include "txn.h"
 
 #include "check.h"
@@ -98,19 +104,38 @@ static enum err put_again(struct store_txn *txn, const struct fork *fork, struct
     return err;
 }
 
-/* A row of the old id, its key copied. */
-static enum err copy_row(struct bytes lent_key, struct bytes lent_value, uint8_t room[KEY_MAX],
-                         struct row *ret)
+/* The record of this key cannot be read, and an operation of the old id above the fork was in
+ * it, or may have been. It is made again under a dot of the new id, by its row alone: the
+ * repair of the record (repair.c) ends it as any operation that nobody else has. */
+static enum err put_unread(struct store_txn *txn, struct bytes key, enum row_kind kind)
 {
-    enum err err = row_decode(lent_key, lent_value, ret);
-    if (err != OK)
-        return err;
-    memcpy(room, ret->key.data, ret->key.len);
-    ret->key = bytes_of(room, ret->key.len);
-    return OK;
+    struct row row = {.dot = next_dot(txn), .kind = kind, .key = key};
+    clock_raise(&txn->state.clock, &row.dot);
+    return txn_put_row(txn, &row);
 }
 
-/* From the fork down to the floor: cut each touched key to its last operation. */
+/* The next row of the old id after a seek, its key copied. ERR_NOT_FOUND: no more of it.
+ * ERR_DAMAGED, with the dot: its key cannot be read. */
+static enum err copy_row(const struct fork *fork, struct bytes lent_key, struct bytes lent_value,
+                         uint8_t room[KEY_MAX], struct row *ret)
+{
+    struct row row = {0};
+    enum err err = row_key_decode(lent_key, &row.dot);
+    if (err != OK)
+        return ERR_CHECKSUM; /* not even a row */
+    if (!replica_id_equal(&row.dot.replica, &fork->old))
+        return ERR_NOT_FOUND;
+    err = row_decode(lent_key, lent_value, &row) == OK ? OK : ERR_DAMAGED;
+    if (err == OK) {
+        memcpy(room, row.key.data, row.key.len);
+        row.key = bytes_of(room, row.key.len);
+    }
+    *ret = row;
+    return err;
+}
+
+/* From the fork down to the floor: cut each touched key to its last operation. Of which key a
+ * row was that cannot be read, nobody knows: it is given up by raising the floor to it. */
 static enum err visit_below(struct store_txn *txn, const struct fork *fork)
 {
     struct row row = {.dot = {.replica = fork->old, .counter = fork->at}};
@@ -119,19 +144,22 @@ static enum err visit_below(struct store_txn *txn, const struct fork *fork)
         uint8_t below[ROW_KEY_SIZE], room[KEY_MAX];
         struct bytes key, value;
         enum err err = at_fork ? txn_row_before(txn, row_key(&row.dot, below), &key, &value) : ERR_NOT_FOUND;
-        if (err == OK)
-            err = copy_row(key, value, room, &row);
-        if (err == ERR_NOT_FOUND || (err == OK && !replica_id_equal(&row.dot.replica, &fork->old)))
+        if (err == OK && (err = copy_row(fork, key, value, room, &row)) == ERR_DAMAGED) {
+            clock_raise(&txn->state.floor, &row.dot);
+            txn->store->records_damaged++;
+            return OK;
+        }
+        if (err == ERR_NOT_FOUND)
             return OK;
         if (err == OK)
             err = put_again(txn, fork, row.key, row.dot.counter);
-        if (err != OK)
-            return err;
+        if (err != OK && (err != ERR_DAMAGED || txn->failed != OK))
+            return err; /* a damaged record: its rows above the fork tell of it */
     }
 }
 
 /* The rows above the fork: their keys, then the rows themselves go. */
-static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut)
+static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut, bool *ret_unread)
 {
     struct dot from = {.replica = fork->old, .counter = fork->at};
     while (dot_after(&from)) {
@@ -139,12 +167,15 @@ static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint
         struct bytes key, value;
         struct row row;
         enum err err = txn_seek(txn, TABLE_ROWS, row_key(&from, at), &key, &value);
-        if (err == OK)
-            err = copy_row(key, value, room, &row);
-        if (err == ERR_NOT_FOUND || (err == OK && !replica_id_equal(&row.dot.replica, &fork->old)))
+        if (err == OK && (err = copy_row(fork, key, value, room, &row)) == ERR_DAMAGED) {
+            *ret_unread = true;
+            err = OK;
+        } else if (err == OK && (err = put_again(txn, fork, row.key, cut)) == ERR_DAMAGED &&
+                   txn->failed == OK) {
+            err = is_known(fork, row.dot.counter) ? OK : put_unread(txn, row.key, row.kind);
+        }
+        if (err == ERR_NOT_FOUND)
             return OK;
-        if (err == OK)
-            err = put_again(txn, fork, row.key, cut);
         if (err == OK)
             err = txn_del(txn, TABLE_ROWS, row_key(&row.dot, at));
         if (err != OK)
@@ -154,8 +185,9 @@ static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint
     return OK;
 }
 
-/* Where rows above the fork are pruned already, only the records tell. */
-static enum err visit_all(struct store_txn *txn, const struct fork *fork)
+/* Where rows above the fork are pruned already, or cannot be read, only the records tell; of
+ * one that cannot be read either it is taken that an operation was in it. */
+static enum err visit_all(struct store_txn *txn, const struct fork *fork, uint64_t cut)
 {
     uint8_t room[KEY_MAX + 1] = {0};
     size_t len = 0;
@@ -170,15 +202,17 @@ static enum err visit_all(struct store_txn *txn, const struct fork *fork)
             return err;
         memcpy(room, key.data, key.len);
         len = key.len;
-        err = put_again(txn, fork, bytes_of(room, len), fork->at);
+        err = put_again(txn, fork, bytes_of(room, len), cut);
+        if (err == ERR_DAMAGED && txn->failed == OK)
+            err = put_unread(txn, bytes_of(room, len), ROW_PUT);
         if (err != OK)
             return err;
         room[len++] = 0; /* the first key above */
     }
 }
 
-/* All that can be refused comes before the first change; a damaged row or record
- * met on the way fails the whole transaction, as half of it must not stay. */
+/* All that can be refused comes before the first change; what fails later fails the whole
+ * transaction, as half of it must not stay. */
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
                        const struct replica_id *new_id, uint64_t fork_at, uint64_t start_random,
                        const uint64_t *known, size_t known_count)
@@ -200,11 +234,13 @@ enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
     if (fork.at == counter)
         return OK;
 
+    bool unread = floor > fork.at;
     enum err err = visit_below(txn, &fork);
+    uint64_t cut = clock_get(&state->floor, old_id); /* never above the fork */
     if (err == OK)
-        err = visit_above(txn, &fork, floor < fork.at ? floor : fork.at);
-    if (err == OK && floor > fork.at)
-        err = visit_all(txn, &fork);
+        err = visit_above(txn, &fork, cut, &unread);
+    if (err == OK && unread)
+        err = visit_all(txn, &fork, cut);
     if (err != OK && txn->failed == OK)
         txn->failed = err;
     return err;

@@ -20,6 +20,10 @@
  * `settle`), they are lost with our record: they stay in the context, so that
  * nothing waits for them for ever, a put of them without its value, and a delete
  * as one of all that our clock had seen of R, as a delete must not be undone.
+ * Where nobody knows whether they were of this key at all (their rows are pruned here, or
+ * cannot be read), our floor stands above them, or rises to them: all others are filled
+ * by a walk then, which makes them what R makes us. So P need then only cover as much of
+ * F as anybody claims.
  *
  * Mending. Two nodes with the same clock C have applied the same operations; if
  * their records of a key differ, one of them is wrong, and clocks cannot tell which.
@@ -32,7 +36,10 @@
 
 /* What is ours to know lies in few rows: a peer that lacks more will be asked again
  * when it lacks less. */
-enum { REPAIR_ROWS_MAX = 10000 };
+enum {
+    REPAIR_ROWS_MAX = 10000,
+    REPAIR_SETTLE_ROWS_MAX = 1000000, /* where nobody will ever lack less: some seconds, once */
+};
 
 static struct bytes key_of(const struct repair_work *work)
 {
@@ -69,10 +76,15 @@ static enum err check_source(const struct store_txn *txn, const struct repair_wo
         return ERR_REFUSED;
     if (!clock_covers(&work->source_clock, &work->source_floor))
         return ERR_MALFORMED;
-    if (!clock_covers(&work->source_clock, &state->floor) ||
-        (state->walk.phase != WALK_NONE && !clock_covers(&work->source_clock, &state->walk.last)))
+    if (state->walk.phase != WALK_NONE && !clock_covers(&work->source_clock, &state->walk.last))
         return ERR_BEHIND;
-    return OK;
+    struct clock needed = {0};
+    clock_copy(&needed, &state->floor);
+    if (work->settle)
+        clock_meet(&needed, &work->others);
+    bool covers = clock_covers(&work->source_clock, &needed);
+    clock_done(&needed);
+    return covers ? OK : ERR_BEHIND;
 }
 
 static enum err decode_remote(struct store_txn *txn, const struct repair_work *work)
@@ -88,6 +100,7 @@ static enum err decode_remote(struct store_txn *txn, const struct repair_work *w
 /* Operations on the key that our clock claims and the peer's record does not include. */
 struct lacking {
     struct clock first, last; /* of each replica */
+    struct clock given_up;    /* up to here rows tell nothing, nor does anybody else */
     bool deletes;             /* one replica's last of them is a delete */
     size_t count, rows_left;
 };
@@ -96,24 +109,40 @@ static void lacking_done(struct lacking *lacking)
 {
     clock_done(&lacking->first);
     clock_done(&lacking->last);
+    clock_done(&lacking->given_up);
 }
 
-static enum err look_at_origin(struct store_txn *txn, struct bytes key, const struct dot *to, uint64_t from,
-                               struct lacking *lacking)
+/* Of which key the operations up to this one were is not known, until the floor has passed
+ * them: where nobody claims them, it passes them now. */
+static enum err give_up_rows(const struct repair_work *work, const struct dot *dot, struct lacking *lacking)
 {
+    if (!work->settle || clock_covers_dot(&work->others, dot))
+        return ERR_BEHIND;
+    clock_raise(&lacking->given_up, dot);
+    lacking->count++; /* at least: if it was of this key */
+    return OK;
+}
+
+static enum err look_at_origin(struct store_txn *txn, const struct repair_work *work, const struct dot *to,
+                               uint64_t from, struct lacking *lacking)
+{
+    struct bytes key = key_of(work);
     bool deletes = false;
     for (struct dot dot = {to->replica, from + 1}; dot.counter <= to->counter; dot.counter++) {
         uint8_t at[ROW_KEY_SIZE];
         struct bytes value;
         struct row row;
         if (lacking->rows_left == 0)
-            return ERR_BEHIND;
+            return give_up_rows(work, to, lacking);
         lacking->rows_left--;
         enum err err = txn_get(txn, TABLE_ROWS, row_key(&dot, at), &value);
-        if (err == ERR_NOT_FOUND || (err == OK && row_decode(bytes_of(at, sizeof at), value, &row) != OK))
-            return ERR_BEHIND; /* of which key it was is not known: until the floor has passed it */
-        if (err != OK)
+        if (err != OK && err != ERR_NOT_FOUND)
             return err;
+        if (err == ERR_NOT_FOUND || row_decode(bytes_of(at, sizeof at), value, &row) != OK) {
+            if (give_up_rows(work, &dot, lacking) != OK)
+                return ERR_BEHIND;
+            continue;
+        }
         if (!bytes_equal(row.key, key) || clock_covers_dot(&txn->remote.context, &dot))
             continue;
         if (clock_get(&lacking->first, &dot.replica) == 0)
@@ -131,12 +160,17 @@ static enum err look_for_lacking(struct store_txn *txn, const struct repair_work
 {
     const struct clock *clock = &txn->state.clock;
     enum err err = OK;
-    lacking->rows_left = REPAIR_ROWS_MAX;
+    lacking->rows_left = work->settle ? REPAIR_SETTLE_ROWS_MAX : REPAIR_ROWS_MAX;
     for (size_t i = 0; i < clock->count && err == OK && !WEAKENED(REPAIR_ROWS); i++) {
         const struct dot *to = &clock->entries[i];
-        uint64_t theirs = clock_get(&work->source_clock, &to->replica);
-        if (theirs < to->counter)
-            err = look_at_origin(txn, key_of(work), to, theirs, lacking);
+        uint64_t from = clock_get(&work->source_clock, &to->replica),
+                 floor = clock_get(&txn->state.floor, &to->replica);
+        if (from < floor) { /* check_source: nobody claims them */
+            err = give_up_rows(work, &(struct dot){to->replica, floor}, lacking);
+            from = floor;
+        }
+        if (from < to->counter && err == OK)
+            err = look_at_origin(txn, work, to, from, lacking);
     }
     return err;
 }
@@ -211,7 +245,7 @@ static void raise_floor(struct store_txn *txn, const struct clock *source_floor)
 }
 
 /* Stores txn->merged in the place of a record that nobody could read. */
-static enum err put_back(struct store_txn *txn, const struct repair_work *work)
+static enum err put_back(struct store_txn *txn, const struct repair_work *work, const struct clock *given_up)
 {
     struct clock context = {0};
     record_clear(&txn->local);
@@ -221,6 +255,7 @@ static enum err put_back(struct store_txn *txn, const struct repair_work *work)
     else if (err != OK)
         return err;
     raise_floor(txn, &work->source_floor);
+    clock_join(&txn->state.floor, given_up);
     adopt_stamps(txn);
     clock_copy(&context, &txn->merged.context);
     err = txn_store(txn, key_of(work), &txn->merged, NULL);
@@ -249,7 +284,7 @@ enum err repair_do(struct store_txn *txn, struct repair_work *work)
         err = ERR_BEHIND;
     if (err == OK) {
         replace(txn, &lacking);
-        err = put_back(txn, work);
+        err = put_back(txn, work, &lacking.given_up);
         work->changed = err == OK;
         work->lost = lacking.count;
     }

@@ -93,6 +93,69 @@ static enum err view_now(struct store_txn *txn, const struct replica_id *id, str
     return OK;
 }
 
+/* ---- rows found early that cannot be read ------------------------------------------- */
+
+static enum err drop_unread_rows(struct store_txn *txn, const struct replica_id *id, uint64_t base)
+{
+    struct dot from = {*id, base};
+    while (dot_after(&from)) {
+        uint8_t at[ROW_KEY_SIZE];
+        struct bytes key, value;
+        struct row row;
+        enum err err = txn_seek(txn, TABLE_ROWS, row_key(&from, at), &key, &value);
+        if (err == OK)
+            err = row_key_decode(key, &from);
+        if (err == ERR_NOT_FOUND || (err == OK && !replica_id_equal(&from.replica, id)))
+            return OK;
+        if (err == OK && row_decode(key, value, &row) != OK)
+            err = txn_del(txn, TABLE_ROWS, row_key(&from, at));
+        if (err != OK)
+            return err;
+    }
+    return OK;
+}
+
+/* The last operation of the id on a key stands in its context. */
+static enum err put_row_of(struct store_txn *txn, const struct replica_id *id, uint64_t base,
+                           struct bytes key)
+{
+    uint8_t at[ROW_KEY_SIZE];
+    struct bytes old;
+    enum err err = txn_load(txn, key);
+    if (err != OK)
+        return txn->failed; /* a damaged one is noted, and is repaired */
+    struct dot dot = {*id, clock_get(&txn->local.context, id)};
+    if (dot.counter <= base)
+        return OK;
+    err = txn_get(txn, TABLE_ROWS, row_key(&dot, at), &old);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    enum row_kind kind = record_find(&txn->local, &dot) >= 0 ? ROW_PUT : ROW_DELETE;
+    return txn_put_row(txn, &(struct row){.dot = dot, .kind = kind, .key = key});
+}
+
+/* Such rows are made again from the records; what they alone could tell is of operations
+ * that a later one of the id on the same key has taken the place of. */
+static enum err mend_early_rows(struct store_txn *txn, const struct replica_id *id)
+{
+    uint64_t base = clock_get(&txn->state.clock, id);
+    uint8_t room[KEY_MAX + 1] = {0};
+    size_t len = 0;
+    enum err err = drop_unread_rows(txn, id, base);
+    while (err == OK) {
+        struct bytes key, value;
+        err = txn_seek(txn, TABLE_RECORDS, bytes_of(room, len), &key, &value);
+        if (err == OK && !key_valid(key))
+            err = ERR_DAMAGED;
+        if (err != OK)
+            break;
+        memcpy(room, key.data, len = key.len);
+        err = put_row_of(txn, id, base, bytes_of(room, len));
+        room[len++] = 0; /* the first key above */
+    }
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
 enum err retire_do(struct store_txn *txn, const struct replica_id *id, const struct retire_view *agreed)
 {
     struct retire_view view;
@@ -101,6 +164,10 @@ enum err retire_do(struct store_txn *txn, const struct replica_id *id, const str
     if (txn->state.walk.phase != WALK_NONE)
         return ERR_WALKING;
     enum err err = view_now(txn, id, &view);
+    if (err == ERR_DAMAGED && txn->failed == OK) {
+        err = mend_early_rows(txn, id);
+        return err == OK ? ERR_CONFLICT : err; /* it is another view now */
+    }
     if (err != OK)
         return err;
     if (!retire_view_equal(&view, agreed) && !WEAKENED(RETIRE_ANY))

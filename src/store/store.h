@@ -372,7 +372,9 @@ struct store_work {
             bool more;          /* result: a transaction's limit was reached before all */
         } expire;
         struct {
-            struct replica_id id; /* ERR_REFUSED: the own one. ERR_CONFLICT: the view is another now */
+            /* ERR_REFUSED: the own one. ERR_CONFLICT: the view is another now, perhaps
+             * because rows that could not be read were made again. */
+            struct replica_id id;
             struct retire_view view;
         } retire;
         struct repair_work repair; /* WORK_REPAIR, WORK_MEND */

@@ -102,14 +102,43 @@ enum err txn_put_row(struct store_txn *txn, const struct row *row)
     return txn_put(txn, TABLE_ROWS, row_key(&row->dot, key), row_value(row->kind, row->key, value));
 }
 
-/* An early row stands until its own replica's row comes; it never takes the
- * place of one that is there. */
+static enum err holds_version(struct store_txn *txn, struct bytes key, const struct dot *dot, bool *ret)
+{
+    struct record record = {0};
+    struct bytes bytes;
+    enum err err = txn_get(txn, TABLE_RECORDS, key, &bytes);
+    *ret = err == OK && record_decode(key, bytes, &record) == OK && record_find(&record, dot) >= 0;
+    record_done(&record);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+enum err txn_claim_row(struct store_txn *txn, const struct row *row, bool holds, enum claim *ret)
+{
+    uint8_t at[ROW_KEY_SIZE], room[KEY_MAX];
+    struct bytes value;
+    struct row old;
+    bool old_holds;
+    *ret = CLAIM_FREE;
+    enum err err = txn_get(txn, TABLE_ROWS, row_key(&row->dot, at), &value);
+    if (err != OK || row_decode(bytes_of(at, sizeof at), value, &old) != OK)
+        return err == ERR_NOT_FOUND ? OK : err;
+    *ret = CLAIM_SAME_KEY;
+    if (bytes_equal(old.key, row->key))
+        return OK;
+    memcpy(room, old.key.data, old.key.len);
+    old.key = bytes_of(room, old.key.len);
+    err = holds_version(txn, old.key, &row->dot, &old_holds);
+    bool wins = old_holds == holds ? bytes_compare(row->key, old.key) < 0 : holds;
+    *ret = wins ? CLAIM_WINS : CLAIM_LOSES;
+    return err;
+}
+
+/* An early row stands until its own replica's row comes, or another key's with more right. */
 static enum err put_early_row(struct store_txn *txn, const struct row *row)
 {
-    uint8_t key[ROW_KEY_SIZE];
-    struct bytes old;
-    enum err err = txn_get(txn, TABLE_ROWS, row_key(&row->dot, key), &old);
-    return err == ERR_NOT_FOUND ? txn_put_row(txn, row) : err;
+    enum claim claim;
+    enum err err = txn_claim_row(txn, row, row->kind == ROW_PUT, &claim);
+    return err == OK && (claim == CLAIM_FREE || claim == CLAIM_WINS) ? txn_put_row(txn, row) : err;
 }
 
 static enum err put_early_rows(struct store_txn *txn, struct bytes key, const struct record *record,
@@ -247,10 +276,19 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     return ERR_MALFORMED;
 }
 
+static bool only_deletes(const struct batch_work *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (!batch->writes[i].remove)
+            return false;
+    return true;
+}
+
 /* A delete writes a row and a context before anything is given back. */
 static bool makes_room(const struct store_work *work)
 {
-    return (work->kind == WORK_WRITE && work->write.remove) || work->kind == WORK_PRUNE ||
+    return (work->kind == WORK_WRITE && work->write.remove) ||
+           (work->kind == WORK_BATCH && only_deletes(&work->batch)) || work->kind == WORK_PRUNE ||
            work->kind == WORK_EXPIRE;
 }
 

@@ -101,6 +101,13 @@ enum err txn_store(struct store_txn *txn, struct bytes key, struct record *recor
 
 enum err txn_put_row(struct store_txn *txn, const struct row *row) MUST_USE;
 
+/* Above the clock two keys may lay claim to one dot: after a new id a context may name an
+ * operation that was of another key (reidentify.c). The one whose record holds the
+ * version has more right, else the one that is first in key order, so that all nodes end
+ * with the same. `holds`: the record of row->key has that version. */
+enum claim { CLAIM_FREE, CLAIM_SAME_KEY, CLAIM_WINS, CLAIM_LOSES };
+enum err txn_claim_row(struct store_txn *txn, const struct row *row, bool holds, enum claim *ret) MUST_USE;
+
 /* A long work stops here: a transaction's limit, counted since it began it. */
 bool txn_is_full(const struct store_txn *txn, size_t records_before, size_t bytes_before);
 

@@ -58,6 +58,28 @@ static bool conflict_is_news(struct conflict_memory *memory, struct bytes key)
     return true;
 }
 
+/* What a walk has not reached yet is not known to be absent: nothing may be said about it.
+ * A put says nothing: it stands beside what comes, as a put of any node does that has not
+ * heard of the others', so that a node that is being filled takes writes. */
+static bool looks_at_what_is_there(const struct write_work *work)
+{
+    return work->remove || work->touch || work->condition;
+}
+
+/* Of what its writer has seen, where that is told, the version that a read shows. */
+static const struct version *touchable(const struct store_txn *txn, const struct write_work *work)
+{
+    const struct version *best = NULL;
+    for (size_t i = 0; i < txn->local.count; i++) {
+        const struct version *v = &txn->local.versions[i];
+        if (version_expired(v, txn->wall_ms) || (work->token && !token_saw(work->token, &v->dot)))
+            continue;
+        if (!best || v->stamp >= best->stamp) /* at equal stamps the later one has the larger dot */
+            best = v;
+    }
+    return best;
+}
+
 /* What a write has come to before it is carried out: txn->local and txn->merged
  * are what was and what stays. */
 struct judged {
@@ -73,16 +95,15 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
         err = txn_load(txn, work->key);
     if (err != OK)
         return err;
-    /* What a walk has not reached yet is not known to be absent. */
-    if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
+    if (txn->local.count == 0 && walk_hides(&txn->state.walk, work->key) && looks_at_what_is_there(work))
         return ERR_WALKING;
     work->tag = record_tag(&txn->local, txn->wall_ms);
     if (work->condition && !condition_holds(work->condition, work->tag))
         return ERR_UNMET;
     if (work->touch) {
-        ret->touched = record_surfaced(&txn->local, txn->wall_ms);
+        ret->touched = touchable(txn, work);
         if (!ret->touched)
-            return ERR_NOT_FOUND;
+            return work->tag ? ERR_UNMET : ERR_NOT_FOUND;
     }
     /* The first operation of this store, where there are as many replicas as there may be. */
     if (!clock_get(&txn->state.clock, txn_own_id(txn)) && txn->state.clock.count >= CLOCK_REPLICAS_MAX) {

@@ -310,6 +310,9 @@ bool fill_piece(struct sync *s, struct sync_time time, struct link *link, const 
     }
     if (frame->type == FRAME_WALK_PIECE)
         s->walk_keys_total = keys_total;
+    uint64_t own = clock_get(&work->rows.source_clock, &link->peer->id);
+    if (own > link->peer->told) /* it may be faster than its reports */
+        link->peer->told = own;
     s->count.pieces_received++;
     s->walk_ahead--;
     s->walk_heard_ms = time.now_ms;

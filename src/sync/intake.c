@@ -10,6 +10,7 @@
 #include "mem.h"
 #include "sync_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- the queue ------------------------------------------------------------------------ */
@@ -156,6 +157,26 @@ static struct store_work *cut(const struct waiting *waiting, size_t count)
     return work;
 }
 
+/* What a peer has shown of its own operations is what its next hello is held to. It is
+ * kept before any of them is stored: else a crash could leave them here, and no memory
+ * of who told of them, and an old state of that peer would pass for a later one. */
+static void keep_told(struct sync *s, struct peer *peer, struct effects *out)
+{
+    char name[NOTE_NAME_MAX], uuid[REPLICA_ID_TEXT];
+    struct buf value;
+    if (peer->told <= peer->told_kept)
+        return;
+    struct store_work *work = store_work_new(WORK_NOTES);
+    snprintf(name, sizeof name, TOLD_NOTE "%s", replica_id_text(&peer->id, uuid));
+    buf_init(&value, REPLICA_ID_SIZE + 8);
+    replica_id_encode(&peer->id, &value);
+    buf_put_u64(&value, peer->told);
+    store_work_add_note(work, name, buf_bytes(&value));
+    buf_done(&value);
+    peer->told_kept = peer->told;
+    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+}
+
 /* The first of the link's queue, or a slice of it, goes to the committer. */
 static void give(struct sync *s, struct sync_time time, struct link *link, size_t count, bool bulk,
                  struct effects *out)
@@ -194,6 +215,8 @@ static void give(struct sync *s, struct sync_time time, struct link *link, size_
         s->walk_works++;
     if (bulk)
         pace_gave(&s->pace);
+    if (run || (work->kind == WORK_ROWS && replica_id_equal(&work->rows.origin, &link->peer->id)))
+        keep_told(s, link->peer, out);
     sync_submit(s, work, pending, out);
 }
 

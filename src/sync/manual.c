@@ -9,7 +9,7 @@ uint64_t sync_pause(struct sync *s, struct sync_time time, bool on, struct effec
     struct store_work *work = store_work_new(WORK_NOTES);
     store_work_add_note(work, PAUSED_NOTE, on ? bytes_str("1") : bytes_of(NULL, 0));
     if (on != s->held_by_hand)
-        effects_notice(out, NOTICE_WARN, "event=%s next=\"%s\"", on ? "paused" : "resumed",
+        effects_notice(out, NOTICE_WARN, "event=%s next=%s", on ? "paused" : "resumed",
                        on ? "remote writes wait until POST /cluster/resume, also over restarts"
                           : "remote writes are applied again");
     s->held_by_hand = on;

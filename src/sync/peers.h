@@ -17,6 +17,7 @@ enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 #define PEER_NOTE      "peer/"
 #define TWIN_NOTE      "sync/twin" /* NODE_NOTE_TWIN to the node */
 #define PEER_NAME_NOTE "name/"     /* its member name alone: NODE_NOTE_NAME to the node */
+#define TOLD_NOTE      "told/"     /* peer.told, kept more often than the rest */
 
 struct link;
 
@@ -47,6 +48,7 @@ struct peer {
     bool has_starts;
     struct starts starts;      /* as at its last hello */
     uint64_t told;             /* the highest counter of its own that it has shown itself since */
+    uint64_t told_kept;        /* of that, what this process has put into the store */
     struct clock clock, floor; /* as last reported: what it has durably, what it has forgotten */
     uint64_t heard_wall_ms;    /* when a link or membership last showed it alive */
     uint64_t early_ms;      /* since when, on the monotonic clock, the wall clock is below that; 0: is not */

@@ -315,7 +315,7 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
             sync_link_end(s, time, link, "knows operations of ours that we do not", out);
         return;
     case ERR_BEHIND: /* a chunk before it was not taken: from our clock again */
-        relay_retry(s, &pending->origin, &pending->peer, time.now_ms + THINK_MS);
+        relay_gap(s, &pending->origin, &pending->peer, time.now_ms);
         return;
     case ERR_DAMAGED:
     case ERR_TOO_LARGE: /* more replicas or versions than there may be: soon asked again it is no less */

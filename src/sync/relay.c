@@ -49,6 +49,13 @@ void relay_retry(struct sync *s, const struct replica_id *id, const struct repli
     }
 }
 
+/* However many more rows come behind the gap: each is no reason to wait longer. */
+void relay_gap(struct sync *s, const struct replica_id *id, const struct replica_id *peer, uint64_t now_ms)
+{
+    if (relay_origin(s, id)->retry_at_ms == 0)
+        relay_retry(s, id, peer, now_ms + THINK_MS);
+}
+
 /* The best clock that a peer in reach has for a replica. */
 static uint64_t best_of(const struct sync *s, const struct replica_id *id)
 {

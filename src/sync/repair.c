@@ -66,19 +66,23 @@ static void look(struct sync *s, uint64_t now_ms, struct effects *out)
 
 /* ---- asking ---------------------------------------------------------------------------- */
 
-static bool can_help(const struct sync *s, const struct link *link, bool wholly)
+static bool can_help(const struct sync *s, const struct link *link, const struct clock *needed)
 {
     return link->state == LINK_UP && link->protocol >= 3 && !link->peer->walking &&
-           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, wholly ? &s->clock : &s->floor);
+           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, needed);
 }
 
-/* The next one in turn; every second time it need not have all that we have. */
-static struct link *choose(struct sync *s, struct repair *repair)
+/* The next one in turn; every second time it need not have all that we have, and where it
+ * comes to giving up, not even what we have forgotten: perhaps nobody has. */
+static struct link *choose(struct sync *s, uint64_t now_ms, struct repair *repair)
 {
-    for (int pass = repair->tries % 2; pass < 2; pass++) {
+    static const struct clock nothing;
+    const struct clock *needed[] = {&s->clock, &s->floor, &nothing};
+    size_t passes = now_ms >= repair->since_ms + REPAIR_SETTLE_MS ? 3 : 2;
+    for (size_t pass = repair->tries % 2; pass < passes; pass++) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[(repair->turn + i) % s->link_count];
-            if (can_help(s, link, pass == 0)) {
+            if (can_help(s, link, needed[pass])) {
                 repair->turn = (repair->turn + i + 1) % s->link_count;
                 return link;
             }
@@ -96,7 +100,7 @@ static void later(struct repair *repair, uint64_t now_ms)
 
 static bool ask(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
 {
-    struct link *link = choose(s, repair);
+    struct link *link = choose(s, time.now_ms, repair);
     struct buf frame;
     later(repair, time.now_ms);
     if (!link)

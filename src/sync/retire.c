@@ -245,19 +245,21 @@ static bool is_passed(const struct sync *s, const struct retired *retired)
     return false;
 }
 
-static bool look(struct sync *s, struct retired *retired)
+static enum err look(struct sync *s, struct retired *retired, bool *ret_news)
 {
     struct snapshot *snapshot;
     struct retire_view view;
-    if (snapshot_open(s->store, &snapshot) != OK)
-        return false;
-    enum err err = snapshot_retire_view(snapshot, &retired->id, &view);
+    enum err err = snapshot_open(s->store, &snapshot);
+    if (err != OK)
+        return err;
+    err = snapshot_retire_view(snapshot, &retired->id, &view);
     snapshot_close(snapshot);
-    if (err != OK || (retired->viewed && retire_view_equal(&view, &retired->view)))
-        return false;
-    retired->view = view;
-    retired->viewed = true;
-    return true;
+    if (err == OK && !(retired->viewed && retire_view_equal(&view, &retired->view))) {
+        retired->view = view;
+        retired->viewed = true;
+        *ret_news = true;
+    }
+    return err;
 }
 
 /* What was found early of it: before the rows go. */
@@ -279,7 +281,8 @@ static void note_known(struct sync *s, struct retired *retired)
 void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret)
 {
     if (!retired->raised) {
-        (void)look(s, retired);
+        bool news;
+        (void)!look(s, retired, &news);
         note_known(s, retired);
     }
     ret->counter = retired->view.base;
@@ -305,6 +308,19 @@ static void raise_it(struct sync *s, struct retired *retired, struct effects *ou
     sync_submit(s, work, (struct pending){.kind = PENDING_RETIRE}, out);
 }
 
+/* A row of it cannot be read: the same work makes it again, and raises nothing. */
+static void mend_rows(struct sync *s, const struct retired *retired, struct effects *out)
+{
+    char uuid[REPLICA_ID_TEXT];
+    effects_notice(out, NOTICE_WARN,
+                   "event=retired_rows_damaged replica=%s next=\"made again from the records\"",
+                   replica_id_text(&retired->id, uuid));
+    struct store_work *work = store_work_new(WORK_RETIRE);
+    work->retire.id = retired->id;
+    s->retiring = true;
+    sync_submit(s, work, (struct pending){.kind = PENDING_RETIRE}, out);
+}
+
 void retire_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     if (time.now_ms < s->retire_at_ms || s->retiring || s->left || sync_walking(s) || s->walk_works)
@@ -320,8 +336,12 @@ void retire_tick(struct sync *s, struct sync_time time, struct effects *out)
             continue;
         }
         open = true;
-        news |= look(s, retired);
-        if (raised_by_a_peer(s, retired) || !waits_for(s, time, retired))
+        enum err err = look(s, retired, &news);
+        if (err == ERR_DAMAGED)
+            mend_rows(s, retired, out);
+        else if (err != OK)
+            continue;
+        else if (raised_by_a_peer(s, retired) || !waits_for(s, time, retired))
             raise_it(s, retired, out);
     }
     if (news)

@@ -17,6 +17,18 @@ static void read_peer(void *ctx, struct bytes name, struct bytes value)
         s->count.notes_damaged++; /* replaced at its next hello */
 }
 
+static void read_told(void *ctx, struct bytes name, struct bytes value)
+{
+    struct sync *s = ctx;
+    struct cursor in = cursor_of(value);
+    struct replica_id id = replica_id_decode(&in);
+    uint64_t told = cursor_u64(&in);
+    struct peer *peer = cursor_finish(&in) == OK ? peers_find(&s->peers, &id) : NULL;
+    (void)name;
+    if (peer && told > peer->told)
+        peer->told = told;
+}
+
 static void read_retired(void *ctx, struct bytes name, struct bytes value)
 {
     (void)name;
@@ -118,6 +130,8 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
         err = read_identity(s, snapshot);
         if (err == OK)
             err = snapshot_notes(snapshot, PEER_NOTE, read_peer, s);
+        if (err == OK)
+            err = snapshot_notes(snapshot, TOLD_NOTE, read_told, s);
         if (err == OK)
             err = read_hand(s, snapshot);
         snapshot_close(snapshot);
@@ -235,6 +249,7 @@ struct peer *sync_peer(struct sync *s, struct sync_time time, const struct repli
     struct store_work *work = store_work_new(WORK_NOTES);
     char name[NOTE_NAME_MAX];
     store_work_add_note(work, note_name(name, PEER_NOTE, &gone), bytes_of(NULL, 0));
+    store_work_add_note(work, note_name(name, TOLD_NOTE, &gone), bytes_of(NULL, 0));
     sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
     return peers_get(&s->peers, id);
 }
@@ -293,9 +308,12 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     struct snapshot *snapshot;
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
-        effects_notice(out, NOTICE_ERROR,
-                       "event=reidentify_failed reason=%s next=\"at the next connection again\"",
-                       err_text(work->err));
+        effects_notice(
+            out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=\"%s\"", err_text(work->err),
+            work->err == ERR_DAMAGED || work->err == ERR_CHECKSUM
+                ? "yzma doctor, with the node stopped, names what cannot be read; without its store "
+                  "its peers fill it again"
+                : "at the next connection again");
         return;
     }
     if (snapshot_open(s->store, &snapshot) == OK) {
@@ -305,6 +323,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     (void)sync_look(s);
     cache_clear(&s->cache);
     drop_own_ids(s);
+    s->rows_below_floor = true; /* perhaps: it may have risen over a damaged one */
     s->count.reidentified++;
     if (s->twin_fork != UINT64_MAX) { /* of the former id */
         struct store_work *notes = store_work_new(WORK_NOTES);

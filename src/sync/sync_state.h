@@ -323,6 +323,9 @@ void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms);
 void relay_think(struct sync *s, struct sync_time time, struct effects *out);
 void relay_retry(struct sync *s, const struct replica_id *origin, const struct replica_id *peer,
                  uint64_t at_ms);
+/* Rows came that do not follow on what we have: those between are soon asked for. */
+void relay_gap(struct sync *s, const struct replica_id *origin, const struct replica_id *peer,
+               uint64_t now_ms);
 /* What the store made of rows of this replica: does one in quarantine hold its clock? */
 void relay_held(struct sync *s, struct sync_time time, const struct replica_id *origin, bool held,
                 const struct link *link, struct effects *out);

@@ -22,6 +22,7 @@
  *   YZMA_POWER_KEEP    percent of unsynced sectors that stay; absent: a choice for each cut
  *   YZMA_POWER_LIE     files with this in their path are not synced any more, but said to be,
  *   YZMA_POWER_LIE_AT  from the n-th change or sync on
+ *   YZMA_POWER_FAIL    the n-th change or sync fails with EIO, and says so on stderr; nothing of it happens
  *
  * Not modelled, and refused: shared writable mappings of these files. */
 #undef _FILE_OFFSET_BITS /* it would rename what is defined here */
@@ -69,7 +70,7 @@ struct change {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *dir, *stash_dir, *report, *lie;
-static uint64_t cut_at, lie_at, seed, operations, syncs, stashed;
+static uint64_t cut_at, fail_at, lie_at, seed, operations, syncs, stashed;
 static int keep_percent = -1;
 static struct file files[FILES_MAX];
 static size_t file_count;
@@ -112,6 +113,7 @@ static void __attribute__((constructor)) begin(void)
     if (dir && (!stash_dir || !report))
         give_up("YZMA_POWER_STASH and YZMA_POWER_REPORT are missing");
     cut_at = number_of("YZMA_POWER_CUT", 0);
+    fail_at = number_of("YZMA_POWER_FAIL", 0);
     lie_at = number_of("YZMA_POWER_LIE_AT", 0);
     seed = number_of("YZMA_POWER_SEED", 1);
     keep_percent = (int)number_of("YZMA_POWER_KEEP", (uint64_t)-1);
@@ -406,6 +408,17 @@ static bool step(void)
     return ++operations == cut_at;
 }
 
+/* Is the step just taken the one that fails? Then the lock is given back. */
+static bool fails(const char *what, const char *path)
+{
+    if (operations != fail_at)
+        return false;
+    dprintf(STDERR_FILENO, "libpower: %s of %s fails\n", what, path);
+    pthread_mutex_unlock(&lock);
+    errno = EIO;
+    return true;
+}
+
 /* ---- what is interposed: writing ---------------------------------------------------- */
 
 static off_t place_of(int fd, struct file *file)
@@ -424,6 +437,8 @@ static ssize_t write_tracked(int fd, const struct iovec *parts, int count, off_t
     pthread_mutex_lock(&lock);
     struct file *file = tracked(fd);
     bool last = step();
+    if (fails(what, file->path))
+        return -1;
     off_t from = at < 0 ? place_of(fd, file) : at;
     remember(file, from, from + (off_t)n);
     done = at < 0 ? syscall(SYS_writev, fd, parts, count)
@@ -471,6 +486,8 @@ EXPORT int ftruncate(int fd, off_t size)
     pthread_mutex_lock(&lock);
     struct file *file = tracked(fd);
     bool last = file && step();
+    if (file && fails("ftruncate", file->path))
+        return -1;
     off_t before = file ? size_of(file) : 0;
     if (file && size < before)
         remember(file, size, before);
@@ -488,6 +505,8 @@ EXPORT int fallocate(int fd, int mode, off_t at, off_t n)
     pthread_mutex_lock(&lock);
     struct file *file = tracked(fd);
     bool last = file && step();
+    if (file && fails("fallocate", file->path))
+        return -1;
     if (file && mode & ~FALLOC_FL_KEEP_SIZE)
         remember(file, at, at + n); /* holes, zeros */
     int rc = (int)syscall(SYS_fallocate, fd, mode, at, n);
@@ -522,6 +541,8 @@ static int sync_tracked(int fd, long number, const char *what)
     file = tracked(fd);
     if (step())
         cut(what, file->path);
+    if (fails(what, file->path))
+        return -1;
     if (!is_lied_about(file)) {
         syncs++;
         if (is_folder(file))
@@ -554,6 +575,8 @@ static int open_any(int at, const char *path, int flags, mode_t mode)
     pthread_mutex_lock(&lock);
     bool fresh = flags & O_CREAT && fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) != 0;
     bool last = fresh && step();
+    if (fresh && fails("open", full))
+        return -1;
     int fd = (int)syscall(SYS_openat, at, path, flags & ~O_TRUNC, mode);
     int error = errno;
     if (fd >= FDS_MAX)
@@ -625,6 +648,8 @@ EXPORT int renameat2(int at, const char *path, int to_at, const char *to, unsign
         return (int)syscall(SYS_renameat2, at, path, to_at, to, flags);
     pthread_mutex_lock(&lock);
     bool last = step();
+    if (fails("rename", from_full))
+        return -1;
     put_aside(to_full, aside);
     int rc = (int)syscall(SYS_renameat2, at, path, to_at, to, flags);
     int error = errno;
@@ -659,6 +684,8 @@ EXPORT int unlinkat(int at, const char *path, int flags)
         return (int)syscall(SYS_unlinkat, at, path, flags);
     pthread_mutex_lock(&lock);
     bool last = step();
+    if (fails("unlink", full))
+        return -1;
     put_aside(full, aside);
     int rc = (int)syscall(SYS_unlinkat, at, path, flags);
     int error = errno;
@@ -676,6 +703,27 @@ EXPORT int unlink(const char *path)
     return unlinkat(AT_FDCWD, path, 0);
 }
 
+/* Of a file that stays under its other name: undone, the new name goes. */
+EXPORT int link(const char *path, const char *to)
+{
+    char full[PATH_BYTES];
+    if (!ours_at(AT_FDCWD, to, full))
+        return (int)syscall(SYS_linkat, AT_FDCWD, path, AT_FDCWD, to, 0);
+    pthread_mutex_lock(&lock);
+    bool last = step();
+    if (fails("link", full))
+        return -1;
+    int rc = (int)syscall(SYS_linkat, AT_FDCWD, path, AT_FDCWD, to, 0);
+    int error = errno;
+    if (rc == 0)
+        change_of(CREATED, full);
+    if (last)
+        cut("link", full);
+    pthread_mutex_unlock(&lock);
+    errno = error;
+    return rc;
+}
+
 EXPORT int mkdir(const char *path, mode_t mode)
 {
     char full[PATH_BYTES];
@@ -683,6 +731,8 @@ EXPORT int mkdir(const char *path, mode_t mode)
         return (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
     pthread_mutex_lock(&lock);
     bool last = step();
+    if (fails("mkdir", full))
+        return -1;
     int rc = (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
     int error = errno;
     if (rc == 0)

@@ -16,15 +16,21 @@
  * floors are too, a deleted key has left nothing.
  *
  * The first operation is at the first replica and the first key: others are the same
- * world under other names. Stamps decide nothing here and are left out. */
+ * world under other names. So are worlds in which the other two replicas have changed
+ * places: of such twins only one is gone on with. The store does each step for both, and they
+ * must be twins again. A replica goes away together with the first thing that it would have
+ * prevented (a pruning past it, a walk begun anew): until then nothing is done that could
+ * not be done with it there and silent. Stamps decide nothing here and are left out. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "crc.h"
+#include "keys.h"
 #include "mem.h"
+#include "numbers.h"
+#include "small_vector.h"
 #include "storekit.h"
 #include "weaken.h"
 
@@ -34,70 +40,6 @@
 enum { REPLICAS = 3, KEYS = 2, OPS_MAX = 4, DOTS = REPLICAS * OPS_MAX, NONE = -1 };
 
 static const char *const key_names[KEYS] = {"a", "b"};
-
-/* ---- tables: contents and steps, by number ---------------------------------------- */
-
-struct numbers { /* of entries of one size, each once */
-    uint8_t *entries;
-    size_t size, count, room;
-    uint32_t *slots; /* number + 1; 0 is free */
-    size_t slot_count;
-};
-
-static uint64_t hash_of(const void *data, size_t len)
-{
-    uint64_t hash = 0x9e3779b97f4a7c15u;
-    const uint8_t *at = data;
-    for (; len >= 4; at += 4, len -= 4) {
-        uint32_t word;
-        memcpy(&word, at, sizeof word);
-        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
-
-static void table_rehash(struct numbers *t, size_t slot_count)
-{
-    free(t->slots);
-    t->slot_count = slot_count;
-    t->slots = mem_new(slot_count * sizeof *t->slots);
-    for (size_t i = 0; i < t->count; i++) {
-        size_t slot = hash_of(t->entries + i * t->size, t->size) & (slot_count - 1);
-        while (t->slots[slot])
-            slot = (slot + 1) & (slot_count - 1);
-        t->slots[slot] = (uint32_t)i + 1;
-    }
-}
-
-/* The number of an entry; a new one is added. */
-static uint32_t table_of(struct numbers *t, const void *entry, bool *ret_new)
-{
-    if (t->count * 2 >= t->slot_count)
-        table_rehash(t, t->slot_count ? 2 * t->slot_count : 1024);
-    size_t slot = hash_of(entry, t->size) & (t->slot_count - 1);
-    for (; t->slots[slot]; slot = (slot + 1) & (t->slot_count - 1)) {
-        if (memcmp(t->entries + (t->slots[slot] - 1) * t->size, entry, t->size) == 0) {
-            *ret_new = false;
-            return t->slots[slot] - 1;
-        }
-    }
-    if (t->count == t->room) {
-        t->room = t->room ? 2 * t->room : 1024;
-        t->entries = mem_grow(t->entries, t->room * t->size);
-    }
-    memcpy(t->entries + t->count * t->size, entry, t->size);
-    t->slots[slot] = (uint32_t)++t->count;
-    *ret_new = true;
-    return (uint32_t)t->count - 1;
-}
-
-static void table_done(struct numbers *t)
-{
-    free(t->entries);
-    free(t->slots);
-    *t = (struct numbers){.size = t->size};
-}
 
 /* ---- replicas: one entry for each content ------------------------------------------ */
 
@@ -110,13 +52,19 @@ struct content { /* what a table compares; dots as bits */
     uint32_t phase, after, row_after, has_low;
 };
 
-struct world { /* what a table compares */
+struct world {
     uint32_t replicas[REPLICAS];
     uint32_t log, away; /* away: 0 nobody yet; 1 to 3: that one; 4: it is back */
 };
 
+/* A world as its table has it: there are very many. */
+enum { CONTENT_BITS = 24, LOG_BITS = 21 };
+struct packed_world {
+    uint32_t words[REPLICAS];
+};
+
 struct step {
-    uint32_t what, a, b, c;
+    uint32_t what, a, b;
 };
 
 /* What was done so far. */
@@ -131,10 +79,13 @@ static struct explorer {
     unsigned op_count;
     struct numbers contents, worlds, steps, logs;
     struct engine **engines; /* of the contents */
+    uint32_t *twins;         /* of the contents, too: number + 1 */
     size_t engine_room;
+    struct buf identities[REPLICAS]; /* as each new store has it */
+    uint32_t *log_twins;
+    size_t log_room;
     uint32_t *results; /* of the steps */
-    uint32_t *dots;    /* of writes: the bit of their dot, and what they removed */
-    uint32_t *removed;
+    uint32_t *writes;  /* of those that write: the bit of their dot, above it what they removed */
     size_t result_room;
     uint64_t moves;
     size_t at; /* the world that is looked at */
@@ -174,19 +125,6 @@ static uint32_t vector_of(const struct clock *clock)
     for (size_t i = 0; i < clock->count; i++)
         vector |= (uint32_t)clock->entries[i].counter << (8 * replica_of(&clock->entries[i].replica));
     return vector;
-}
-
-static uint32_t counter_in(uint32_t vector, unsigned replica)
-{
-    return vector >> (8 * replica) & 255;
-}
-
-static bool covers(uint32_t a, uint32_t b)
-{
-    for (unsigned i = 0; i < REPLICAS; i++)
-        if (counter_in(a, i) < counter_in(b, i))
-            return false;
-    return true;
 }
 
 /* All dots at or below a vector, as bits. */
@@ -255,18 +193,30 @@ static const struct content *content_at(uint32_t number)
     return (const struct content *)x.contents.entries + number;
 }
 
-/* Takes the store; keeps its engine when the content is new. */
+/* Takes the store; keeps its engine when the content is new, without the list of starts
+ * that grows with each opening. */
 static uint32_t intern(struct store *store, struct engine *engine, uint32_t who)
 {
     struct content content = read_content(store, who);
+    struct bytes name = bytes_str(META_IDENTITY), bytes;
+    struct engine_txn *txn;
     bool new;
-    uint32_t number = table_of(&x.contents, &content, &new);
+    uint32_t number = numbers_of(&x.contents, &content, &new);
     if (new) {
+        assert_true(number < 1u << CONTENT_BITS);
         if (number >= x.engine_room) {
             x.engine_room = x.engine_room ? 2 * x.engine_room : 1024;
             x.engines = mem_grow(x.engines, x.engine_room * sizeof(struct engine *));
+            x.twins = mem_grow(x.twins, x.engine_room * sizeof *x.twins);
         }
-        x.engines[number] = engine_mem_clone(engine);
+        x.twins[number] = 0;
+        struct engine *kept = x.engines[number] = engine_mem_clone(engine);
+        assert_int_equal(kept->ops->write_begin(kept, &txn), OK);
+        assert_int_equal(kept->ops->get(txn, TABLE_META, name, &bytes), OK);
+        if (x.identities[who].len == 0)
+            buf_put_bytes(&x.identities[who], bytes);
+        assert_int_equal(kept->ops->put(txn, TABLE_META, name, buf_bytes(&x.identities[who])), OK);
+        assert_int_equal(kept->ops->commit(txn), OK);
     }
     store_close(store);
     return number;
@@ -282,6 +232,88 @@ static struct live live(uint32_t number)
     struct live l = {.engine = engine_mem_clone(x.engines[number])};
     l.store = kit_store_on(l.engine, content_at(number)->who + 1);
     return l;
+}
+
+/* ---- twins: the second and the third replica have changed places ----------------------- */
+
+static uint32_t twin_vector(uint32_t vector)
+{
+    return swap_groups(vector, 8);
+}
+
+static uint32_t twin_bits(uint32_t bits)
+{
+    return swap_groups(bits, OPS_MAX);
+}
+
+static uint32_t twin_replica(uint32_t who)
+{
+    return who ? REPLICAS - who : 0;
+}
+
+static struct content twin_content(const struct content *c)
+{
+    struct content twin = *c;
+    twin.who = twin_replica(c->who);
+    for (unsigned k = 0; k < KEYS; k++) {
+        twin.held[k] = twin_bits(c->held[k]);
+        twin.known[k] = twin_vector(c->known[k]);
+        twin.rows[k] = twin_bits(c->rows[k]);
+    }
+    twin.clock = twin_vector(c->clock);
+    twin.floor = twin_vector(c->floor);
+    twin.low = twin_vector(c->low);
+    twin.high = twin_vector(c->high);
+    twin.last = twin_vector(c->last);
+    twin.row_after = twin_bits(c->row_after);
+    return twin;
+}
+
+static uint32_t twin_of(uint32_t number)
+{
+    assert_true(x.twins[number]);
+    return x.twins[number] - 1;
+}
+
+static void are_twins(uint32_t a, uint32_t b)
+{
+    struct content twin = twin_content(content_at(a));
+    if (memcmp(&twin, content_at(b), sizeof twin) != 0)
+        wrong("the store makes another thing of it under other names", content_at(a)->who);
+    x.twins[a] = b + 1;
+    x.twins[b] = a + 1;
+}
+
+static struct log twin_log(const struct log *log)
+{
+    struct log twin = {.count = log->count};
+    for (uint32_t i = 0; i < log->count; i++) {
+        uint32_t dot = twin_bits(log->ops[i].dot), at = i;
+        for (; at > 0 && twin.ops[at - 1].dot > dot; at--)
+            twin.ops[at] = twin.ops[at - 1];
+        twin.ops[at] = log->ops[i];
+        twin.ops[at].dot = dot;
+        twin.ops[at].removed = twin_bits(log->ops[i].removed);
+    }
+    return twin;
+}
+
+/* The number of a log, with its twin's at hand. */
+static uint32_t number_log(const struct log *log)
+{
+    struct log twin = twin_log(log);
+    bool new, twin_new;
+    uint32_t number = numbers_of(&x.logs, log, &new), other = numbers_of(&x.logs, &twin, &twin_new);
+    if (new || twin_new) {
+        assert_true(x.logs.count < 1u << LOG_BITS);
+        if (x.logs.count > x.log_room) {
+            x.log_room = 2 * x.logs.count + 1024;
+            x.log_twins = mem_grow(x.log_twins, x.log_room * sizeof *x.log_twins);
+        }
+        x.log_twins[number] = other;
+        x.log_twins[other] = number;
+    }
+    return number;
 }
 
 /* ---- steps, each done once by the real store ------------------------------------------ */
@@ -382,26 +414,45 @@ static uint32_t take(const struct step *step, uint32_t *ret_dot, uint32_t *ret_r
     return result;
 }
 
+static uint32_t step(struct step s, uint32_t *ret_dot, uint32_t *ret_removed);
+
+/* The same step among twins is the store's to do, too. */
+static void find_twin(const struct step *s, uint32_t result)
+{
+    if (x.twins[result])
+        return;
+    struct step twin = {.what = s->what, .a = twin_of(s->a), .b = s->b};
+    if (s->what < SEND_AHEAD)
+        twin.what = SEND + twin_replica(s->what - SEND);
+    if (s->what == PRUNE)
+        twin.b = twin_vector(s->b);
+    else if (s->what < PRUNE && s->what != WALK_START)
+        twin.b = twin_of(s->b);
+    uint32_t other = step(twin, NULL, NULL);
+    if (!x.twins[result])
+        are_twins(result, other);
+}
+
 static uint32_t step(struct step s, uint32_t *ret_dot, uint32_t *ret_removed)
 {
     bool new;
-    uint32_t number = table_of(&x.steps, &s, &new), dot, removed;
+    const uint32_t packed[] = {s.a | s.what << CONTENT_BITS, s.b};
+    uint32_t number = numbers_of(&x.steps, packed, &new), dot, removed;
     if (new) {
         uint32_t result = take(&s, &dot, &removed);
         if (number >= x.result_room) {
             x.result_room = x.result_room ? 2 * x.result_room : 1024;
             x.results = mem_grow(x.results, x.result_room * sizeof *x.results);
-            x.dots = mem_grow(x.dots, x.result_room * sizeof *x.dots);
-            x.removed = mem_grow(x.removed, x.result_room * sizeof *x.removed);
+            x.writes = mem_grow(x.writes, x.result_room * sizeof *x.writes);
         }
         x.results[number] = result;
-        x.dots[number] = dot;
-        x.removed[number] = removed;
+        x.writes[number] = dot | removed << DOTS;
+        find_twin(&s, result);
     }
     if (ret_dot)
-        *ret_dot = x.dots[number];
+        *ret_dot = x.writes[number] & ((1u << DOTS) - 1);
     if (ret_removed)
-        *ret_removed = x.removed[number];
+        *ret_removed = x.writes[number] >> DOTS;
     return x.results[number];
 }
 
@@ -412,16 +463,44 @@ static bool present(const struct world *w, unsigned i)
     return w->away != i + 1;
 }
 
+static struct packed_world pack(const struct world *w)
+{
+    return (struct packed_world){{w->replicas[0] | w->away << 24 | (w->log & 31) << 27,
+                                  w->replicas[1] | (w->log >> 5 & 255) << 24,
+                                  w->replicas[2] | (w->log >> 13) << 24}};
+}
+
+static struct world world_at(size_t number)
+{
+    const uint32_t *words = ((const struct packed_world *)x.worlds.entries)[number].words;
+    struct world w = {.away = words[0] >> 24 & 7,
+                      .log = words[0] >> 27 | (words[1] >> 24) << 5 | (words[2] >> 24) << 13};
+    for (unsigned i = 0; i < REPLICAS; i++)
+        w.replicas[i] = words[i] & ((1u << CONTENT_BITS) - 1);
+    return w;
+}
+
+/* It, or its twin. */
+static void add_world(const struct world *w)
+{
+    struct world twin = {
+        .replicas = {twin_of(w->replicas[0]), twin_of(w->replicas[2]), twin_of(w->replicas[1])},
+        .log = x.log_twins[w->log],
+        .away = w->away == 2 || w->away == 3 ? 5 - w->away : w->away};
+    struct packed_world a = pack(w), b = pack(&twin);
+    bool new;
+    numbers_of(&x.worlds, memcmp(&a, &b, sizeof a) < 0 ? &a : &b, &new);
+}
+
 /* Adds what replica a becomes; true when it became another. */
 static bool move_to(const struct world *w, unsigned a, uint32_t number)
 {
-    bool new;
     x.moves++;
     if (w->replicas[a] == number)
         return false;
     struct world next = *w;
     next.replicas[a] = number;
-    table_of(&x.worlds, &next, &new);
+    add_world(&next);
     return true;
 }
 
@@ -433,7 +512,6 @@ static void operate(const struct world *w, unsigned a)
     for (unsigned what = PUT; what < DELETE + KEYS; what++) {
         unsigned key = what >= DELETE ? what - DELETE : what - PUT;
         uint32_t dot, removed;
-        bool new;
         if ((log.count == 0 || x.one_key) && key != 0)
             continue;
         uint32_t number = step((struct step){.what = what, .a = w->replicas[a]}, &dot, &removed);
@@ -449,29 +527,47 @@ static void operate(const struct world *w, unsigned a)
         longer.ops[at].removed = removed;
         struct world next = *w;
         next.replicas[a] = number;
-        next.log = table_of(&x.logs, &longer, &new);
+        next.log = number_log(&longer);
         x.moves++;
-        table_of(&x.worlds, &next, &new);
+        add_world(&next);
     }
+}
+
+/* A piece of its walk from each that can give one; true when one of them can. */
+static bool fill(const struct world *w, unsigned a)
+{
+    bool served = false;
+    for (unsigned b = 0; b < REPLICAS; b++) {
+        if (a == b || !present(w, b) || content_at(w->replicas[b])->phase != WALK_NONE)
+            continue;
+        struct step piece = {.what = WALK_PIECE, .a = w->replicas[a], .b = w->replicas[b]};
+        served |= move_to(w, a, step(piece, NULL, NULL));
+    }
+    return served;
+}
+
+/* A walk that nobody present can go on with begins again. */
+static bool walk_on(const struct world *w, unsigned a)
+{
+    return fill(w, a) ||
+           move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL, NULL));
 }
 
 /* What a may get of the others; true when something of it changes a. */
 static bool receive(const struct world *w, unsigned a)
 {
     const struct content own = *content_at(w->replicas[a]);
-    bool moved = false, needs_walk = false, served = false;
+    bool moved = false, needs_walk = false;
+    if (!present(w, a))
+        return false;
+    if (own.phase != WALK_NONE) {
+        (void)walk_on(w, a);
+        return true;
+    }
     for (unsigned b = 0; b < REPLICAS; b++) {
-        if (a == b || !present(w, a) || !present(w, b) || content_at(w->replicas[b])->phase != WALK_NONE)
+        if (a == b || !present(w, b) || content_at(w->replicas[b])->phase != WALK_NONE)
             continue;
-        uint32_t floor = content_at(w->replicas[b])->floor;
-        if (own.phase != WALK_NONE) {
-            served |= move_to(
-                w, a,
-                step((struct step){.what = WALK_PIECE, .a = w->replicas[a], .b = w->replicas[b]}, NULL,
-                     NULL));
-            continue;
-        }
-        if (!covers(own.clock, floor) && !x.no_floor) {
+        if (!covers(own.clock, content_at(w->replicas[b])->floor) && !x.no_floor) {
             needs_walk = true;
             continue;
         }
@@ -480,22 +576,19 @@ static bool receive(const struct world *w, unsigned a)
                 w, a,
                 step((struct step){.what = what, .a = w->replicas[a], .b = w->replicas[b]}, NULL, NULL));
     }
-    bool starts_over = own.phase != WALK_NONE && !served && present(w, a);
-    if (needs_walk || starts_over)
+    if (needs_walk)
         moved |= move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL, NULL));
-    return moved || served || starts_over;
+    return moved;
 }
 
-/* To what all that are expected back have: the one that is away is not. */
-static void forget(const struct world *w, unsigned a)
+/* What all that are expected back have: the one that is away is not, and expects nobody. */
+static uint32_t watermark(const struct world *w, unsigned a)
 {
     uint32_t target = content_at(w->replicas[a])->clock;
-    if (content_at(w->replicas[a])->phase != WALK_NONE)
-        return;
     for (unsigned b = 0; b < REPLICAS; b++) {
         uint32_t clock = content_at(w->replicas[b])->clock, met = 0;
         if (a == b || !present(w, a) || !present(w, b))
-            continue; /* the one away expects nobody */
+            continue;
         for (unsigned i = 0; i < REPLICAS; i++) {
             uint32_t least = counter_in(target, i) < counter_in(clock, i) ? counter_in(target, i)
                                                                           : counter_in(clock, i);
@@ -503,22 +596,32 @@ static void forget(const struct world *w, unsigned a)
         }
         target = met;
     }
-    if (!covers(content_at(w->replicas[a])->floor, target))
+    return target;
+}
+
+static void forget(const struct world *w, unsigned a)
+{
+    uint32_t target = watermark(w, a);
+    const struct content *c = content_at(w->replicas[a]);
+    if (c->phase == WALK_NONE && !covers(c->floor, target))
         move_to(w, a, step((struct step){.what = PRUNE, .a = w->replicas[a], .b = target}, NULL, NULL));
 }
 
+/* Each replica may go away once, with what its absence makes possible. */
 static void come_and_go(const struct world *w)
 {
-    bool new;
-    for (uint32_t i = 1; i <= REPLICAS && w->away == 0; i++) {
-        struct world next = *w;
-        next.away = i;
-        table_of(&x.worlds, &next, &new);
-    }
+    struct world next = *w;
     if (w->away >= 1 && w->away <= REPLICAS) {
-        struct world next = *w;
         next.away = 4;
-        table_of(&x.worlds, &next, &new);
+        add_world(&next);
+    }
+    for (next.away = 1; w->away == 0 && next.away <= REPLICAS; next.away++) {
+        for (unsigned a = 0; a < REPLICAS; a++) {
+            if (watermark(&next, a) != watermark(w, a))
+                forget(&next, a);
+            if (present(&next, a) && content_at(w->replicas[a])->phase != WALK_NONE)
+                (void)walk_on(&next, a);
+        }
     }
 }
 
@@ -571,7 +674,7 @@ static void check_same(const struct world *w)
 
 static void look(size_t at)
 {
-    struct world w = ((const struct world *)x.worlds.entries)[at];
+    struct world w = world_at(at);
     bool same = true, walking = false, moved = false;
     x.at = at;
     for (unsigned i = 0; i < REPLICAS; i++) {
@@ -598,18 +701,20 @@ static void explore(unsigned op_count)
 {
     x.op_count = op_count;
     x.contents.size = sizeof(struct content);
-    x.worlds.size = sizeof(struct world);
-    x.steps.size = sizeof(struct step);
+    x.worlds.size = sizeof(struct packed_world);
+    x.steps.size = 2 * sizeof(uint32_t);
     x.logs.size = sizeof(struct log);
     struct world first = {0};
     struct log none = {0};
-    bool new;
     for (unsigned i = 0; i < REPLICAS; i++) {
         struct engine *engine = engine_mem_new();
+        buf_init(&x.identities[i], 1000);
         first.replicas[i] = intern(kit_store_on(engine, i + 1), engine, i);
     }
-    table_of(&x.logs, &none, &new);
-    table_of(&x.worlds, &first, &new);
+    are_twins(first.replicas[0], first.replicas[0]);
+    are_twins(first.replicas[1], first.replicas[2]);
+    first.log = number_log(&none);
+    add_world(&first);
     for (size_t at = 0; at < x.worlds.count && !x.wrong; at++) {
         look(at);
         if (at % 5000000 == 4999999) {
@@ -625,14 +730,17 @@ static void tidy(void)
 {
     for (size_t i = 0; i < x.contents.count; i++)
         x.engines[i]->ops->close(x.engines[i]);
-    table_done(&x.contents);
-    table_done(&x.worlds);
-    table_done(&x.steps);
-    table_done(&x.logs);
+    numbers_done(&x.contents);
+    numbers_done(&x.worlds);
+    numbers_done(&x.steps);
+    numbers_done(&x.logs);
+    for (unsigned i = 0; i < REPLICAS; i++)
+        buf_done(&x.identities[i]);
     free(x.engines);
+    free(x.twins);
+    free(x.log_twins);
     free(x.results);
-    free(x.dots);
-    free(x.removed);
+    free(x.writes);
 }
 
 static bool parse_rule(const char *rule)

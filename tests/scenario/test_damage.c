@@ -177,6 +177,106 @@ static void an_absent_peer_that_has_it_is_waited_for(void **state)
     world_free(w);
 }
 
+static bool before_k_and_after(struct world *w, int node)
+{
+    return world_get(w, node, "before") && world_get(w, node, "k") && world_get(w, node, "after");
+}
+
+static bool has_them(struct world *w, const void *arg)
+{
+    return before_k_and_after(w, *(const int *)arg);
+}
+
+static void put_three(struct world *w)
+{
+    assert_int_equal(world_put(w, 0, "before", "1"), OK);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_int_equal(world_put(w, 0, "after", "3"), OK);
+}
+
+/* A delta ends at a record that its own replica cannot read. Who lacks what lies behind it
+ * asks another node, and then it is the one that the owner can ask. */
+static void what_its_owner_cannot_read_comes_by_a_relay(void **state)
+{
+    struct world *w = cluster(67, 3);
+    world_kill(w, 2);
+    put_three(w);
+    assert_true(world_until(w, has_them, &(int){1}, 10000));
+    world_run(w, 10000); /* what was sent to node 1 is no longer at hand */
+    world_cut(w, 0, 1, true);
+    world_damage(w, 0, "k");
+    world_start_alone(w, 2);
+    assert_true(world_until(w, has_them, &(int){2}, 20000));
+    assert_true(world_counter(w, 0, "sync_chunks_damaged") >= 1);
+    assert_true(world_counter(w, 2, "sync_relays_asked") >= 1);
+    assert_true(world_noticed_by(w, 0, "event=delta_aborted"));
+    assert_true(world_until(w, has_them, &(int){0}, SETTLE_MS));
+    assert_int_equal(world_counter(w, 0, "records_repaired"), 1);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_cut(w, 0, 1, false);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    world_free(w);
+}
+
+/* So does what a relay cannot read: it stops, and another one that is ahead is asked. */
+static void a_relay_that_cannot_read_is_passed_over(void **state)
+{
+    struct world *w = cluster(68, 4);
+    world_kill(w, 2);
+    put_three(w);
+    assert_true(world_until(w, has_them, &(int){1}, 10000));
+    assert_true(world_until(w, has_them, &(int){3}, 10000));
+    world_cut(w, 3, 0, true);
+    world_cut(w, 3, 1, true);
+    assert_int_equal(world_put(w, 0, "last", "4"), OK); /* so node 1 is the first to be asked */
+    assert_true(world_until(w, reads, &(struct expected){1, "last", "4"}, 10000));
+    world_kill(w, 0);
+    world_run(w, 10000);
+    world_damage(w, 1, "k");
+    world_start_alone(w, 2);
+    assert_true(world_until(w, has_them, &(int){2}, 60000));
+    assert_true(world_counter(w, 1, "sync_chunks_damaged") >= 1);
+    assert_true(world_counter(w, 2, "sync_relays_asked") >= 2);
+    assert_true(world_until(w, has_them, &(int){1}, SETTLE_MS));
+    assert_int_equal(world_counter(w, 1, "operations_lost"), 0);
+    assert_true(world_until(w, reads, &(struct expected){2, "last", "4"}, 60000));
+    world_cut(w, 3, 1, false);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    world_free(w);
+}
+
+/* What a damaged record held alone, with a damaged row behind it: both are given up, and all
+ * else gets through. */
+static void a_damaged_row_behind_a_damaged_record_ends(void **state)
+{
+    struct world *w = cluster(69, 3);
+    struct replica_id id;
+    uint8_t row[REPLICA_ID_SIZE + 8] = {0};
+    struct engine_txn *txn;
+    put_all(w, 1, "k", "1");
+    cut_off(w, 0, 3, true);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_int_equal(world_put(w, 0, "other", "3"), OK);
+    assert_int_equal(world_put(w, 0, "later", "4"), OK);
+    world_replica_id(w, 0, &id);
+    memcpy(row, id.b, REPLICA_ID_SIZE);
+    row[sizeof row - 1] = 2;
+    struct engine *engine = world_engine(w, 0);
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, bytes_of(row, sizeof row), bytes_str("?")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    world_damage(w, 0, "k");
+    cut_off(w, 0, 3, false);
+    assert_true(world_until(w, reads, &(struct expected){1, "later", "4"}, 4 * SETTLE_MS));
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    for (int node = 0; node < 3; node++) {
+        assert_string_equal(world_get(w, node, "k"), "1");
+        assert_string_equal(world_get(w, node, "other"), "3");
+    }
+    assert_in_range(world_counter(w, 0, "operations_lost"), 1, 2);
+    world_free(w);
+}
+
 /* A walk that meets a damaged record of the receiver's goes on once it is repaired. */
 static void a_damaged_record_in_the_way_of_a_walk(void **state)
 {
@@ -396,6 +496,9 @@ int main(void)
         cmocka_unit_test(what_nobody_has_is_given_up_after_a_minute),
         cmocka_unit_test(a_lost_delete_is_not_undone),
         cmocka_unit_test(an_absent_peer_that_has_it_is_waited_for),
+        cmocka_unit_test(what_its_owner_cannot_read_comes_by_a_relay),
+        cmocka_unit_test(a_relay_that_cannot_read_is_passed_over),
+        cmocka_unit_test(a_damaged_row_behind_a_damaged_record_ends),
         cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_missing_record_is_found_by_its_row),

@@ -398,6 +398,43 @@ static void an_old_state_takes_a_new_id(void **state)
     world_free(w);
 }
 
+/* The same where it has counted beyond what was lost before anybody meets it, and its
+ * peers were killed within the minute after they had met: neither counters nor lists of
+ * starts tell, only what it is kept to have told. (The peers had not heard of it through
+ * others, so each has to know by itself.) */
+static void an_old_state_is_known_after_a_kill(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 17}, 3);
+    struct replica_id before, after;
+    world_replica_id(w, 2, &before);
+    put_many(w, 2, "old", 20);
+    world_run(w, 500);
+    world_save(w, 2);
+    put_many(w, 2, "lost", 20);
+    assert_int_equal(world_delete(w, 2, "old00001"), OK);
+    world_run(w, 500);
+    for (int i = 0; i < 3; i++)
+        world_kill(w, i);
+    world_restore(w, 2, true);
+    world_start_alone(w, 2);
+    put_many(w, 2, "alone", 100);
+    world_run(w, 1000);
+    for (int i = 0; i < 2; i++)
+        world_start_alone(w, i);
+    world_run(w, 15000);
+    assert_agree_within(w, 20000);
+    world_replica_id(w, 2, &after);
+    assert_false(replica_id_equal(&before, &after));
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(world_get(w, i, "lost00000"));
+        assert_non_null(world_get(w, i, "lost00019"));
+        assert_non_null(world_get(w, i, "alone00000"));
+        assert_non_null(world_get(w, i, "alone00099"));
+        assert_null(world_get(w, i, "old00001"));
+    }
+    world_free(w);
+}
+
 /* A node without room takes nothing and loses nothing: its peers keep the rows. */
 static void a_full_disk_is_caught_up_with_later(void **state)
 {
@@ -408,6 +445,24 @@ static void a_full_disk_is_caught_up_with_later(void **state)
     assert_null(world_get(w, 1, "k00000"));
     world_disk_full(w, 1, false);
     assert_agree_within(w, 10000);
+    world_free(w);
+}
+
+/* Also where the other one never stops writing: what was refused is a gap, and each new
+ * row that comes behind it must not put off that it is asked for. */
+static void a_gap_is_filled_under_load(void **state)
+{
+    enum { EVERY_MS = 20, FULL_MS = 2000, LOAD_MS = 10000 };
+    struct world *w = cluster(&(struct world_options){.seed = 18}, 2);
+    for (unsigned ms = 0; ms < LOAD_MS; ms += EVERY_MS) {
+        char key[16];
+        snprintf(key, sizeof key, "k%05u", ms);
+        world_disk_full(w, 1, ms < FULL_MS);
+        assert_int_equal(world_put(w, 0, key, "1"), OK);
+        world_run(w, EVERY_MS);
+    }
+    assert_non_null(world_get(w, 1, "k00000"));
+    assert_non_null(world_get(w, 1, "k09900"));
     world_free(w);
 }
 
@@ -499,7 +554,9 @@ int main(void)
         cmocka_unit_test(a_node_comes_back_at_another_address),
         cmocka_unit_test(leaving_for_good_is_kept),
         cmocka_unit_test(an_old_state_takes_a_new_id),
+        cmocka_unit_test(an_old_state_is_known_after_a_kill),
         cmocka_unit_test(a_full_disk_is_caught_up_with_later),
+        cmocka_unit_test(a_gap_is_filled_under_load),
         cmocka_unit_test(a_token_replaces_what_was_seen),
         cmocka_unit_test(readiness_means_caught_up),
         cmocka_unit_test(a_join_that_fails_says_why),

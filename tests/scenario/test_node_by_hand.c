@@ -50,6 +50,47 @@ static uint64_t clock_of(struct world *w, int i, const struct replica_id *id)
     return counter;
 }
 
+/* ---- ids ---------------------------------------------------------------------------- */
+
+static void do_work(struct store *store, struct store_work *work)
+{
+    assert_int_equal(store_run(store, 0, work), OK);
+    store_work_free(work);
+}
+
+/* As a walk from one that knows so many brings them. */
+static void learn_replicas(struct world *w, int i, unsigned count)
+{
+    static const enum work_kind kinds[] = {WORK_WALK_START, WORK_WALK_PIECE, WORK_WALK_ROWS};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct store_work *work = store_work_new(kinds[k]);
+        work->rows.serial = 1;
+        work->rows.last = true;
+        for (unsigned n = 0; n < count && k > 0; n++) {
+            struct dot dot = {.replica.b = {0xFF, (uint8_t)(n >> 8), (uint8_t)n}, .counter = 1};
+            clock_raise(&work->rows.source_clock, &dot);
+        }
+        do_work(world_store(w, i), work);
+    }
+}
+
+/* Ids are for ever: long before there may be no more of them an operator is told. */
+static void many_ids_are_told_of(void **state)
+{
+    for (unsigned others = 254; others <= 255; others++) {
+        struct world *w = world_new(&(struct world_options){.seed = 50});
+        world_start_alone(w, 0);
+        world_run(w, 1000);
+        assert_int_equal(world_put(w, 0, "k", "1"), OK);
+        learn_replicas(w, 0, others);
+        assert_int_equal(world_put(w, 0, "k", "2"), OK);
+        world_run(w, 20000);
+        assert_true(status_has(w, 0, others == 254 ? "\"Replicas\":255" : "\"Replicas\":256"));
+        assert_int_equal(world_noticed_by(w, 0, "event=many_replicas count=256 max=1024"), others == 255);
+        world_free(w);
+    }
+}
+
 /* ---- forget ------------------------------------------------------------------------ */
 
 /* Who holds forgetting open is shown; let go of by hand, on one node, all forget. What it
@@ -260,6 +301,51 @@ static void a_dead_id_is_retired(void **state)
     world_free(w);
 }
 
+/* The id of which node 0 knows an operation by this number. */
+static struct replica_id id_with(struct world *w, uint64_t counter)
+{
+    struct snapshot *snapshot;
+    struct clock clock = {0};
+    struct replica_id id = {0};
+    assert_int_equal(snapshot_open(world_store(w, 0), &snapshot), OK);
+    assert_int_equal(snapshot_clock(snapshot, &clock, NULL), OK);
+    for (size_t i = 0; i < clock.count; i++) {
+        uint64_t highest = 0;
+        assert_int_equal(snapshot_highest(snapshot, &clock.entries[i].replica, &highest), OK);
+        if (highest == counter)
+            id = clock.entries[i].replica;
+    }
+    clock_done(&clock);
+    snapshot_close(snapshot);
+    assert_false(replica_id_is_zero(&id));
+    return id;
+}
+
+/* A row found early that cannot be read is made again: the id ends all the same. */
+static void a_damaged_row_does_not_hold_it_up(void **state)
+{
+    struct world *w = stranded(59);
+    struct replica_id one = id_with(w, 1), two = id_with(w, 3);
+    char uuid[REPLICA_ID_TEXT], other[REPLICA_ID_TEXT];
+    uint8_t row[REPLICA_ID_SIZE + 8] = {0};
+    struct engine *engine = world_engine(w, 0);
+    struct engine_txn *txn;
+    memcpy(row, two.b, REPLICA_ID_SIZE);
+    row[sizeof row - 1] = 3;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, bytes_of(row, sizeof row), bytes_str("?")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    replica_id_text(&two, uuid);
+    replica_id_text(&one, other);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, uuid), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, other), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid), OK);
+    assert_retired(w, &two);
+    assert_true(world_noticed_by(w, 0, "event=retired_rows_damaged"));
+    assert_string_equal(world_get(w, 0, "x"), "3");
+    world_free(w);
+}
+
 /* As long as one that is expected back has not told what it holds, nobody raises. */
 static void retiring_waits_for_the_expected(void **state)
 {
@@ -388,10 +474,12 @@ static void twins_refuse_each_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_ids_are_told_of),
         cmocka_unit_test(one_that_holds_forgetting_is_let_go),
         cmocka_unit_test(a_paused_node_applies_nothing),
         cmocka_unit_test(a_paused_node_takes_no_more_than_its_memory),
         cmocka_unit_test(a_dead_id_is_retired),
+        cmocka_unit_test(a_damaged_row_does_not_hold_it_up),
         cmocka_unit_test(retiring_waits_for_the_expected),
         cmocka_unit_test(expired_versions_are_dropped_by_sane_clocks),
         cmocka_unit_test(a_lonely_clock_is_not_believed),

@@ -1053,6 +1053,8 @@ bool world_noticed(const struct world *w, const char *text)
 bool world_noticed_by(const struct world *w, int i, const char *text)
 {
     char by[16];
+    if (w->transcript.len == 0)
+        return false;
     snprintf(by, sizeof by, " n%d ", i);
     const char *at = (const char *)w->transcript.data, *end = at + w->transcript.len;
     for (const char *line_end; at < end; at = line_end + 1) {

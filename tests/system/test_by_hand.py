@@ -4,6 +4,7 @@ import unittest
 
 from harness import SystemTest, fill, until
 from harness.node import BINARY
+from harness.watch import Watch
 
 
 def run(*args):
@@ -48,8 +49,21 @@ class ByHand(SystemTest):
         until(lambda: kronk.status()["Paused"] and any(link["Waiting"] for link in kronk.status()["Links"]), 30,
               "what came waits")
         self.assertEqual(kronk.get("k").status, 404)
+        # readers of changes: its own go on, those of others are waited for
+        there = Watch(pacha, since="0").wait(lambda w: "listed" in w.kinds())
+        here, behind = Watch(kronk, since="0"), Watch(kronk, since=there.cursor)
+        for watch in (there, here, behind):
+            self.addCleanup(watch.close)
+        behind.wait(lambda w: "behind" in w.kinds())
+        kronk.put("own", 2)
+        here.wait(lambda w: w.keys().get("own") == 2)
+        self.assertNotIn("k", here.keys())
+        self.assertEqual(behind.keys(), {})
         self.assertEqual(kronk.call("POST", "/cluster/resume").status, 200)
-        self.assertEqual(cluster.wait_equal(), {"k": "1"})
+        for watch in (there, here):
+            watch.wait(lambda w: w.keys() == {"k": 1, "own": 2})
+        behind.wait(lambda w: w.keys().get("own") == 2)  # the other one it had been shown
+        self.assertEqual(cluster.wait_equal(), {"k": "1", "own": "2"})
 
     def test_a_new_id(self):
         """Not while it runs; then under a new one with all its data, and nobody waits for

@@ -6,7 +6,7 @@ import os
 import subprocess
 import unittest
 
-from harness import SystemTest, until
+from harness import SystemTest, Writer, until
 
 CLONE_NEWNS = 0x20000
 DISK_MIB = 24
@@ -69,8 +69,12 @@ class DiskFull(SystemTest):
             for key, value in acked.items():
                 self.assertEqual(node.value(key), value)
 
-            for i in range(round_number * 25, round_number * 25 + 25):
-                node.delete(f"doomed/{i}")
+            if round_number == 0:
+                for i in range(25):
+                    node.delete(f"doomed/{i}")
+            else:
+                node.expect(200, node.call("DELETE", "/keys?prefix=doomed/"))
+            for i in range(25 * round_number, 25 * round_number + 25):
                 self.assertIsNone(node.value(f"doomed/{i}"))
 
             os.unlink(self.filler)
@@ -88,37 +92,60 @@ class DiskFull(SystemTest):
         node.put("kept", 1)
         self.fill_disk()
         acked, _ = self.put_until_refused(node, "y" * 5000)
-        node.kill9()
-        os.unlink(self.filler)  # a start writes to the store: that needs room
-        node.start()
-        self.assertEqual(node.everything(), {**acked, "kept": "1"})
+        held = {**acked, "kept": "1"}
+        for key in list(acked)[:3]:
+            node.kill9()
+            self.fill_disk()
+            node.start()
+            self.assertEqual(node.everything(), held)
+            node.delete(key)
+            del held[key]
+        os.unlink(self.filler)
+        until(lambda: node.api.put("back", 1).status == 200, 10, "it takes writes again")
+        self.assertEqual(node.everything(), {**held, "back": "1"})
 
     def test_cluster_goes_on(self):
         """One full node of two: the other takes writes, and they arrive when there is
-        room again."""
+        room again, also while it goes on writing."""
         full = self.node("full", {"Server.DBPath": os.path.join(self.disk, "yzma.db")}).start()
         other = self.node("other").start("-j", full.gossip)
         full.put("kept", 1)
         until(lambda: other.value("kept") == "1", 10, "they exchange")
         self.fill_disk()
         acked, _ = self.put_until_refused(full, "y" * 5000)
+        load = Writer(other, "load", keys=5, padding=10)
         for i in range(20):
             other.put(f"meanwhile/{i}", "z" * 50000)
         self.assertEqual(full.value("kept"), "1")
         os.unlink(self.filler)
-        until(lambda: full.clock() == other.clock(), 30, "what was missed arrives")
+        until(lambda: full.value("meanwhile/19"), 30, "what was missed arrives under load")
+        load.finish()
+        self.assertEqual(load.refused, [])
+        until(lambda: full.clock() == other.clock(), 30, "all arrives")
         self.assertEqual(full.everything(), other.everything())
-        self.assertEqual(len(full.everything()), 21 + len(acked))
+        self.assertEqual(len(full.everything()), 21 + len(acked) + len(load.acked))
 
     def test_limit_of_the_configuration(self):
-        """Server.MaxStoreBytes is met the same way, and deletes make room."""
+        """Server.MaxStoreBytes is met the same way, after a warning, and deletes make room:
+        many at a time, and one by one."""
         node = self.node("limited", {"Server.MaxStoreBytes": "16MiB"}).start()
-        acked, refusal = self.put_until_refused(node, "y" * 100000)
-        self.assertEqual(refusal.status, 503)
-        self.assertGreater(len(acked), 10)
-        until(lambda: node.status()["LowSpace"], 15, "low space is told")
+        number = iter(range(1000))
+        for i in range(60):
+            node.put(f"early/{next(number)}", "y" * 100000)
+        self.assertFalse(node.status()["LowSpace"])
+
+        def warned():
+            node.put(f"early/{next(number)}", "y" * 40000)
+            return node.status()["LowSpace"]
+
+        until(warned, 60, "low space is told while there still is some")
         node.wait_log("event=low_space")
         self.assertGreater(node.counters()["store_low_space"], 0)
+        acked, refusal = self.put_until_refused(node, "y" * 100000)
+        self.assertEqual(refusal.status, 503)
+        answer = node.call("DELETE", "/keys?prefix=early/")
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(answer.data["Deleted"], next(number))
         for key in acked:
             node.delete(key)
         until(lambda: not node.status()["LowSpace"], 15, "there is room again")

@@ -2,9 +2,13 @@
 ever named twice; nothing that the cluster holds is lost by it."""
 import os
 import shutil
+import signal
+import subprocess
 import unittest
 
-from harness import SystemTest, fill, until
+from harness import BINARY, SystemTest, fill, until
+
+IMAGE = os.environ.get("YZMA_IMAGE_LIBRARY", "")  # tests/power/image.c
 
 
 class Identity(SystemTest):
@@ -72,6 +76,83 @@ class Identity(SystemTest):
                 target.truncate()
                 shutil.copyfileobj(source, target)
         self.old_state(restore)
+
+    def test_an_old_state_that_wrote_alone(self):
+        """Set back to a state of its present life, it writes more than it has lost before
+        anybody meets it, and its peer was killed: only what the peer wrote down of it tells."""
+        pacha, kronk = cluster = self.cluster("pacha", "kronk")
+        kronk.put("old", 1)
+        cluster.wait_equal()
+        kept = kronk.db_path + ".kept"
+        kronk.signal(signal.SIGSTOP)
+        shutil.copy(kronk.db_path, kept)
+        shutil.copytree(kronk.db_log, kept + "-log")
+        kronk.signal(signal.SIGCONT)
+        replica = kronk.status()["Replica"]
+        expected = {f"later/{i}": str(i) for i in range(20)}
+        for i in range(20):
+            kronk.put(f"later/{i}", i)
+        kronk.delete("old")
+        cluster.wait_equal()
+
+        for node in cluster:
+            node.kill9()
+        with open(kept, "rb") as source, open(kronk.db_path, "r+b") as target:
+            target.truncate()
+            shutil.copyfileobj(source, target)
+        shutil.rmtree(kronk.db_log)
+        shutil.move(kept + "-log", kronk.db_log)
+        kronk.start()
+        self.assertEqual(kronk.status()["Replica"], replica)
+        for i in range(100):
+            kronk.put(f"alone/{i}", i)
+            expected[f"alone/{i}"] = str(i)
+        pacha.start()
+        cluster.wait_formed()
+        self.assertEqual(cluster.wait_equal(), expected)
+        self.assertNotEqual(kronk.status()["Replica"], replica)
+
+    @unittest.skipUnless(IMAGE, "YZMA_IMAGE_LIBRARY is not set")
+    def test_two_with_one_id(self):
+        """An image of its disk runs beside a node: nothing in the file tells. The newcomer is
+        refused, both say so and what to do, and then each has what the other wrote."""
+        one, other = self.node("one"), self.node("other")
+        one.prefix = other.prefix = ["env", f"LD_PRELOAD={IMAGE}"]
+        one.start()
+        fill(one, {f"k{i}": i for i in range(20)})
+        self.assertEqual(one.term(), 0)
+        shutil.copy(one.db_path, other.db_path)
+        shutil.copytree(one.db_log, other.db_log)
+        one.start()
+        other.start()
+        self.assertEqual(one.status()["Replica"], other.status()["Replica"])
+        one.put("by one", 1)
+        one.delete("k1")
+        other.put("by other", 2)
+        other.put("k2", "changed")
+        other.delete("k3")
+        refused = other.join(one)
+        self.assertEqual(refused.status, 502, refused)
+        self.assertIn("another node has our replica id", refused.data["Failed"][0]["Error"])
+        for node in (one, other):
+            node.wait_log("event=name_conflict")
+            node.wait_log("event=duplicate_replica")
+            node.wait_log("yzma reidentify")
+        self.assertIsNone(one.value("by other"))
+        self.assertIsNone(other.value("by one"))
+
+        self.assertEqual(other.term(), 0)
+        done = subprocess.run([*other.prefix, BINARY, "reidentify", "-c", other.config_path], capture_output=True,
+                              text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        other.start("-j", one.gossip)
+        until(lambda: other.sees(one) == one.sees(other) == "alive", 20, "they are two")
+        until(lambda: one.clock() == other.clock(), 20, "they agree")
+        expected = {f"k{i}": str(i) for i in range(20) if i not in (1, 3)}
+        expected.update({"k2": "changed", "by one": "1", "by other": "2"})
+        for node in (one, other):
+            self.assertEqual(node.everything(), expected)
+        self.assertNotEqual(one.status()["Replica"], other.status()["Replica"])
 
     def test_an_old_file_with_its_newer_log(self):
         """The same file with older bytes, but all of its log: nothing is lost, and it

@@ -60,6 +60,15 @@ class Sessions(SystemTest):
         late = one.get("k", headers={CONTEXT: context}, wait="100ms")
         self.assertEqual(late.status, 503)
         self.assertIn("up to 0, not 1", late.error)
+        one.put("kept", 1)
+        calls = (("GET", "/keys?limit=0&", None), ("GET", "/keys?count=true&", None), ("GET", "/conflicts?", None),
+                 ("POST", "/batch?", '{"Ops":[{"Op":"delete","Key":"kept"}]}'), ("DELETE", "/keys?prefix=&", None))
+        for method, path, body in calls:
+            late = one.call(method, path + "wait=0", body, {CONTEXT: context})
+            self.assertEqual(late.status, 503, path)
+            self.assertIn("up to 0, not 1", late.error)
+            self.assertEqual(one.call(method, path + "wait=0", body, {CONTEXT: "none"}).status, 400)
+        self.assertEqual(one.value("kept"), "1")
 
         def ask():
             waiting = one.client()
@@ -76,6 +85,16 @@ class Sessions(SystemTest):
         for thread in threads:
             thread.join()
         self.assertEqual({(a.status, a.data) for a in answers}, {(200, 1)})
+
+        # What a batch or a refusal gives back stands for what was sent too.
+        alone = self.node("alone").start()
+        batch = one.call("POST", "/batch", calls[3][2], {CONTEXT: context})
+        read = one.get("k", headers={CONTEXT: batch.headers[CONTEXT]})
+        unmet = one.call("PUT", "/keys/k", b"2", {CONTEXT: read.headers[CONTEXT], "If-Match": '"none"'})
+        self.assertEqual((batch.status, read.status, unmet.status), (200, 200, 412))
+        for answer in (batch, unmet):
+            late = alone.get("k", headers={CONTEXT: answer.headers[CONTEXT]}, wait="0")
+            self.assertIn("replicas behind: 2", late.error)
 
 
 class Across(SystemTest):
@@ -152,6 +171,13 @@ class Across(SystemTest):
             self.assertEqual(kronk.call("PUT", "/keys/service/b?touch=true&ttl=60s").status, 200)
             self.assertLess(time.monotonic(), deadline)
         self.assertIsNone(pacha.value("service/a"))
+        mine = pacha.put("service/a", 1).headers[CONTEXT]
+        pacha.put("service/a", 2)
+        stale = pacha.call("PUT", "/keys/service/a?touch=true&ttl=1s", headers={CONTEXT: mine})
+        self.assertEqual(stale.status, 412)
+        self.assertIn("no longer there", stale.error)
+        self.assertIsNone(pacha.call("HEAD", "/keys/service/a").headers["X-Yzma-Expires"])
+        pacha.delete("service/a")
         self.assertEqual(pacha.value("service/b"), "up")
         self.assertEqual([k["Key"] for k in pacha.call("GET", "/keys").data["Keys"]], ["service/b"])
         self.assertRegex(expires, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")

@@ -114,6 +114,22 @@ class OneNode(SystemTest):
         waiting.close()
         until(lambda: self.one.counters()["api_watchers"] == 0, 10, "nobody watches")
 
+    def test_a_poll_ends_with_its_client(self):
+        """Who hangs up takes no place for the rest of the time, and the others wait on."""
+        stays = self.one.client()
+        stays.connection.request("GET", "/watch?poll=5m")
+        leaves = [self.one.client() for _ in range(20)]
+        for client in leaves:
+            client.connection.request("GET", "/watch?poll=5m")
+        until(lambda: self.one.counters()["api_watchers"] == 21, 10, "all wait")
+        for client in leaves:
+            client.close()
+        until(lambda: self.one.counters()["api_watchers"] == 1, 10, "one waits")
+        self.one.put("k", 1)
+        events = json.loads(stays.connection.getresponse().read())["Data"]["Events"]
+        self.assertEqual([e["Key"] for e in events], ["k"])
+        stays.close()
+
     def test_bad_use(self):
         """What is no cursor, out of range or unknown gets 400 naming it."""
         for query, named in (("since=x", "since"), ("since=", "since"), ("poll=0", "poll"), ("poll=11m", "poll"),
@@ -123,6 +139,23 @@ class OneNode(SystemTest):
             self.assertIn(named, answer.error)
         self.assertEqual(poll(self.one, headers={"Last-Event-ID": "AAAA"}, poll="1ms").status, 400)
         self.assertEqual(self.one.call("POST", "/watch", b"").status, 405)
+
+    def test_a_listing_is_of_its_prefix(self):
+        """The place in one is none in the listing of other keys: those before it would be
+        told to be absent."""
+        fill(self.one, {"a": 1, "b/1": 1, "b/2": 1})
+        watch = self.watch(since="0", prefix="b/").wait(lambda w: "b/1" in w.keys())
+        middle = next(e["Cursor"] for e in watch.events if e.get("Key") == "b/1")
+        for other in ("", "a", "b", "b/1"):
+            answer = poll(self.one, since=middle, prefix=other, poll="1ms")
+            self.assertEqual(answer.status, 400, answer)
+            self.assertIn("prefix", answer.error)
+        data = self.one.expect(200, poll(self.one, since=middle, prefix="b/", poll="1ms")).data
+        self.assertEqual([(e["Kind"], e.get("Key")) for e in data["Events"]], [("put", "b/2"), ("listed", None)])
+        # After it the cursor is a clock, for any keys.
+        self.one.put("a", 2)
+        data = self.one.expect(200, poll(self.one, since=data["Cursor"], prefix="a", poll="60s")).data
+        self.assertEqual([(e["Kind"], e["Key"]) for e in data["Events"]], [("put", "a")])
 
     def test_stop_ends_streams(self):
         """A stop ends streams in good order, and does not wait for polls."""

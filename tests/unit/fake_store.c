@@ -316,8 +316,17 @@ static enum err write_one(struct store *s, struct write_work *w)
     return OK;
 }
 
+/* What the real store leaves to its caller: each write is of another key. */
+static void check_keys_differ(const struct batch_work *batch)
+{
+    for (size_t i = 1; i < batch->count; i++)
+        for (size_t j = 0; j < i; j++)
+            CHECK(!bytes_equal(batch->writes[i].key, batch->writes[j].key));
+}
+
 static enum err write_batch(struct store *s, struct batch_work *batch)
 {
+    check_keys_differ(batch);
     batch->failed = batch->count;
     for (size_t i = 0; i < batch->count; i++) {
         struct record record = {0};

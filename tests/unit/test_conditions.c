@@ -201,6 +201,37 @@ static void a_touch_moves_the_end(void **state)
     store_close(s);
 }
 
+/* With a token it is of what that has seen: who keeps his own value alive must not set an
+ * end to the one that has replaced it. */
+static void a_touch_with_a_token_is_of_what_was_seen(void **state)
+{
+    struct store *s = kit_store(1);
+    struct token token = {0};
+    struct write_work mine = write_of("k", "mine"), beside = write_of("k", "beside"),
+                      next = write_of("k", "next"),
+                      touch = {
+                          .key = bytes_str("k"), .touch = true, .token = &token, .expires_ms = NOW_MS + 9};
+    assert_int_equal(run(s, &mine), OK);
+    token_of_write(&token, bytes_str("k"), &mine.dot);
+    beside.add = true;
+    assert_int_equal(run(s, &beside), OK);
+    assert_int_equal(run(s, &touch), OK); /* mine, though the later one is shown */
+    uint64_t tag = tag_of(s, "k", NOW_MS + 9);
+    assert_int_equal(run(s, &touch), ERR_UNMET); /* it has seen what it touched, not what came of it */
+    token_of_write(&token, bytes_str("k"), &touch.dot);
+    assert_int_equal(run(s, &touch), OK);
+    assert_true(tag == tag_of(s, "k", NOW_MS + 9)); /* of the one beside it alone */
+
+    assert_int_equal(run(s, &next), OK);
+    tag = tag_of(s, "k", NOW_MS);
+    assert_int_equal(run(s, &touch), ERR_UNMET);
+    assert_true(tag == tag_of(s, "k", NOW_MS + 9));
+    assert_int_equal(kit_delete(s, "k", NULL, NULL), OK);
+    assert_int_equal(run(s, &touch), ERR_NOT_FOUND);
+    token_done(&token);
+    store_close(s);
+}
+
 /* ---- batches ------------------------------------------------------------------- */
 
 static struct store_work *batch_of(const char *const *keys, size_t count, const char *value)
@@ -350,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_write_may_ask_for_presence_or_absence),
         cmocka_unit_test(a_delete_has_conditions_too),
         cmocka_unit_test(a_touch_moves_the_end),
+        cmocka_unit_test(a_touch_with_a_token_is_of_what_was_seen),
         cmocka_unit_test(a_batch_is_done_whole),
         cmocka_unit_test(a_batch_is_refused_whole),
         cmocka_unit_test(a_refused_batch_disturbs_nobody),

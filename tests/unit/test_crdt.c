@@ -405,6 +405,7 @@ static struct feed_cursor listing_cursor(void)
                             .low = CLOCK(dot_of(1, 300), dot_of(3, 7)),
                             .high = CLOCK(dot_of(1, 300), dot_of(2, 9), dot_of(3, 8))};
     memcpy(c.after, "some key", c.after_len = 8);
+    c.prefix_len = 5;
     return c;
 }
 
@@ -422,7 +423,26 @@ static void a_cursor_survives_the_round_trip(void **state)
     assert_true(clock_equal(&back.low, &c.low));
     assert_true(clock_equal(&back.high, &c.high));
     assert_true(bytes_equal(bytes_of(back.after, back.after_len), bytes_str("some key")));
+    assert_int_equal(back.prefix_len, 5);
     feed_cursor_done(&c), feed_cursor_done(&back), buf_done(&b);
+}
+
+/* A listing goes on for the keys that it began with and for no others; from anything else
+ * than the middle of one, any reader may go on. */
+static void a_listing_is_of_its_prefix(void **state)
+{
+    struct feed_cursor c = listing_cursor();
+    assert_true(feed_cursor_serves(&c, bytes_str("some ")));
+    assert_false(feed_cursor_serves(&c, bytes_str("some")));
+    assert_false(feed_cursor_serves(&c, bytes_str("some k")));
+    assert_false(feed_cursor_serves(&c, bytes_str("other")));
+    assert_false(feed_cursor_serves(&c, bytes_of(NULL, 0)));
+
+    c.after_len = c.prefix_len = 0; /* nothing of it has been listed */
+    assert_true(feed_cursor_serves(&c, bytes_str("other")));
+    c.phase = FEED_CHANGES;
+    assert_true(feed_cursor_serves(&c, bytes_str("other")));
+    feed_cursor_done(&c);
 }
 
 /* Every cut and every other letter of a cursor is refused, and changes nothing. */
@@ -616,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_changed_token_is_refused),
         cmocka_unit_test(a_token_of_no_operation_saw_nothing),
         cmocka_unit_test(a_cursor_survives_the_round_trip),
+        cmocka_unit_test(a_listing_is_of_its_prefix),
         cmocka_unit_test(a_changed_cursor_is_refused),
         cmocka_unit_test(only_the_written_form_of_a_cursor_is_read),
         cmocka_unit_test(a_list_extends_its_past),

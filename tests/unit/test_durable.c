@@ -102,14 +102,10 @@ static void give_answer(struct store_work *work)
     pthread_mutex_unlock(&answer->lock);
 }
 
-/* One write, waited for. value.data NULL: a delete. */
-static enum err write_one(struct node *node, const char *key, struct bytes value)
+/* One work, waited for and freed. */
+static enum err run(struct node *node, struct store_work *work)
 {
     struct answer answer = {.lock = PTHREAD_MUTEX_INITIALIZER, .given = PTHREAD_COND_INITIALIZER};
-    struct store_work *work = store_work_new(WORK_WRITE);
-    work->write.key = bytes_str(key);
-    work->write.value = value;
-    work->write.remove = !value.data;
     work->done = give_answer;
     work->ctx = &answer;
     enum err err = committer_submit(node->committer, work);
@@ -122,6 +118,16 @@ static enum err write_one(struct node *node, const char *key, struct bytes value
     }
     store_work_free(work);
     return err;
+}
+
+/* value.data NULL: a delete. */
+static enum err write_one(struct node *node, const char *key, struct bytes value)
+{
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write.key = bytes_str(key);
+    work->write.value = value;
+    work->write.remove = !value.data;
+    return run(node, work);
 }
 
 /* The number of versions under the key, which must be readable. */
@@ -238,8 +244,8 @@ static void acknowledged_writes_are_there(void **state)
     node_remove(node);
 }
 
-/* A full store refuses puts, answers reads, takes deletes, and takes puts again
- * when deletes have made room. */
+/* A full store refuses puts, answers reads, takes deletes, and takes
+ * puts again when deletes have made room. */
 static void a_full_store_can_be_emptied(void **state)
 {
     struct node *node = node_start(2 << 20);
@@ -264,11 +270,81 @@ static void a_full_store_can_be_emptied(void **state)
     node_remove(node);
 }
 
+/* Fills the store with versions that expire; their number. */
+static unsigned fill_up(struct node *node)
+{
+    static uint8_t value[50000] = {'"'};
+    char key[KEY_ROOM];
+    for (unsigned n = 0;; n++) {
+        struct store_work *work = store_work_new(WORK_WRITE);
+        work->write.key = bytes_str(name_key(key, 0, n));
+        work->write.value = bytes_of(value, sizeof value);
+        work->write.expires_ms = wall_ms() + 1;
+        enum err err = run(node, work);
+        if (err != OK) {
+            assert_int_equal(err, ERR_FULL);
+            return n;
+        }
+        assert_true(n < 10000);
+    }
+}
+
+/* To keep something for longer takes room, which a full store has not; to let it expire
+ * gives some back. */
+static void a_full_store_lets_expire(void **state)
+{
+    struct node *node = node_start(2 << 20);
+    unsigned n = fill_up(node);
+    char key[KEY_ROOM];
+    struct store_work *work = store_work_new(WORK_WRITE);
+    work->write.key = bytes_str(name_key(key, 0, 0));
+    work->write.touch = true;
+    work->write.expires_ms = wall_ms() + 1000000;
+    assert_int_equal(run(node, work), ERR_FULL);
+    assert_int_equal(versions_of(node->store, key), 1);
+    work = store_work_new(WORK_EXPIRE);
+    work->expire.before_ms = wall_ms() + 1;
+    assert_int_equal(run(node, work), OK);
+    assert_int_equal(versions_of(node->store, name_key(key, 0, n - 1)), 0);
+    /* LMDB gives free pages out again with the commit after the next. */
+    assert_int_equal(write_one(node, key, bytes_of(NULL, 0)), OK);
+    work = store_work_new(WORK_NOTES);
+    store_work_add_note(work, "some", bytes_str("note"));
+    assert_int_equal(run(node, work), OK);
+    assert_int_equal(write_one(node, name_key(key, 1, 0), bytes_str("\"there is room\"")), OK);
+    node_remove(node);
+}
+
+/* Deletes may come as a batch, as those of a whole prefix do; one put among them is a put. */
+static void a_full_store_takes_batches_of_deletes(void **state)
+{
+    struct node *node = node_start(2 << 20);
+    unsigned n = fill_up(node);
+    for (int puts = 1; puts >= 0; puts--) {
+        static uint8_t value[50000] = {'"'};
+        char keys[20][KEY_ROOM];
+        struct store_work *work = store_work_new(WORK_BATCH);
+        for (unsigned i = 0; i < 20; i++) {
+            struct write_work *write = store_work_add_write(work);
+            write->remove = i > 0 || !puts;
+            write->key = bytes_str(name_key(keys[i], write->remove ? 0 : 1, i));
+            if (!write->remove)
+                write->value = bytes_of(value, sizeof value);
+        }
+        assert_int_equal(run(node, work), puts ? ERR_FULL : OK);
+        assert_int_equal(versions_of(node->store, keys[19]), puts ? 1 : 0);
+    }
+    assert_true(n > 20);
+    node_remove(node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acknowledged_writes_are_there),
         cmocka_unit_test(a_full_store_can_be_emptied),
+        cmocka_unit_test(a_full_store_lets_expire),
+        cmocka_unit_test(a_full_store_takes_batches_of_deletes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

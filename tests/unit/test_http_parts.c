@@ -282,7 +282,8 @@ static void etags_are_read_back(void **state)
         assert_int_equal(etag_list_parse(text, true, &list), OK);
         assert_true(list.present && !list.any && list.count == 1 && list.tags[0] == 0x0123456789abcdef);
         for (int other = ETAG_JSON; other <= ETAG_MIXED; other++)
-            assert_int_equal(etag_list_has(text, 0x0123456789abcdef, (enum etag_form)other), form == other);
+            assert_int_equal(etag_list_has(text, true, 0x0123456789abcdef, (enum etag_form)other),
+                             form == other);
     }
     assert_string_equal(etag_text(1, ETAG_RAW, text), "\"0000000000000001-raw\"");
 }
@@ -304,10 +305,12 @@ static void lists_of_etags(void **state)
     assert_true(list.count == 1 && list.tags[0] == 2);
     assert_int_equal(etag_list_parse("\"other\"", true, &list), OK);
     assert_true(list.present && list.count == 0);
-    assert_true(etag_list_has("*", 5, ETAG_RAW));
-    assert_false(etag_list_has("*", 0, ETAG_RAW));
-    assert_true(etag_list_has(many, 1, ETAG_JSON));
-    assert_false(etag_list_has(many, 2, ETAG_JSON));
+    assert_true(etag_list_has("*", true, 5, ETAG_RAW));
+    assert_false(etag_list_has("*", true, 0, ETAG_RAW));
+    assert_true(etag_list_has(many, false, 1, ETAG_JSON));
+    assert_false(etag_list_has(many, true, 1, ETAG_JSON)); /* weak */
+    assert_true(etag_list_has(many, true, 2, ETAG_RAW));
+    assert_false(etag_list_has(many, false, 2, ETAG_JSON));
 
     char long_list[CONDITION_TAGS_MAX * 20 + 20] = "";
     for (int i = 0; i <= CONDITION_TAGS_MAX; i++) {
@@ -525,6 +528,12 @@ static void accept_is_read(void **state)
         {"application/json, multipart/mixed;q=0.5", true, true},
         {"multipart/*", false, false},
         {"", false, false},
+        /* The closest range decides, wherever it stands. */
+        {"application/json;q=0, */*", false, false},
+        {"*/*, application/json;q=0", false, false},
+        {"application/*;q=0, */*", false, false},
+        {"application/*;q=0, application/json", true, false},
+        {"*/*;q=0, application/*", true, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool mixed = media_accepted(cases[i].accept, "multipart/mixed", false);

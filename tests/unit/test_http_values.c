@@ -105,8 +105,47 @@ static void a_value_seen_is_not_sent_again(void **state)
     assert_int_equal(call(fd, "GET", "/keys/k", "If-None-Match: \"x\"\r\n", NULL)->status, 200);
     assert_string_not_equal(header("ETag"), written);
     assert_int_equal(call(fd, "GET", "/keys/k", sent_back("If-Match", "ETag"), NULL)->status, 200);
+    char weak[100];
+    snprintf(weak, sizeof weak, "If-Match: W/%.40s\r\n", header("ETag"));
+    assert_error(call(fd, "GET", "/keys/k", weak, NULL), 412, "If-Match");
+    snprintf(weak, sizeof weak, "If-None-Match: W/%.40s\r\n", header("ETag"));
+    assert_int_equal(call(fd, "GET", "/keys/k", weak, NULL)->status, 304);
     assert_int_equal(call(fd, "GET", "/keys/none", "If-None-Match: *\r\n", NULL)->status, 404);
     assert_int_equal(call(fd, "GET", "/keys/none", "If-Match: *\r\n", NULL)->status, 412);
+    close(fd);
+}
+
+/* A cache that keeps an image would take over what a 304 says of its type. */
+static void a_304_says_nothing_of_types(void **state)
+{
+    int fd = connect_to();
+    call(fd, "PUT", "/keys/i", "Content-Type: image/png\r\n", "x");
+    call(fd, "GET", "/keys/i?raw=true", "", NULL);
+    assert_string_equal(header("Content-Type"), "image/png");
+    assert_int_equal(call(fd, "GET", "/keys/i?raw=true", sent_back("If-None-Match", "ETag"), NULL)->status,
+                     304);
+    assert_string_equal(header("Content-Type"), "");
+    close(fd);
+}
+
+/* Also a write that is refused says how the key is, with the context to try again. */
+static void refused_writes_give_the_context(void **state)
+{
+    int fd = connect_to();
+    assert_error(call(fd, "PUT", "/keys/k?touch=true&ttl=1m", "", NULL), 404, "no such key");
+    assert_true(header("X-Yzma-Context")[0]);
+    assert_string_equal(header("ETag"), "");
+    call(fd, "PUT", "/keys/k?mode=add", "", "1");
+    call(fd, "PUT", "/keys/k?mode=add", "", "1");
+    fake_store_fail(world.store, ERR_CONFLICT);
+    assert_error(call(fd, "PUT", "/keys/k?mode=add", "", "1"), 409, "MaxVersions");
+    fake_store_fail(world.store, OK);
+    assert_true(header("ETag")[0]);
+    assert_int_equal(call(fd, "PUT", "/keys/k", sent_back("X-Yzma-Context", "X-Yzma-Context"), "2")->status,
+                     200);
+    call(fd, "GET", "/keys/k?siblings=true", "", NULL);
+    assert_non_null(strstr(last.body, "[{\"Value\":2,"));
+    assert_null(strstr(last.body, "\"Value\":1,"));
     close(fd);
 }
 
@@ -571,6 +610,8 @@ int main(void)
         served(other_types_are_kept_as_bytes),
         served(head_describes_the_value),
         served(a_value_seen_is_not_sent_again),
+        served(a_304_says_nothing_of_types),
+        served(refused_writes_give_the_context),
         served(writes_have_conditions),
         cmocka_unit_test(a_conflict_is_shown_as_one),
         cmocka_unit_test(under_siblings_a_blind_write_stands_beside),

@@ -115,18 +115,78 @@ static void the_floor_comes_with_the_record(void **state)
     store_close(a), store_close(b), store_close(c);
 }
 
-static void a_peer_below_our_floor_cannot_help(void **state)
+/* What was of the key below our floor nobody can say. Who lacks some of it helps only where
+ * nobody else has it, and all others are filled from here then. */
+static void a_peer_below_our_floor_helps_where_nobody_else_can(void **state)
 {
     struct engine *engine = engine_mem_new();
     struct store *a = kit_store_on(engine, 1), *b = kit_store(2);
+    struct replica_id id = kit_id(1);
+    assert_int_equal(kit_put(b, "k", "0", NULL, NULL), OK);
+    send_all(b, a, 2);
     assert_int_equal(kit_put(a, "k", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(a, "other", "2", NULL, NULL), OK);
     prune_all(a);
     damage(engine, "k");
-    struct store_work *work = record_of(b, WORK_REPAIR, "k");
-    work->repair.settle = true; /* what it lacks is not even known */
-    assert_int_equal(kit_run(a, work), ERR_BEHIND);
-    assert_string_equal(kit_value(a, "k"), "!");
-    store_work_free(work);
+    for (int round = 0; round < 3; round++) {
+        struct store_work *work = record_of(b, WORK_REPAIR, "k");
+        work->repair.settle = round > 0;
+        if (round == 1) /* somebody who is away has it */
+            clock_raise(&work->repair.others, &(struct dot){id, 2});
+        assert_int_equal(kit_run(a, work), round < 2 ? ERR_BEHIND : OK);
+        assert_int_equal(work->repair.lost, round < 2 ? 0 : 1);
+        assert_string_equal(kit_value(a, "k"), round < 2 ? "!" : "0");
+        store_work_free(work);
+    }
+    assert_int_equal(kit_send(a, b, &id, 10, true), ERR_FLOOR);
+    assert_int_equal(kit_walk(b, a), OK);
+    assert_string_equal(kit_value(b, "k"), "0");
+    assert_string_equal(kit_value(b, "other"), "2");
+    store_close(a), store_close(b);
+}
+
+static void spoil_row(struct engine *engine, const struct dot *dot)
+{
+    uint8_t key[ROW_KEY_SIZE];
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, row_key(dot, key), bytes_str("?")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+/* Record and row are both damaged, and nobody has them: the floor passes the row, and what
+ * can be had goes on. */
+static void a_damaged_row_beside_it_is_given_up(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *a = kit_store_on(engine, 1), *b = kit_store(2);
+    struct replica_id id = kit_id(1);
+    assert_int_equal(kit_put(a, "k", "1", NULL, NULL), OK);
+    send_all(a, b, 1);
+    assert_int_equal(kit_put(a, "k", "2", NULL, NULL), OK);     /* 2 */
+    assert_int_equal(kit_put(a, "other", "3", NULL, NULL), OK); /* 3 */
+    assert_int_equal(kit_put(a, "later", "4", NULL, NULL), OK); /* 4 */
+    damage(engine, "k");
+    spoil_row(engine, &(struct dot){id, 3});
+    for (int round = 0; round < 3; round++) {
+        struct store_work *work = record_of(b, WORK_REPAIR, "k");
+        work->repair.settle = round > 0;
+        if (round == 1)
+            clock_raise(&work->repair.others, &(struct dot){id, 3});
+        assert_int_equal(kit_run(a, work), round < 2 ? ERR_BEHIND : OK);
+        assert_int_equal(work->repair.lost, round < 2 ? 0 : 2); /* perhaps one less */
+        store_work_free(work);
+    }
+    assert_int_equal(kit_floor(a, 1), 3);
+    assert_string_equal(kit_value(a, "k"), "1");
+    assert_int_equal(kit_send(a, b, &id, 10, true), ERR_FLOOR);
+    struct clock none = {0};
+    assert_int_equal(kit_prune(a, &none), OK); /* what is dead goes */
+    assert_int_equal(kit_walk(b, a), OK);
+    assert_string_equal(kit_value(b, "k"), "1");
+    assert_string_equal(kit_value(b, "other"), "3");
+    assert_string_equal(kit_value(b, "later"), "4");
+    assert_int_equal(kit_clock(b, 1), 4);
     store_close(a), store_close(b);
 }
 
@@ -483,7 +543,8 @@ int main(void)
         cmocka_unit_test(a_sound_record_is_left_alone),
         cmocka_unit_test(damage_is_noted_until_it_is_mended),
         cmocka_unit_test(the_floor_comes_with_the_record),
-        cmocka_unit_test(a_peer_below_our_floor_cannot_help),
+        cmocka_unit_test(a_peer_below_our_floor_helps_where_nobody_else_can),
+        cmocka_unit_test(a_damaged_row_beside_it_is_given_up),
         cmocka_unit_test(early_rows_go_with_their_record),
         cmocka_unit_test(what_others_claim_is_not_given_up),
         cmocka_unit_test(a_record_of_one_that_knows_more_of_us_is_refused),

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "keys.h"
 #include "storekit.h"
 
 static struct clock clock_of(struct dot dot)
@@ -393,9 +394,10 @@ static enum err retire(struct store *store, unsigned replica, struct retire_view
 }
 
 /* b and c hold the third operation of replica 1, found early; the second nobody has. */
-static void stranded(struct store **ret_b, struct store **ret_c)
+static void stranded_on(struct engine **ret_engine, struct store **ret_b, struct store **ret_c)
 {
-    struct store *a = kit_store(1), *b = kit_store(2), *c = kit_store(3);
+    *ret_engine = engine_mem_new();
+    struct store *a = kit_store(1), *b = kit_store_on(*ret_engine, 2), *c = kit_store(3);
     assert_int_equal(kit_put(a, "x", "1", NULL, NULL), OK);
     send_all(a, b, 1);
     send_all(a, c, 1);
@@ -410,6 +412,12 @@ static void stranded(struct store **ret_b, struct store **ret_c)
     store_close(a);
     *ret_b = b;
     *ret_c = c;
+}
+
+static void stranded(struct store **ret_b, struct store **ret_c)
+{
+    struct engine *engine;
+    stranded_on(&engine, ret_b, ret_c);
 }
 
 /* The clock and the floor rise over the gap, and what is deleted then costs nothing. */
@@ -456,6 +464,35 @@ static void a_view_that_is_old_raises_nothing(void **state)
     view = view_of(b, 1);
     assert_int_equal(kit_walk_start(b), OK);
     assert_int_equal(retire(b, 1, view), ERR_WALKING);
+    store_close(b), store_close(c);
+}
+
+/* Of a row found early that cannot be read the view cannot be told: it is made again. */
+static void a_damaged_early_row_is_made_again(void **state)
+{
+    struct store *b, *c;
+    struct engine *engine;
+    stranded_on(&engine, &b, &c);
+    struct retire_view whole = view_of(b, 1);
+    struct snapshot *snapshot;
+    struct retire_view view = {0};
+    struct replica_id one = kit_id(1);
+    uint8_t key[ROW_KEY_SIZE];
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, row_key(&(struct dot){one, 3}, key), bytes_str("?")),
+                     OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+    assert_int_equal(snapshot_open(b, &snapshot), OK);
+    assert_int_equal(snapshot_retire_view(snapshot, &one, &view), ERR_DAMAGED);
+    snapshot_close(snapshot);
+
+    assert_int_equal(retire(b, 1, whole), ERR_CONFLICT); /* first it is mended */
+    assert_int_equal(kit_clock(b, 1), 1);
+    view = view_of(b, 1);
+    assert_true(retire_view_equal(&view, &whole));
+    assert_int_equal(retire(b, 1, view), OK);
+    assert_int_equal(kit_clock(b, 1), 3);
     store_close(b), store_close(c);
 }
 
@@ -557,6 +594,7 @@ int main(void)
         cmocka_unit_test(a_walk_stops_at_what_cannot_be_read),
         cmocka_unit_test(a_retired_id_ends),
         cmocka_unit_test(a_view_that_is_old_raises_nothing),
+        cmocka_unit_test(a_damaged_early_row_is_made_again),
         cmocka_unit_test(a_refused_write_is_news_once),
         cmocka_unit_test(merges_are_not_cut),
         cmocka_unit_test(the_own_id_may_be_one_too_many),

@@ -16,13 +16,16 @@ class Power:
         os.makedirs(folder, exist_ok=True)
         os.makedirs(self.stash, exist_ok=True)
 
-    def prefix(self, cut=0, seed=1, keep=None, lie=None, lie_at=0):
+    def prefix(self, cut=0, seed=1, keep=None, lie=None, lie_at=0, fail=0):
         """What a command is put behind, for one life that ends in the midst of its cut-th
-        change or sync; keep: percent of what is unsynced; lie: files that sync no more, from the lie_at-th."""
+        change or sync; keep: percent of what is unsynced; lie: files that sync no more, from the lie_at-th;
+        fail: the change or sync that fails, once."""
         if os.path.exists(self.report_path):
             os.remove(self.report_path)
         settings = {"LD_PRELOAD": LIBRARY, "YZMA_POWER_DIR": self.folder, "YZMA_POWER_STASH": self.stash,
                     "YZMA_POWER_REPORT": self.report_path, "YZMA_POWER_CUT": cut, "YZMA_POWER_SEED": seed}
+        if fail:
+            settings["YZMA_POWER_FAIL"] = fail
         if keep is not None:
             settings["YZMA_POWER_KEEP"] = keep
         if lie is not None:

@@ -1,6 +1,6 @@
 /* Latencies in microseconds, 64 steps to each power of two, so within 1.6 %. */
-#ifndef BENCH_HISTOGRAM_H
-#define BENCH_HISTOGRAM_H
+#ifndef YZMA_CLIENT_HISTOGRAM_H
+#define YZMA_CLIENT_HISTOGRAM_H
 
 #include <stdint.h>
 

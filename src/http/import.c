@@ -1,0 +1,398 @@
+/* POST /import: lines (import_line.h), read as they come and written in batches, a
+ * transaction each, in their order.
+ *
+ * A batch is sent off when the next line does not fit, or has a key that is in it already;
+ * until it is on disk the connection is suspended and nothing more is read, so that an
+ * import of any length holds one batch and one line. The library takes no answer before
+ * the body's end. So a line that cannot be taken ends the import, and the rest of the
+ * body is read and dropped. The answer says how many lines are done: those in front of it,
+ * on disk, and none behind. */
+#include "import.h"
+
+#include "crc.h"
+#include "exchange.h"
+#include "import_line.h"
+#include "mem.h"
+
+#include <stdlib.h>
+
+enum {
+    BATCH_RECORDS = 1000, /* as for the deletion of a prefix; nothing special about this value */
+    BATCH_BYTES = 1 << 20,
+    SLOTS = 2048,          /* of the set of a batch's keys: a power of two, twice the records */
+    PACE_BYTES = 64 << 10, /* must come within API.RequestTimeout, as those of a stream must go */
+    LINE_EXTRA = 16 << 10, /* of a line: all but the value */
+    WHY_MAX = 400,
+};
+
+struct import_progress {
+    uint64_t lines, imported, expired, skipped;
+    struct param_key key; /* the last one imported */
+};
+
+struct import {
+    struct import_progress taken, done; /* taken: into the batch, with it; done: on disk */
+    struct store_work *work;            /* the batch that is being made, or NULL */
+    uint64_t line_of[BATCH_RECORDS];
+    uint16_t slots[SLOTS]; /* 1 + the index of a write */
+    bool line_whole;       /* x->body is a whole line that is yet to be taken */
+    bool submitted;        /* a batch is on its way */
+    bool ended;            /* the body is */
+    uint64_t paced;        /* x->body_seen when the deadline was last moved */
+    size_t batch_bytes;
+    uint64_t wall_ms;
+    struct buf room;   /* of the line at hand */
+    unsigned status;   /* 0, or why it ends early */
+    uint64_t bad_line; /* 0: no line is to blame */
+    struct buf why;
+};
+
+void import_free(struct import *im)
+{
+    if (!im)
+        return;
+    store_work_free(im->work);
+    buf_done(&im->room);
+    buf_done(&im->why);
+    free(im);
+}
+
+/* ---- the end before the end --------------------------------------------------------- */
+
+static void stop(struct exchange *x, unsigned status, uint64_t bad_line, const char *why)
+{
+    struct import *im = x->import;
+    im->status = status;
+    im->bad_line = bad_line;
+    im->line_whole = false;
+    buf_reset(&im->why);
+    if (bad_line)
+        buf_put_format(&im->why, "line %llu: ", (unsigned long long)bad_line);
+    buf_put_text(&im->why, why);
+    buf_done(&x->body);
+    buf_done(&im->room);
+}
+
+static void stop_for(struct exchange *x, enum err err, uint64_t bad_line)
+{
+    switch (err) {
+    case ERR_CONFLICT:
+        stop(x, MHD_HTTP_CONFLICT, bad_line, "too many concurrent versions (Server.MaxVersions)");
+        return;
+    case ERR_TOO_LARGE:
+        stop(x, MHD_HTTP_CONTENT_TOO_LARGE, bad_line, "too large for the store");
+        return;
+    case ERR_WALKING:
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, bad_line,
+             "this node is catching up and has not reached this key yet");
+        return;
+    case ERR_CLOSED:
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, 0, "this node is shutting down");
+        return;
+    case ERR_TIMEOUT:
+        count(x->http, COUNT_WRITES_UNCONFIRMED);
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, 0,
+             "a part is not confirmed to be on disk; it may still get there");
+        return;
+    default:
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, bad_line, err_text(err));
+    }
+}
+
+/* ---- a batch ---------------------------------------------------------------------------- */
+
+/* Memory for so much is asked for among all bodies. */
+static bool afford(struct exchange *x, uint64_t bytes)
+{
+    return bytes <= x->body_reserved || exchange_reserve_body(x, bytes - x->body_reserved);
+}
+
+/* The slot that has this key, or the free one where it would go. */
+static uint16_t *slot_of(struct import *im, struct bytes key)
+{
+    for (size_t i = crc32c(0, key) % SLOTS;; i = (i + 1) % SLOTS)
+        if (!im->slots[i] || bytes_equal(im->work->batch.writes[im->slots[i] - 1].key, key))
+            return &im->slots[i];
+}
+
+static size_t size_of(const struct import_line *line)
+{
+    return line->key.len + line->type.len + line->value.len;
+}
+
+static bool fits(struct import *im, const struct import_line *line)
+{
+    const struct batch_work *batch = &im->work->batch;
+    return batch->count < BATCH_RECORDS && size_of(line) <= batch->text.cap - batch->text.len &&
+           !*slot_of(im, line->key);
+}
+
+static bool begin_batch(struct exchange *x, size_t first)
+{
+    struct import *im = x->import;
+    size_t bytes = first > im->batch_bytes ? first : im->batch_bytes;
+    im->work = store_work_new(WORK_BATCH);
+    buf_init(&im->work->batch.text, bytes);
+    buf_reserve(&im->work->batch.text, bytes);
+    memset(im->slots, 0, sizeof im->slots);
+    if (im->work->batch.text.err == OK)
+        return true;
+    store_work_free(im->work);
+    im->work = NULL;
+    return false;
+}
+
+static struct bytes keep(struct buf *text, struct bytes bytes)
+{
+    size_t at = text->len;
+    buf_put_bytes(text, bytes);
+    return bytes_of(text->data + at, bytes.len);
+}
+
+static void add(struct import *im, const struct import_line *line)
+{
+    struct batch_work *batch = &im->work->batch;
+    uint16_t *slot = slot_of(im, line->key);
+    im->line_of[batch->count] = im->taken.lines + 1;
+    struct write_work *write = store_work_add_write(im->work);
+    write->key = keep(&batch->text, line->key);
+    write->type = keep(&batch->text, line->type);
+    write->value = keep(&batch->text, line->value);
+    write->expires_ms = line->expires_ms;
+    write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says */
+    *slot = (uint16_t)batch->count;
+    im->taken.imported++;
+    memcpy(im->taken.key.data, line->key.data, line->key.len);
+    im->taken.key.length = line->key.len;
+}
+
+/* Parks the exchange, or stops the import. */
+static void submit(struct exchange *x)
+{
+    struct import *im = x->import;
+    struct store_work *work = im->work;
+    im->work = NULL;
+    im->submitted = submit_parked(x, work, PARKED_FOR_IMPORT);
+    if (!im->submitted)
+        stop_for(x, ERR_CLOSED, 0);
+    /* The client is not charged with the time that the disk takes. */
+    watch_until(x->watch, deadlines_now_ms() + 2 * x->http->options.request_timeout_ms, false);
+}
+
+/* It ends early, but what stands before that line is taken. */
+static void settle(struct exchange *x)
+{
+    if (x->import->work)
+        submit(x);
+    else
+        x->import->done = x->import->taken;
+}
+
+/* What has become of the batch that was on its way. */
+static void collect(struct exchange *x)
+{
+    struct import *im = x->import;
+    if (!im->submitted)
+        return;
+    im->submitted = false;
+    enum err err = x->timed_out ? ERR_TIMEOUT : x->write_err;
+    if (err == OK)
+        im->done = im->taken;
+    else
+        stop_for(x, err, x->batch_failed < BATCH_RECORDS && x->failed_key ? im->line_of[x->batch_failed] : 0);
+}
+
+/* ---- a line --------------------------------------------------------------------------------- */
+
+static struct bytes without_space(struct bytes line)
+{
+    while (line.len && memchr(" \t\r", line.data[line.len - 1], 3))
+        line.len--;
+    return line;
+}
+
+static enum err read_line(struct exchange *x, struct bytes text, struct import_line *line)
+{
+    struct import *im = x->import;
+    struct buf why;
+    buf_init(&why, WHY_MAX);
+    enum err err = import_line_read(text, x->http->options.value_max, &im->room, line, &why);
+    if (err == ERR_NOMEM) {
+        stop_for(x, err, im->taken.lines + 1);
+    } else if (err != OK) {
+        buf_put_u8(&why, '\0');
+        stop(x, err == ERR_TOO_LARGE ? MHD_HTTP_CONTENT_TOO_LARGE : MHD_HTTP_BAD_REQUEST, im->taken.lines + 1,
+             why.err == OK ? (const char *)why.data : "it cannot be read");
+    }
+    buf_done(&why);
+    return err;
+}
+
+/* Into the batch; false when that has to be sent off first. */
+static bool take_record(struct exchange *x, const struct import_line *line)
+{
+    struct import *im = x->import;
+    struct bytes after = param_bytes(&x->params.after);
+    if (after.len && bytes_compare(line->key, after) <= 0) {
+        im->taken.skipped++;
+        return true;
+    }
+    if (line->expires_ms && line->expires_ms <= im->wall_ms) {
+        im->taken.expired++;
+        return true;
+    }
+    if (im->work && !fits(im, line))
+        return false;
+    if (!im->work && !begin_batch(x, size_of(line))) {
+        stop_for(x, ERR_NOMEM, im->taken.lines + 1);
+        return true;
+    }
+    add(im, line);
+    return true;
+}
+
+/* The line in x->body. False when the exchange was parked; it may have to be taken again. */
+static bool take_line(struct exchange *x)
+{
+    struct import *im = x->import;
+    struct bytes text = without_space(buf_bytes(&x->body));
+    struct import_line line;
+    if (text.len) {
+        if (read_line(x, text, &line) == OK && !take_record(x, &line)) {
+            submit(x);
+            return !im->submitted;
+        }
+        if (im->status) {
+            settle(x);
+            return !im->submitted;
+        }
+    }
+    im->taken.lines++;
+    im->line_whole = false;
+    buf_reset(&x->body);
+    return true;
+}
+
+/* Moves bytes up to the end of the line into x->body; how many. */
+static size_t gather(struct exchange *x, const char *data, size_t size)
+{
+    struct import *im = x->import;
+    const char *end = memchr(data, '\n', size);
+    size_t n = end ? (size_t)(end - data) : size;
+    if (!afford(x, im->batch_bytes + 4 * (x->body.len + n))) {
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, 0, "too many request bodies at once (API.MaxBodiesInFlight)");
+        return size;
+    }
+    buf_put(&x->body, data, n);
+    if (x->body.err == ERR_TOO_LARGE)
+        stop(x, MHD_HTTP_CONTENT_TOO_LARGE, im->taken.lines + 1, "it is too long (API.MaxValueBytes)");
+    else if (x->body.err != OK)
+        stop_for(x, x->body.err, im->taken.lines + 1);
+    else
+        im->line_whole = end != NULL;
+    return end ? n + 1 : n;
+}
+
+/* ---- the body ------------------------------------------------------------------------------- */
+
+bool import_begin(struct exchange *x)
+{
+    struct import *im = x->import = mem_new(sizeof *im);
+    buf_init(&im->room, SIZE_MAX);
+    buf_init(&im->why, WHY_MAX + 40);
+    im->wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
+    /* A short body needs no more than itself. */
+    im->batch_bytes = x->lengths && x->content_length < BATCH_BYTES ? x->content_length : BATCH_BYTES;
+    x->body.max = x->http->options.value_max / 3 * 4 + LINE_EXTRA;
+    return afford(x, im->batch_bytes);
+}
+
+static void drop_batch(struct import *im)
+{
+    store_work_free(im->work);
+    im->work = NULL;
+}
+
+size_t import_feed(struct exchange *x, const char *data, size_t size)
+{
+    struct import *im = x->import;
+    size_t at = 0;
+    collect(x);
+    if (!im->status && atomic_load(&x->http->quiesced))
+        stop_for(x, ERR_CLOSED, 0);
+    while (!im->status && (im->line_whole || at < size)) {
+        if (!im->line_whole)
+            at += gather(x, data + at, size - at);
+        if (im->status) {
+            settle(x);
+            break;
+        }
+        if (im->line_whole && !take_line(x))
+            break;
+    }
+    if (im->submitted)
+        return size - at;
+    if (im->status)
+        drop_batch(im), at = size;
+    x->body_seen += at;
+    if (im->paced == 0 || x->body_seen - im->paced >= PACE_BYTES) {
+        im->paced = x->body_seen;
+        watch_until(x->watch, deadlines_now_ms() + x->http->options.request_timeout_ms, false);
+    }
+    return size - at;
+}
+
+/* ---- the answer ---------------------------------------------------------------------------------- */
+
+static void put_progress(struct buf *data, const struct import_progress *done, uint64_t bad_line)
+{
+    struct json_out j = json_out_to(data);
+    json_object(&j);
+    json_field_number(&j, "Lines", done->lines);
+    json_field_number(&j, "Imported", done->imported);
+    json_field_number(&j, "Expired", done->expired);
+    json_field_number(&j, "Skipped", done->skipped);
+    json_field_string(&j, "Key", param_bytes(&done->key));
+    if (bad_line)
+        json_field_number(&j, "Line", bad_line);
+    json_object_end(&j);
+}
+
+static void answer(struct exchange *x)
+{
+    struct import *im = x->import;
+    struct buf data;
+    buf_init(&data, SIZE_MAX);
+    put_progress(&data, &im->done, im->bad_line);
+    if (im->done.imported) { /* of no key: for reads, as that of a batch */
+        struct token *token = &x->worker->reading.token;
+        token_of_write(token, bytes_of(NULL, 0), &x->write_dot);
+        answer_token(x, token);
+    }
+    if (im->status)
+        answer_error_data(x, im->status, buf_bytes(&im->why), buf_bytes(&data));
+    else
+        answer_ok(x, buf_bytes(&data));
+    buf_done(&data);
+}
+
+void import_post(struct exchange *x)
+{
+    struct import *im = x->import;
+    collect(x);
+    if (!im->ended) {
+        im->ended = true;
+        im->line_whole = !im->status && (im->line_whole || x->body.len > 0); /* the last may lack its end */
+    }
+    while (im->line_whole)
+        if (!take_line(x))
+            return;
+    if (im->work && !im->status) {
+        submit(x);
+        if (im->submitted)
+            return;
+    }
+    if (!im->status)
+        im->done = im->taken; /* with the lines behind the last batch */
+    answer(x);
+}

@@ -1,0 +1,252 @@
+#include "import_line.h"
+
+#include "base64.h"
+#include "json_out.h"
+#include "json_scan.h"
+#include "json_valid.h"
+#include "media.h"
+#include "record.h"
+#include "units.h"
+#include "utf8.h"
+
+enum member {
+    MEMBER_KEY,
+    MEMBER_VALUE,
+    MEMBER_VALUE64,
+    MEMBER_TYPE,
+    MEMBER_EXPIRES,
+    MEMBER_SIBLING,
+    MEMBERS
+};
+
+static const char *const member_names[MEMBERS] = {"Key", "Value", "Value64", "Type", "Expires", "Sibling"};
+
+struct reader {
+    struct bytes values[MEMBERS]; /* raw; data NULL: not there */
+    uint64_t value_max;
+    struct buf *room, *why;
+};
+
+static enum err refuse(struct reader *r, const char *member, const char *problem)
+{
+    if (r->why->len == 0)
+        buf_put_format(r->why, "\"%s\" %s", member, problem);
+    return ERR_MALFORMED;
+}
+
+static bool has(const struct reader *r, enum member member)
+{
+    return r->values[member].data != NULL;
+}
+
+static enum err read_text(struct reader *r, enum member member, struct bytes *ret)
+{
+    if (!json_is_string(r->values[member]))
+        return refuse(r, member_names[member], "must be a string");
+    enum err err = json_string_read(r->values[member], r->room, ret);
+    return err == ERR_MALFORMED ? refuse(r, member_names[member], "has a lone surrogate") : err;
+}
+
+static enum err take_member(struct reader *r, struct bytes name, struct bytes value)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        if (!json_string_is(name, member_names[i]))
+            continue;
+        if (has(r, (enum member)i))
+            return refuse(r, member_names[i], "is repeated");
+        r->values[i] = value;
+        return OK;
+    }
+    /* How a stream says that it ends before its time. */
+    if (json_string_is(name, "Error"))
+        return refuse(r, "Error", "is said here by what wrote this: it was broken off");
+    buf_put_bytes(r->why, bytes_of(name.data, name.len < 100 ? name.len : 100));
+    buf_put_text(r->why, " is unknown");
+    return ERR_MALFORMED;
+}
+
+static enum err read_members(struct reader *r, struct bytes line)
+{
+    struct json_error error;
+    if (json_valid(line, &error) != OK) {
+        buf_put_format(r->why, "it is not JSON: %s at column %zu", error.reason,
+                       text_position(line, error.offset).column);
+        return ERR_MALFORMED;
+    }
+    struct json_scan scan = json_scan_of(line);
+    struct bytes name, value;
+    enum err err = OK;
+    if (!json_scan_open(&scan, '{')) {
+        buf_put_text(r->why, "it must be an object");
+        return ERR_MALFORMED;
+    }
+    while (err == OK && json_scan_member(&scan, &name, &value))
+        err = take_member(r, name, value);
+    return err;
+}
+
+static enum err read_key(struct reader *r, struct bytes *ret)
+{
+    if (!has(r, MEMBER_KEY))
+        return refuse(r, "Key", "is missing");
+    enum err err = read_text(r, MEMBER_KEY, ret);
+    if (err != OK)
+        return err;
+    if (ret->len == 0 || ret->len > KEY_MAX || memchr(ret->data, '\0', ret->len))
+        return refuse(r, "Key", "must have 1 to 480 bytes without NUL");
+    return OK;
+}
+
+static enum err read_type(struct reader *r, struct bytes *ret)
+{
+    char text[CONTENT_TYPE_MAX + 1];
+    struct bytes type;
+    if (!has(r, MEMBER_TYPE))
+        return OK;
+    if (!has(r, MEMBER_VALUE64))
+        return refuse(r, "Type", "belongs to \"Value64\"");
+    enum err err = read_text(r, MEMBER_TYPE, &type);
+    if (err != OK)
+        return err;
+    if (type.len > CONTENT_TYPE_MAX || (type.len && memchr(type.data, '\0', type.len)))
+        return refuse(r, "Type", "is not a media type");
+    if (type.len)
+        memcpy(text, type.data, type.len);
+    text[type.len] = '\0';
+    if (!media_is_type(text))
+        return refuse(r, "Type", "is not a media type");
+    *ret = media_is_json(text) ? bytes_of(NULL, 0) : type;
+    return OK;
+}
+
+static enum err read_value64(struct reader *r, struct bytes type, struct bytes *ret)
+{
+    struct bytes text;
+    struct json_error error;
+    enum err err = read_text(r, MEMBER_VALUE64, &text);
+    if (err != OK)
+        return err;
+    size_t start = r->room->len;
+    err = base64_decode(text, r->room);
+    if (err == ERR_MALFORMED)
+        return refuse(r, "Value64", "is not base64");
+    if (err != OK)
+        return err;
+    *ret = bytes_of(r->room->data + start, r->room->len - start);
+    if (type.len == 0 && json_valid(*ret, &error) != OK)
+        return refuse(r, "Value64", "without \"Type\" must be JSON");
+    return OK;
+}
+
+static enum err read_value(struct reader *r, struct import_line *line)
+{
+    if (has(r, MEMBER_VALUE) == has(r, MEMBER_VALUE64))
+        return refuse(r, "Value", "or \"Value64\" must be there, one of them");
+    line->value = r->values[MEMBER_VALUE];
+    enum err err = read_type(r, &line->type);
+    if (err == OK && has(r, MEMBER_VALUE64))
+        err = read_value64(r, line->type, &line->value);
+    if (err == OK && line->value.len > r->value_max) {
+        buf_put_text(r->why, "its value is larger than allowed (API.MaxValueBytes)");
+        err = ERR_TOO_LARGE;
+    }
+    return err;
+}
+
+static enum err read_expiry(struct reader *r, uint64_t *ret_ms)
+{
+    struct bytes text;
+    uint64_t ms;
+    if (!has(r, MEMBER_EXPIRES))
+        return OK;
+    enum err err = read_text(r, MEMBER_EXPIRES, &text);
+    if (err != OK)
+        return err;
+    if (instant_parse(text, &ms) != OK || ms == 0)
+        return refuse(r, "Expires", "must be a moment (RFC 3339)");
+    *ret_ms = ms;
+    return OK;
+}
+
+static enum err read_sibling(struct reader *r, bool *ret)
+{
+    if (!has(r, MEMBER_SIBLING))
+        return OK;
+    *ret = bytes_equal(r->values[MEMBER_SIBLING], bytes_str("true"));
+    if (!*ret && !bytes_equal(r->values[MEMBER_SIBLING], bytes_str("false")))
+        return refuse(r, "Sibling", "must be true or false");
+    return OK;
+}
+
+enum err import_line_read(struct bytes text, uint64_t value_max, struct buf *room, struct import_line *ret,
+                          struct buf *why)
+{
+    struct reader r = {.value_max = value_max, .room = room, .why = why};
+    struct import_line line = {0};
+    enum err err = read_members(&r, text);
+    if (err != OK)
+        return err;
+    /* A string is no longer for being decoded, and then once more from base64: so nothing
+     * moves once it is read. */
+    buf_reset(room);
+    buf_reserve(room, 2 * text.len);
+    if (room->err != OK)
+        return room->err;
+    err = read_key(&r, &line.key);
+    if (err == OK)
+        err = read_value(&r, &line);
+    if (err == OK)
+        err = read_expiry(&r, &line.expires_ms);
+    if (err == OK)
+        err = read_sibling(&r, &line.sibling);
+    if (err == OK)
+        *ret = line;
+    return err;
+}
+
+static bool has_breaks(struct bytes text)
+{
+    return text.len && (memchr(text.data, '\n', text.len) || memchr(text.data, '\r', text.len));
+}
+
+/* So deep that, in the object that the line is, nobody would read it. */
+static bool is_deepest(struct bytes json)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+    if (json.len < 2 * JSON_DEPTH_MAX)
+        return false;
+    for (size_t i = 0; i < json.len && depth < JSON_DEPTH_MAX; i++) {
+        uint8_t c = json.data[i];
+        if (in_string && c == '\\')
+            i++;
+        else if (c == '"')
+            in_string = !in_string;
+        else if (!in_string)
+            depth += (c == '{' || c == '[') - (unsigned)(c == '}' || c == ']');
+    }
+    return depth >= JSON_DEPTH_MAX;
+}
+
+void import_line_put(struct buf *out, const struct import_line *line)
+{
+    char moment[UNITS_TEXT_MAX];
+    struct json_out j = json_out_to(out);
+    json_object(&j);
+    json_field_string(&j, "Key", line->key);
+    if (line->type.len == 0 && !has_breaks(line->value) && !is_deepest(line->value)) {
+        json_name(&j, "Value");
+        json_raw(&j, line->value);
+    } else {
+        json_name(&j, "Value64");
+        json_base64(&j, line->value);
+        if (line->type.len)
+            json_field_string(&j, "Type", line->type);
+    }
+    if (line->expires_ms)
+        json_field_text(&j, "Expires", instant_text_ms(line->expires_ms, moment));
+    if (line->sibling)
+        json_field_bool(&j, "Sibling", true);
+    json_object_end(&j);
+    buf_put_u8(out, '\n');
+}

@@ -1,0 +1,31 @@
+/* A line of what GET /export gives and POST /import takes:
+ *
+ *   {"Key":"a","Value":{"x":1}}
+ *   {"Key":"b","Value64":"iVBORw==","Type":"image/png","Expires":"2030-01-31T12:00:00.000Z"}
+ *   {"Key":"b","Value":2,"Sibling":true}
+ *
+ * Value is JSON as it was written; Value64 is base64 of bytes of Type, or, without it, of
+ * JSON. A Sibling stands beside what the line before it wrote. Each member at most once,
+ * and nothing else. */
+#ifndef YZMA_HTTP_IMPORT_LINE_H
+#define YZMA_HTTP_IMPORT_LINE_H
+
+#include "buf.h"
+
+struct import_line {
+    struct bytes key, value;
+    struct bytes type;   /* empty: JSON */
+    uint64_t expires_ms; /* since 1970; 0: never */
+    bool sibling;
+};
+
+/* Reads a line, without its end, into what borrows from the line and from room, which is
+ * emptied first. ERR_MALFORMED with a sentence in why; ERR_TOO_LARGE (the value is above
+ * value_max) likewise; ERR_NOMEM. */
+enum err import_line_read(struct bytes line, uint64_t value_max, struct buf *room, struct import_line *ret,
+                          struct buf *why) MUST_USE;
+
+/* The line, with its end. */
+void import_line_put(struct buf *out, const struct import_line *line);
+
+#endif

@@ -1,0 +1,298 @@
+/* store: a new replica id where much is forgotten, or damaged. (The plain cases are in
+ * test_store.c; tests/prop/test_world.c holds them against an oracle.) */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "keys.h"
+#include "storekit.h"
+
+static void send_all(struct store *from, struct store *to, unsigned origin)
+{
+    struct replica_id id = kit_id(origin);
+    assert_int_equal(kit_send(from, to, &id, 1000, true), OK);
+}
+
+static void prune(struct store *s, unsigned replica, uint64_t counter)
+{
+    struct clock floor = {0};
+    clock_raise(&floor, &(struct dot){kit_id(replica), counter});
+    assert_int_equal(kit_prune(s, &floor), OK);
+    clock_done(&floor);
+}
+
+static enum err reidentify(struct store *s, unsigned old_id, unsigned new_id, uint64_t fork)
+{
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.old_id = kit_id(old_id);
+    work->reidentify.new_id = kit_id(new_id);
+    work->reidentify.fork = fork;
+    return kit_do(s, work);
+}
+
+static void spoil(struct engine *engine, enum table table, struct bytes key)
+{
+    struct engine_txn *txn;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, table, key, bytes_str("?")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+static void spoil_row(struct engine *engine, unsigned replica, uint64_t counter)
+{
+    uint8_t key[ROW_KEY_SIZE];
+    spoil(engine, TABLE_ROWS, row_key(&(struct dot){kit_id(replica), counter}, key));
+}
+
+/* The key of a row; "" where there is none. */
+static const char *key_of_row(struct store *s, unsigned replica, uint64_t counter)
+{
+    static char text[KEY_MAX + 1];
+    struct snapshot *snapshot;
+    struct row_scan *scan;
+    struct row row;
+    struct dot dot = {kit_id(replica), counter};
+    text[0] = 0;
+    assert_int_equal(snapshot_open(s, &snapshot), OK);
+    assert_int_equal(row_scan_open(snapshot, &(struct dot){dot.replica, counter - 1}, &scan), OK);
+    if (row_scan_next(scan, &row) == OK && dot_compare(&row.dot, &dot) == 0) {
+        memcpy(text, row.key.data, row.key.len);
+        text[row.key.len] = 0;
+    }
+    row_scan_close(scan);
+    snapshot_close(snapshot);
+    return text;
+}
+
+/* What a peer's record makes of ours once nobody else is waited for. */
+static size_t repair(struct store *s, struct store *from, const char *key)
+{
+    struct store_work *work = store_work_new(WORK_REPAIR);
+    struct snapshot *snapshot;
+    struct bytes bytes = {0};
+    assert_int_equal(snapshot_open(from, &snapshot), OK);
+    assert_int_equal(snapshot_clock(snapshot, &work->repair.source_clock, &work->repair.source_floor), OK);
+    (void)!snapshot_record_bytes(snapshot, bytes_str(key), &bytes);
+    work->repair.key_len = strlen(key);
+    memcpy(work->repair.key, key, work->repair.key_len);
+    buf_init(&work->repair.record, bytes.len);
+    buf_put_bytes(&work->repair.record, bytes);
+    snapshot_close(snapshot);
+    clock_copy(&work->repair.others, &work->repair.source_clock);
+    work->repair.settle = true;
+    assert_int_equal(kit_run(s, work), OK);
+    assert_true(work->repair.changed);
+    size_t lost = work->repair.lost;
+    store_work_free(work);
+    return lost;
+}
+
+/* ---- what is forgotten -------------------------------------------------------------- */
+
+/* Sends all that was found early, as a link does. */
+struct ahead {
+    struct store_work *work;
+    struct snapshot *from;
+};
+
+static void ahead_row(void *ctx, const struct row *row)
+{
+    struct ahead *ahead = ctx;
+    kit_add_row(ahead->work, ahead->from, row);
+}
+
+static void send_ahead(struct store *from, struct store *to)
+{
+    struct ahead ahead = {kit_rows_work(WORK_AHEAD), NULL};
+    assert_int_equal(snapshot_open(from, &ahead.from), OK);
+    assert_int_equal(snapshot_rows_ahead(ahead.from, 100, ahead_row, &ahead), OK);
+    snapshot_close(ahead.from);
+    assert_int_equal(kit_do(to, ahead.work), OK);
+}
+
+/* c holds what s made again under a new id; its context for "k" covers an operation of the
+ * old id, the second, which was of another key. */
+struct renewed {
+    struct store *s, *b, *c;
+};
+
+static struct renewed renewed(const char *second)
+{
+    struct renewed r = {kit_store(1), kit_store(2), kit_store(4)};
+    assert_int_equal(kit_put(r.s, "first", "1", NULL, NULL), OK); /* 1 */
+    assert_int_equal(kit_put(r.s, second, "2", NULL, NULL), OK);  /* 2: the fork */
+    assert_int_equal(kit_put(r.b, "k", "1", NULL, NULL), OK);
+    send_all(r.b, r.s, 2);
+    send_all(r.b, r.c, 2);
+    send_all(r.s, r.c, 1);
+    prune(r.s, 1, 2);
+    assert_int_equal(kit_delete(r.s, "k", NULL, NULL), OK); /* 3: nobody else has it */
+    assert_int_equal(reidentify(r.s, 1, 3, 2), OK);
+    send_all(r.s, r.c, 3);
+    assert_string_equal(kit_value(r.c, "k"), "");
+    return r;
+}
+
+static void close_all(struct renewed r)
+{
+    store_close(r.s), store_close(r.b), store_close(r.c);
+}
+
+/* Who has not got to the operation takes the entry for a row found early; the true row takes
+ * its place, and nothing of either key is lost. */
+static void a_row_that_never_was_gives_way(void **state)
+{
+    struct renewed r = renewed("second");
+    struct store *d = kit_store(5);
+    send_all(r.c, d, 3); /* before any of the old id */
+    assert_string_equal(key_of_row(d, 1, 2), "k");
+    send_all(r.c, d, 1);
+    assert_string_equal(key_of_row(d, 1, 2), "second");
+    assert_int_equal(kit_clock(d, 1), 2);
+    assert_string_equal(kit_value(d, "second"), "2");
+    assert_string_equal(kit_value(d, "k"), "");
+    store_close(d);
+    close_all(r);
+}
+
+/* By a walk too. */
+static void a_walk_brings_the_true_row(void **state)
+{
+    struct renewed r = renewed("second");
+    struct store *d = kit_store(5), *e = kit_store(6);
+    send_all(r.c, d, 3);
+    assert_int_equal(kit_walk(d, r.c), OK);
+    assert_string_equal(key_of_row(d, 1, 2), "second");
+    send_all(d, e, 1);
+    assert_int_equal(kit_clock(e, 1), 2);
+    assert_string_equal(kit_value(e, "second"), "2");
+    store_close(d), store_close(e);
+    close_all(r);
+}
+
+/* Where only early rows are left of both: the true one is offered on, whichever came first, and
+ * all nodes end with the same. */
+static void the_true_row_is_offered_on(void **state)
+{
+    for (int second_first = 0; second_first < 2; second_first++) {
+        struct renewed r = renewed("second");
+        struct store *d = kit_store(5), *e = kit_store(6);
+        struct store_work *work = kit_rows_work(WORK_AHEAD);
+        struct snapshot *snapshot;
+        struct row row = {.dot = {kit_id(1), 2}, .kind = ROW_PUT, .key = bytes_str("second")};
+        if (!second_first)
+            send_all(r.c, d, 3);
+        assert_int_equal(snapshot_open(r.s, &snapshot), OK);
+        kit_add_row(work, snapshot, &row);
+        snapshot_close(snapshot);
+        assert_int_equal(kit_do(d, work), OK);
+        if (second_first)
+            send_all(r.c, d, 3);
+        assert_string_equal(key_of_row(d, 1, 2), "second");
+        send_all(r.c, e, 3);
+        assert_string_equal(key_of_row(e, 1, 2), "k");
+        send_ahead(e, d);
+        send_ahead(d, e);
+        assert_string_equal(key_of_row(d, 1, 2), "second");
+        assert_string_equal(key_of_row(e, 1, 2), "second");
+        assert_string_equal(kit_value(e, "second"), "2");
+        store_close(d), store_close(e);
+        close_all(r);
+    }
+}
+
+/* What an operation above the fork removed is removed by the one that takes its place: so
+ * the old id stays in the context, though nobody knows by which counter. */
+static void what_was_removed_stays_removed(void **state)
+{
+    struct store *s = kit_store(1), *b = kit_store(2);
+    assert_int_equal(kit_put(s, "k", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(s, "other", "1", NULL, NULL), OK); /* 2: the fork */
+    send_all(s, b, 1);
+    prune(s, 1, 2);
+    assert_int_equal(kit_put(s, "k", "2", NULL, NULL), OK); /* 3: nobody else has it */
+
+    assert_int_equal(reidentify(s, 1, 3, 2), OK);
+
+    send_all(s, b, 3);
+    assert_string_equal(kit_value(b, "k"), "2");
+    assert_int_equal(kit_versions(b, "k"), 1);
+    store_close(s), store_close(b);
+}
+
+/* ---- what is damaged ------------------------------------------------------------------- */
+
+/* A record that cannot be read is left to its repair, and tells then that it was the only one. */
+static void a_damaged_record_is_left_to_its_repair(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *s = kit_store_on(engine, 1), *b = kit_store(2);
+    assert_int_equal(kit_put(s, "k", "1", NULL, NULL), OK);
+    assert_int_equal(kit_put(s, "gone", "1", NULL, NULL), OK); /* 2: the fork */
+    send_all(s, b, 1);
+    assert_int_equal(kit_put(s, "k", "2", NULL, NULL), OK);
+    assert_int_equal(kit_delete(s, "gone", NULL, NULL), OK);
+    assert_int_equal(kit_put(s, "kept", "5", NULL, NULL), OK);
+    spoil(engine, TABLE_RECORDS, bytes_str("k"));
+    spoil(engine, TABLE_RECORDS, bytes_str("gone"));
+
+    assert_int_equal(reidentify(s, 1, 3, 2), OK);
+
+    assert_int_equal(kit_clock(s, 1), 2);
+    assert_string_equal(kit_value(s, "kept"), "5");
+    assert_int_equal(repair(s, b, "k"), 1);
+    assert_int_equal(repair(s, b, "gone"), 1);
+    assert_string_equal(kit_value(s, "k"), "1");
+    assert_string_equal(kit_value(s, "gone"), ""); /* a delete is not undone */
+    send_all(s, b, 3);
+    assert_string_equal(kit_value(b, "k"), "1");
+    assert_string_equal(kit_value(b, "gone"), "");
+    assert_string_equal(kit_value(b, "kept"), "5");
+    store_close(s), store_close(b);
+}
+
+/* A row below the fork that cannot be read is given up, one above it is looked for. */
+static void damaged_rows_are_passed(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *s = kit_store_on(engine, 1), *b = kit_store(2), *c = kit_store(4);
+    for (int i = 0; i < 4; i++) { /* 4: the fork */
+        char key[] = {(char)('a' + i), 0};
+        assert_int_equal(kit_put(s, key, "1", NULL, NULL), OK);
+    }
+    send_all(s, b, 1);
+    assert_int_equal(kit_put(s, "b", "2", NULL, NULL), OK); /* 5 */
+    assert_int_equal(kit_put(s, "a", "2", NULL, NULL), OK);
+    spoil_row(engine, 1, 2);
+    spoil_row(engine, 1, 5);
+
+    assert_int_equal(reidentify(s, 1, 3, 4), OK);
+
+    assert_int_equal(kit_floor(s, 1), 2);
+    send_all(s, b, 3);
+    prune(s, 1, 2); /* what is dead goes */
+    assert_int_equal(kit_walk(c, s), OK);
+    struct store *const all[] = {s, b, c};
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(kit_value(all[i], "a"), "2");
+        assert_string_equal(kit_value(all[i], "b"), "2");
+        assert_string_equal(kit_value(all[i], "c"), "1");
+        assert_int_equal(kit_versions(all[i], "b"), 1);
+    }
+    store_close(s), store_close(b), store_close(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_row_that_never_was_gives_way),
+        cmocka_unit_test(a_walk_brings_the_true_row),
+        cmocka_unit_test(the_true_row_is_offered_on),
+        cmocka_unit_test(what_was_removed_stays_removed),
+        cmocka_unit_test(a_damaged_record_is_left_to_its_repair),
+        cmocka_unit_test(damaged_rows_are_passed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
