@@ -74,6 +74,7 @@ struct nodes_command {
 static struct {
     uint64_t seed;
     const struct nodes_command *command;
+    struct trees *trees;
 } present; /* for a CHECK that fails in mid-world */
 
 static volatile sig_atomic_t told_to_end; /* after this world, with the sums */
@@ -195,6 +196,7 @@ static void on_check_failure(const char *condition, const char *file, int line)
     printf("seed %llu: CHECK(%s) failed at %s:%d\n", (unsigned long long)present.seed, condition, file, line);
     print_replay(present.command, present.seed);
     fflush(stdout);
+    trees_free(present.trees);
 }
 
 static uint64_t seconds_now(void)
@@ -324,10 +326,10 @@ int nodes_main(int argc, char **argv)
     check_on_failure(on_check_failure);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
-    struct trees *trees = c.memory ? NULL : trees_new();
-    if (trees)
-        c.trees = trees_face(trees);
+    present.trees = c.memory ? NULL : trees_new();
+    if (present.trees)
+        c.trees = trees_face(present.trees);
     uint64_t failed = run_worlds(&c);
-    trees_free(trees);
+    trees_free(present.trees);
     return (failed > 0) == c.expect ? EXIT_SUCCESS : EXIT_FAILED;
 }

@@ -7,6 +7,7 @@
 #include "engine_lmdb.h"
 #include "mem.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,11 @@ void trees_free(struct trees *trees)
 {
     if (!trees)
         return;
+    DIR *folder = opendir(trees->folder); /* of a world that was cut off there are files left */
+    for (struct dirent *entry; folder && (entry = readdir(folder)) != NULL;)
+        (void)!unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        closedir(folder);
     rmdir(trees->folder);
     free(trees);
 }

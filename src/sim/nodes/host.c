@@ -215,6 +215,7 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
     if (!tree) {
         log.disk->ops->free(log.disk);
         buf_put_text(why, "its tree cannot be opened");
+        world_fail(w, "n%d: its tree cannot be opened", host->index);
         return ERR_MALFORMED;
     }
     enum err err = log_engine_open(tree, &log, &host->log_engine, &found, why);

@@ -30,7 +30,8 @@ static inline size_t set_count(const struct set *set)
 {
     size_t count = 0;
     for (size_t i = 0; i < ORACLE_OPS / 64; i++)
-        count += (size_t)__builtin_popcountll(set->words[i]);
+        for (uint64_t rest = set->words[i]; rest; rest &= rest - 1)
+            count++;
     return count;
 }
 static inline struct set set_without(const struct set *a, const struct set *b)
