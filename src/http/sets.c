@@ -81,6 +81,8 @@ static void end_page(struct exchange *x)
 void spaces_list(struct exchange *x, enum space space, const char *member, const struct spaces_sink *sink)
 {
     const struct params *p = &x->params;
+    if (!x->spaces && waiting_for_clock(x))
+        return;
     if (!x->spaces) {
         uint8_t prefix[KEY_MAX], after[KEY_MAX];
         if (p->prefix.length > SPACE_NAME_MAX || p->after.length > SPACE_NAME_MAX) {
@@ -317,6 +319,8 @@ static void answer_done(struct exchange *x)
     struct token *token = &x->worker->reading.token;
     char text[80];
     token_of_write(token, bytes_of(NULL, 0), &x->write_dot);
+    if (x->has_token)
+        clock_join(&token->after, &x->token.after);
     answer_token(x, token);
     snprintf(text, sizeof text, "{\"Added\":%zu,\"Removed\":%zu}", x->batch_created, x->batch_deleted);
     answer_with_replicas(x, bytes_str(text));
@@ -338,7 +342,8 @@ void set_change(struct exchange *x)
         if (!waiting_for_replicas(x))
             answer_done(x);
     } else if (!x->asked) {
-        begin(x);
+        if (!waiting_for_clock(x))
+            begin(x);
     } else if (x->timed_out) {
         answer_unconfirmed(x);
     } else if (x->write_err != OK) {
@@ -413,6 +418,8 @@ static void clear_slice(struct exchange *x)
 
 void set_clear(struct exchange *x)
 {
+    if (waiting_for_clock(x))
+        return;
     if (!x->spaces)
         spaces_begin(x, target_key(&x->target), bytes_of(NULL, 0));
     if (x->asked) {

@@ -448,6 +448,8 @@ class Answers(SystemTest):
         for listing in ("listCounters", "headCounters"):
             self.ask(listing, 200, None, {"prefix": "a/", "after": "a", "limit": "5"})
             self.ask(listing, 400, None, {"prefix": "a" * 461})
+            self.ask(listing, 200, None, {"wait": "1s"}, context)
+            self.ask(listing, 503, None, {"wait": "0"}, late)
         mine = {"X-Yzma-Context": self.forgetful.call("POST", "/counters/k", b'{"Add":1}').headers["X-Yzma-Context"]}
         self.ask("addToCounter", 503, {"key": "k"}, {"wait": "0"}, mine, {"Add": 1})
         self.ask("deleteCounter", 503, {"key": "k"}, {"wait": "0"}, mine)
@@ -473,9 +475,15 @@ class Answers(SystemTest):
             self.ask(get, 503, tags, {"wait": "0"}, {"X-Yzma-Context": self.ahead})
             for wrong in ({"member": "red"}, {"after": "x"}, {"member": "1", "count": "true"}):
                 self.ask(get, 400, tags, wrong)
+        seen, late = {"X-Yzma-Context": context}, {"X-Yzma-Context": self.ahead}
         for listing in ("listSets", "headSets"):
             self.ask(listing, 200, None, {"prefix": "a/", "after": "a", "limit": "5"})
-        self.assertEqual(self.ask("deleteSet", 200, tags).data, {"Deleted": 2})
+            self.ask(listing, 200, None, {"wait": "1s"}, seen)
+            self.ask(listing, 503, None, {"wait": "0"}, late)
+        self.ask("changeSet", 200, tags, {"wait": "1s"}, seen, {"Remove": ["blue"]})
+        self.ask("changeSet", 503, tags, {"wait": "0"}, late, {"Remove": ["red"]})
+        self.ask("deleteSet", 503, tags, {"wait": "0"}, late)
+        self.assertEqual(self.ask("deleteSet", 200, tags, {"wait": "1s"}, seen).data, {"Deleted": 2})
 
     def lines(self):
         form = {"Content-Type": "application/x-ndjson"}
