@@ -57,10 +57,14 @@ static struct snapshot *settled_snapshot(struct sync *s, uint64_t *ret_hash)
 }
 
 /* A digest leaves out what is over at some moment of the asker's clock. Here more may be
- * gone already, where that clock is behind by as much as nodes wait before they drop it:
- * nothing can be said then, and what is over must not be brought back as a difference. */
+ * gone already, where that clock is behind by as much as nodes wait before they drop it, or
+ * where our own is behind the others', and was not yet when we dropped something: nothing
+ * can be said then, and what is over must not be brought back as a difference. */
 static bool may_have_dropped(const struct sync *s, struct sync_time time, uint64_t moment_ms)
 {
+    int64_t skew = 0;
+    if (expire_skew(s, time, &skew) && skew > (int64_t)s->config.clock_skew_max_ms)
+        return true;
     return time.wall_ms > s->config.clock_skew_max_ms &&
            time.wall_ms - s->config.clock_skew_max_ms > moment_ms;
 }

@@ -467,7 +467,8 @@ static void nothing_is_found_where_nothing_is_wrong(void **state)
 }
 
 /* A node whose clock is an hour behind still holds what the others have dropped, as its time
- * was over: no difference, and nothing that they get back. */
+ * was over: no difference, and nothing that they get back, also not when one of them falls
+ * behind as well (of the random worlds, 10005113). */
 static void what_is_over_is_no_difference(void **state)
 {
     struct world *w = cluster(67, 4); /* of two others' clocks the mean would count */
@@ -479,6 +480,12 @@ static void what_is_over_is_no_difference(void **state)
         assert_int_equal(world_versions(w, node, "k"), node == 2);
         assert_int_equal(world_counter(w, node, "divergence"), 0);
     }
+    world_clock_offset(w, 1, -3600000); /* it has dropped it, and would not know now */
+    world_run(w, 10 * REST_MS);
+    for (int node = 0; node < 4; node++)
+        assert_int_equal(world_counter(w, node, "divergence"), 0);
+    assert_int_equal(world_versions(w, 1, "k"), 0);
+    world_clock_offset(w, 1, 0);
     world_clock_offset(w, 2, 0);
     world_run(w, 30000 + 2 * REST_MS);
     assert_int_equal(world_versions(w, 2, "k"), 0);
