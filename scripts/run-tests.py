@@ -4,7 +4,7 @@
 Usage: scripts/run-tests.py BUILD [SUITE...]        (no suite: all)
 
 A program of test cases (cmocka, Python's unittest) counts with its cases, any
-other as one. A run in which nothing passed is a failure: it looked at nothing.
+other as one. YZMA_PROCESSES: so many at once. A run in which nothing passed is a failure: it looked at nothing.
 """
 import json
 import os
@@ -41,7 +41,7 @@ def main():
     if os.path.exists(log):
         os.remove(log)
     # One more than there are cores: most tests of the binary wait more than they compute.
-    processes = str((os.cpu_count() or 1) + 1)
+    processes = os.environ.get("YZMA_PROCESSES") or str((os.cpu_count() or 1) + 1)
     command = ["meson", "test", "-C", build, "--print-errorlogs", "--num-processes", processes]
     for suite in suites:
         command += ["--suite", suite]

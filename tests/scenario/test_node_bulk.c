@@ -13,7 +13,19 @@
 #include "rng.h"
 #include "world.h"
 
-enum { VALUE_BYTES = 500 };
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+enum {
+    VALUE_BYTES = 500,
+    STEP_MS = SANITIZED ? 460 : 230, /* between two moments of dying: fewer where each world takes long */
+};
 
 static void put(struct world *w, int node, const char *prefix, int k, const char *value)
 {
@@ -154,7 +166,7 @@ static struct world *a_slow_walk(uint64_t seed, int keys)
 static void a_pipelined_walk_outlives_its_source(void **state)
 {
     int two = 2;
-    for (uint64_t ms = 40; ms < 1200; ms += 230) {
+    for (uint64_t ms = 40; ms < 1200; ms += STEP_MS) {
         for (int victim = 0; victim < 2; victim++) {
             struct world *w = a_slow_walk(43, 30000);
             world_run(w, ms);
@@ -172,7 +184,7 @@ static void a_pipelined_walk_outlives_its_source(void **state)
 static void a_pipelined_walk_outlives_its_receiver(void **state)
 {
     int two = 2, resumed = 0;
-    for (uint64_t ms = 40; ms < 1200; ms += 230) {
+    for (uint64_t ms = 40; ms < 1200; ms += STEP_MS) {
         struct world *w = a_slow_walk(44, 30000);
         world_run(w, ms);
         bool walked_before = is_walking(w, &two);
