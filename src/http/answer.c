@@ -152,3 +152,10 @@ void answer_token(struct exchange *x, const struct token *token)
     buf_done(&x->token_out);
     count(x->http, COUNT_TOKENS_LEFT_OUT);
 }
+
+void answer_token_after(struct exchange *x, struct token *token)
+{
+    if (x->has_token)
+        clock_join(&token->after, &x->token.after);
+    answer_token(x, token);
+}

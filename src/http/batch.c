@@ -65,9 +65,7 @@ static void answer_done(struct exchange *x)
 {
     struct token *token = &x->worker->reading.token;
     token_of_write(token, bytes_of(NULL, 0), &x->write_dot);
-    if (x->has_token)
-        clock_join(&token->after, &x->token.after);
-    answer_token(x, token);
+    answer_token_after(x, token);
     char text[80];
     snprintf(text, sizeof text, "{\"Operations\":%zu,\"Deleted\":%zu}", x->batch_failed, x->batch_deleted);
     answer_with_replicas(x, bytes_str(text));
@@ -75,17 +73,5 @@ static void answer_done(struct exchange *x)
 
 void batch_post(struct exchange *x)
 {
-    if (x->is_written) {
-        if (!waiting_for_replicas(x))
-            answer_done(x);
-    } else if (!x->asked) {
-        if (!waiting_for_clock(x))
-            begin(x);
-    } else if (x->timed_out) {
-        answer_unconfirmed(x);
-    } else if (x->write_err != OK) {
-        answer_refused(x);
-    } else if (!waiting_for_replicas(x)) {
-        answer_done(x);
-    }
+    write_run(x, &(struct write_steps){begin, answer_refused, answer_done});
 }

@@ -33,8 +33,9 @@ static void answer_absent(struct exchange *x, struct snapshot *snapshot)
         answer_store_error(x, err);
 }
 
-static void answer_counter(struct exchange *x, struct snapshot *snapshot, const struct record *record)
+static void answer_counter(struct exchange *x, struct snapshot *snapshot)
 {
+    const struct record *record = &x->worker->reading.record;
     struct counter_view counter = {0};
     size_t malformed = 0;
     int64_t number = 0;
@@ -55,36 +56,9 @@ static void answer_counter(struct exchange *x, struct snapshot *snapshot, const 
     counter_done(&counter);
 }
 
-static void read_counter(struct exchange *x, struct snapshot *snapshot)
-{
-    struct bytes key = target_key(&x->target);
-    struct reading *r = &x->worker->reading;
-    enum err err = snapshot_record(snapshot, key, &r->record);
-    if (err == OK || err == ERR_NOT_FOUND)
-        err = snapshot_floor(snapshot, &r->floor);
-    if (err != OK) {
-        answer_store_error(x, err);
-        return;
-    }
-    token_of_read(&r->token, key, &r->record, &r->floor.floor);
-    if (x->has_token)
-        clock_join(&r->token.after, &x->token.after);
-    answer_token(x, &r->token);
-    answer_counter(x, snapshot, &r->record);
-}
-
 void counter_get(struct exchange *x)
 {
-    if (waiting_for_clock(x))
-        return;
-    struct snapshot *snapshot;
-    enum err err = snapshot_open(x->http->backend.store, &snapshot);
-    if (err != OK) {
-        answer_store_error(x, err);
-        return;
-    }
-    read_counter(x, snapshot);
-    snapshot_close(snapshot);
+    record_get(x, answer_counter);
 }
 
 /* ---- changing ---------------------------------------------------------------------------- */
@@ -152,28 +126,14 @@ static void answer_done(struct exchange *x)
         answer_store_error(x, err);
         return;
     }
-    if (x->has_token)
-        clock_join(&token->after, &x->token.after);
-    answer_token(x, token);
+    answer_token_after(x, token);
     snprintf(text, sizeof text, "%lld", (long long)x->write_number);
     answer_with_replicas(x, bytes_str(text));
 }
 
 void counter_write(struct exchange *x)
 {
-    if (x->is_written) {
-        if (!waiting_for_replicas(x))
-            answer_done(x);
-    } else if (!x->asked) {
-        if (!waiting_for_clock(x))
-            begin(x);
-    } else if (x->timed_out) {
-        answer_unconfirmed(x);
-    } else if (x->write_err != OK) {
-        answer_refused(x);
-    } else if (!waiting_for_replicas(x)) {
-        answer_done(x);
-    }
+    write_run(x, &(struct write_steps){begin, answer_refused, answer_done});
 }
 
 /* ---- listing -------------------------------------------------------------------------------- */

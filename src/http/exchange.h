@@ -246,6 +246,8 @@ void answer_error_data(struct exchange *x, unsigned status, struct bytes error, 
 void answer_store_error(struct exchange *x, enum err err);
 /* Puts a token into the answer's header. */
 void answer_token(struct exchange *x, const struct token *token);
+/* The same, of a token that takes on what the request's stood for. */
+void answer_token_after(struct exchange *x, struct token *token);
 
 /* ---- value_out.c: values inside JSON ---- */
 /* "Value", or "Value64" for what is no JSON, or, where lines are counted, has line
@@ -294,6 +296,14 @@ bool submit_parked(struct exchange *x, struct store_work *work, enum parked_for 
 bool put_adds(const struct exchange *x, enum mode mode, const struct condition *condition, bool has_token);
 /* What has become of submitted work other than OK, for all writes alike. */
 void answer_unconfirmed(struct exchange *x);
+/* The life of a write: waits for the request's context, begins (submits work, or answers),
+ * and when that is done and enough replicas have it, answers. */
+struct write_steps {
+    void (*begin)(struct exchange *x);
+    void (*refused)(struct exchange *x); /* of x->write_err */
+    void (*done)(struct exchange *x);
+};
+void write_run(struct exchange *x, const struct write_steps *steps);
 
 /* ---- replicas.c ---- */
 /* After a write that is durable here: with ?w, parks the exchange until so many
@@ -308,10 +318,14 @@ void answer_with_replicas(struct exchange *x, struct bytes data);
  * answers 503 when the time is up; true then, and the handler returns. */
 bool waiting_for_clock(struct exchange *x);
 
+/* ---- keys_read.c ---- */
+/* Reads the target's record into the worker's `reading`, not before the request's context is
+ * reached, puts its token into the header, and calls answer; or answers an error. */
+void record_get(struct exchange *x, void (*answer)(struct exchange *x, struct snapshot *snapshot));
+
 /* ---- the handlers ---- */
 void keys_get(struct exchange *x);
-void keys_put(struct exchange *x);
-void keys_delete(struct exchange *x);
+void keys_write(struct exchange *x);
 void keys_list(struct exchange *x);
 void keys_clear(struct exchange *x);
 void conflicts_list(struct exchange *x);

@@ -15,9 +15,9 @@ static const struct handler handlers[] = {
      .takes_conditions = true, .run = keys_get},
     {ROUTE_KEY, VERB_POST | VERB_PUT,
      PARAM_WAIT | PARAM_MODE | PARAM_TTL | PARAM_EXPIRES | PARAM_TOUCH | PARAM_W, .body = BODY_VALUE,
-     .takes_token = true, .takes_conditions = true, .run = keys_put},
+     .takes_token = true, .takes_conditions = true, .run = keys_write},
     {ROUTE_KEY, VERB_DELETE, PARAM_WAIT | PARAM_W, .takes_token = true, .takes_conditions = true,
-     .run = keys_delete},
+     .run = keys_write},
     {ROUTE_KEYS, VERB_GET | VERB_HEAD,
      PARAM_WAIT | PARAM_PREFIX | PARAM_AFTER | PARAM_LIMIT | PARAM_VALUES | PARAM_REVERSE | PARAM_END |
          PARAM_COUNT | PARAM_DELIMITER | PARAM_ALL,

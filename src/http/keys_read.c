@@ -95,19 +95,7 @@ static bool answered_by_condition(struct exchange *x, uint64_t tag, enum etag_fo
 
 static void read_key(struct exchange *x, struct snapshot *snapshot)
 {
-    struct bytes key = target_key(&x->target);
     struct reading *r = &x->worker->reading;
-    enum err err = snapshot_record(snapshot, key, &r->record);
-    if (err == OK || err == ERR_NOT_FOUND)
-        err = snapshot_floor(snapshot, &r->floor);
-    if (err != OK) {
-        answer_store_error(x, err);
-        return;
-    }
-    token_of_read(&r->token, key, &r->record, &r->floor.floor);
-    if (x->has_token)
-        clock_join(&r->token.after, &x->token.after);
-    answer_token(x, &r->token);
     uint64_t wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
     const struct version *surfaced = record_surfaced(&r->record, wall_ms);
     x->head.varies = true;
@@ -131,7 +119,7 @@ static void read_key(struct exchange *x, struct snapshot *snapshot)
         answer_ok(x, surfaced->value);
 }
 
-void keys_get(struct exchange *x)
+void record_get(struct exchange *x, void (*answer)(struct exchange *x, struct snapshot *snapshot))
 {
     if (waiting_for_clock(x))
         return;
@@ -141,6 +129,22 @@ void keys_get(struct exchange *x)
         answer_store_error(x, err);
         return;
     }
-    read_key(x, snapshot);
+    struct bytes key = target_key(&x->target);
+    struct reading *r = &x->worker->reading;
+    err = snapshot_record(snapshot, key, &r->record);
+    if (err == OK || err == ERR_NOT_FOUND)
+        err = snapshot_floor(snapshot, &r->floor);
+    if (err == OK) {
+        token_of_read(&r->token, key, &r->record, &r->floor.floor);
+        answer_token_after(x, &r->token);
+        answer(x, snapshot);
+    } else {
+        answer_store_error(x, err);
+    }
     snapshot_close(snapshot);
+}
+
+void keys_get(struct exchange *x)
+{
+    record_get(x, read_key);
 }

@@ -99,8 +99,9 @@ enum err token_of_idle(struct exchange *x, struct token *token)
 }
 
 /* "added foo": words as the predecessor used them. */
-static void answer_done(struct exchange *x, const char *word)
+static void answer_done(struct exchange *x)
 {
+    const char *word = x->verb == VERB_DELETE ? "deleted " : x->params.touch ? "touched " : "added ";
     struct bytes key = target_key(&x->target);
     struct token *token = &x->worker->reading.token;
     enum err err = OK;
@@ -112,9 +113,7 @@ static void answer_done(struct exchange *x, const char *word)
         answer_store_error(x, err);
         return;
     }
-    if (x->has_token)
-        clock_join(&token->after, &x->token.after);
-    answer_token(x, token);
+    answer_token_after(x, token);
     if (x->write_tag)
         etag_text(x->write_tag, ETAG_JSON, x->head.etag);
 
@@ -130,33 +129,18 @@ static void answer_done(struct exchange *x, const char *word)
     answer_with_replicas(x, buf_bytes(&data));
 }
 
-static void write_key(struct exchange *x, const char *word)
+static void answer_refused(struct exchange *x)
 {
-    if (x->is_written) {
-        if (!waiting_for_replicas(x))
-            answer_done(x, word);
-    } else if (!x->asked) {
-        if (!waiting_for_clock(x))
-            begin(x);
-    } else if (x->timed_out) {
-        answer_unconfirmed(x);
-    } else if (x->write_err == ERR_UNMET) {
+    if (x->write_err == ERR_UNMET) {
         answer_unmet(x);
-    } else if (x->write_err != OK) {
-        if (x->write_err == ERR_CONFLICT || x->write_err == ERR_NOT_FOUND)
-            add_present_state(x);
-        answer_store_error(x, x->write_err);
-    } else if (!waiting_for_replicas(x)) {
-        answer_done(x, word);
+        return;
     }
+    if (x->write_err == ERR_CONFLICT || x->write_err == ERR_NOT_FOUND)
+        add_present_state(x);
+    answer_store_error(x, x->write_err);
 }
 
-void keys_put(struct exchange *x)
+void keys_write(struct exchange *x)
 {
-    write_key(x, x->params.touch ? "touched " : "added ");
-}
-
-void keys_delete(struct exchange *x)
-{
-    write_key(x, "deleted ");
+    write_run(x, &(struct write_steps){begin, answer_refused, answer_done});
 }

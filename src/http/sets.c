@@ -143,9 +143,7 @@ static void answer_seen(struct exchange *x, const struct clock *seen)
 {
     struct token token = {.key_hash = token_key_hash(bytes_of(NULL, 0))};
     clock_copy(&token.after, seen);
-    if (x->has_token)
-        clock_join(&token.after, &x->token.after);
-    answer_token(x, &token);
+    answer_token_after(x, &token);
     token_done(&token);
 }
 
@@ -319,9 +317,7 @@ static void answer_done(struct exchange *x)
     struct token *token = &x->worker->reading.token;
     char text[80];
     token_of_write(token, bytes_of(NULL, 0), &x->write_dot);
-    if (x->has_token)
-        clock_join(&token->after, &x->token.after);
-    answer_token(x, token);
+    answer_token_after(x, token);
     snprintf(text, sizeof text, "{\"Added\":%zu,\"Removed\":%zu}", x->batch_created, x->batch_deleted);
     answer_with_replicas(x, bytes_str(text));
 }
@@ -338,19 +334,7 @@ static void answer_refused(struct exchange *x)
 
 void set_change(struct exchange *x)
 {
-    if (x->is_written) {
-        if (!waiting_for_replicas(x))
-            answer_done(x);
-    } else if (!x->asked) {
-        if (!waiting_for_clock(x))
-            begin(x);
-    } else if (x->timed_out) {
-        answer_unconfirmed(x);
-    } else if (x->write_err != OK) {
-        answer_refused(x);
-    } else if (!waiting_for_replicas(x)) {
-        answer_done(x);
-    }
+    write_run(x, &(struct write_steps){begin, answer_refused, answer_done});
 }
 
 /* ---- all of it gone --------------------------------------------------------------------------------- */

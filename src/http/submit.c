@@ -111,3 +111,17 @@ void answer_unconfirmed(struct exchange *x)
     answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE,
                  "the write is not confirmed to be on disk; it may still get there");
 }
+
+void write_run(struct exchange *x, const struct write_steps *steps)
+{
+    if (!x->is_written && !x->asked) {
+        if (!waiting_for_clock(x))
+            steps->begin(x);
+    } else if (!x->is_written && x->timed_out) {
+        answer_unconfirmed(x);
+    } else if (!x->is_written && x->write_err != OK) {
+        steps->refused(x);
+    } else if (!waiting_for_replicas(x)) {
+        steps->done(x);
+    }
+}

@@ -60,45 +60,43 @@ static enum err read_base64(struct port *p, struct bytes raw, struct bytes *ret,
     return err == ERR_MALFORMED ? complain(why, "a key or a value is not base64") : err;
 }
 
-/* {"key":"Zm9v","create_revision":2,"mod_revision":2,"version":1,"value":"YmFy","lease":7}: an
- * empty value is not there. */
-enum err etcd_entry(void *ctx, struct bytes entry, struct buf *why)
+/* How a store tells of a key. */
+struct pair_form {
+    bool (*is)(struct bytes name, const char *what);
+    enum err (*read_key)(struct port *p, struct bytes raw, struct bytes *ret, struct buf *why);
+    const char *extra; /* a number that has no place here: noted where it is not 0 */
+    enum port_note note;
+};
+
+static enum err read_pair(struct port *p, struct bytes entry, const struct pair_form *form, struct buf *why)
 {
-    struct port *p = ctx;
     struct json_scan scan = json_scan_of(entry);
     struct bytes name, raw, key = {0}, value = {0};
     enum err err = make_room(p, entry);
     if (!json_scan_open(&scan, '{'))
         return complain(why, "an entry is no object");
     while (err == OK && json_scan_member(&scan, &name, &raw)) {
-        if (json_string_is(name, "key"))
-            err = read_base64(p, raw, &key, why);
-        else if (json_string_is(name, "value"))
+        if (form->is(name, "key"))
+            err = form->read_key(p, raw, &key, why);
+        else if (form->is(name, "value"))
             err = read_base64(p, raw, &value, why);
-        else if (json_string_is(name, "lease"))
-            p->notes[PORT_LEASES] += !is_word(raw, "0");
+        else if (form->is(name, form->extra))
+            p->notes[form->note] += !is_word(raw, "0");
     }
     return err == OK ? port_emit(p, key, value, 0) : err;
+}
+
+/* {"key":"Zm9v","create_revision":2,"mod_revision":2,"version":1,"value":"YmFy","lease":7}: an
+ * empty value is not there. */
+enum err etcd_entry(void *ctx, struct bytes entry, struct buf *why)
+{
+    return read_pair(ctx, entry, &(struct pair_form){json_string_is, read_base64, "lease", PORT_LEASES}, why);
 }
 
 /* {"key":"foo","flags":0,"value":"YmFy"}, or the same with capitals and more. */
 enum err consul_entry(void *ctx, struct bytes entry, struct buf *why)
 {
-    struct port *p = ctx;
-    struct json_scan scan = json_scan_of(entry);
-    struct bytes name, raw, key = {0}, value = {0};
-    enum err err = make_room(p, entry);
-    if (!json_scan_open(&scan, '{'))
-        return complain(why, "an entry is no object");
-    while (err == OK && json_scan_member(&scan, &name, &raw)) {
-        if (name_is(name, "key"))
-            err = read_string(p, raw, &key, why);
-        else if (name_is(name, "value"))
-            err = read_base64(p, raw, &value, why);
-        else if (name_is(name, "flags"))
-            p->notes[PORT_FLAGS] += !is_word(raw, "0");
-    }
-    return err == OK ? port_emit(p, key, value, 0) : err;
+    return read_pair(ctx, entry, &(struct pair_form){name_is, read_string, "flags", PORT_FLAGS}, why);
 }
 
 /* Copies the document but for what CouchDB keeps in it for itself: names that begin with
