@@ -19,6 +19,22 @@ static inline bool covers(uint32_t a, uint32_t b)
     return true;
 }
 
+static inline uint32_t least_of(uint32_t a, uint32_t b)
+{
+    uint32_t least = 0;
+    for (unsigned i = 0; i < 4; i++)
+        least |= (counter_in(a, i) < counter_in(b, i) ? counter_in(a, i) : counter_in(b, i)) << (8 * i);
+    return least;
+}
+
+static inline uint32_t most_of(uint32_t a, uint32_t b)
+{
+    uint32_t most = 0;
+    for (unsigned i = 0; i < 4; i++)
+        most |= (counter_in(a, i) > counter_in(b, i) ? counter_in(a, i) : counter_in(b, i)) << (8 * i);
+    return most;
+}
+
 /* Of three groups: the second and the third change places. */
 static inline uint32_t swap_groups(uint32_t v, unsigned width)
 {

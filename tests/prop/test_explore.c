@@ -29,7 +29,9 @@
 
 #include "keys.h"
 #include "mem.h"
+#include "memo.h"
 #include "numbers.h"
+#include "seen.h"
 #include "small_vector.h"
 #include "storekit.h"
 #include "weaken.h"
@@ -52,19 +54,23 @@ struct content { /* what a table compares; dots as bits */
     uint32_t phase, after, row_after, has_low;
 };
 
+/* A replica's content by its number: who it is in the two highest bits. */
+enum { NUMBER_BITS = 22, CONTENT_BITS = NUMBER_BITS + 2 };
+
 struct world {
     uint32_t replicas[REPLICAS];
     uint32_t log, away; /* away: 0 nobody yet; 1 to 3: that one; 4: it is back */
 };
 
-/* A world as its table has it: there are very many. */
-enum { CONTENT_BITS = 24, LOG_BITS = 21 };
-struct packed_world {
-    uint32_t words[REPLICAS];
-};
-
 struct step {
     uint32_t what, a, b;
+};
+
+/* Where a walk may be that asks for its next piece: in the records, behind so many keys; in the rows. */
+enum { PLACE_ROWS = KEYS + 1, PLACES };
+
+struct piece { /* what a source sends there */
+    uint32_t place, key, held, known, rows[KEYS], clock, floor;
 };
 
 /* What was done so far. */
@@ -75,30 +81,64 @@ struct log {
     } ops[OPS_MAX];
 };
 
+/* Of each content. Its twin has no engine until a step needs one. */
+struct kept {
+    struct engine *engine;
+    struct step from; /* this step made it, or, without an engine, its twin */
+    uint32_t twin;
+    uint32_t sends[PLACES]; /* who was the first to send the same there; number + 1 */
+};
+
+/* How wide a world is in the set, by the number of operations, and how large the set. */
+static const struct widths {
+    unsigned number, log, slots;
+} all_widths[OPS_MAX + 1] = {{0}, {8, 4, 10}, {12, 6, 17}, {17, 9, 23}, {NUMBER_BITS, 12, 29}};
+
+/* Worlds are looked at by the batch: memory is fetched for one while another is looked at. */
+enum { BORROWED = 4096, BATCH = 16, SUCCESSORS_MAX = 64 * BATCH };
+
+struct live { /* a store over a copy of a content's engine */
+    struct engine *engine;
+    struct store *store;
+};
+
 static struct explorer {
     unsigned op_count;
-    struct numbers contents, worlds, steps, logs;
-    struct engine **engines; /* of the contents */
-    uint32_t *twins;         /* of the contents, too: number + 1 */
-    size_t engine_room;
+    struct widths widths;
+    struct numbers contents[REPLICAS], logs, pieces;
+    uint32_t *senders; /* of the pieces */
+    size_t sender_room;
+    struct kept *kept[REPLICAS];
+    size_t kept_room[REPLICAS];
     struct buf identities[REPLICAS]; /* as each new store has it */
+    struct {
+        uint32_t number; /* + 1 */
+        struct live live;
+    } borrowed[BORROWED]; /* open, to be read */
     uint32_t *log_twins;
     size_t log_room;
-    uint32_t *results; /* of the steps */
-    uint32_t *writes;  /* of those that write: the bit of their dot, above it what they removed */
-    size_t result_room;
-    uint64_t moves;
-    size_t at; /* the world that is looked at */
+    struct memo steps;
+    struct seen worlds;
+    struct world *stack; /* to be looked at; and above each that was, what came of it */
+    size_t depth, stack_room;
+    struct world next[SUCCESSORS_MAX]; /* come of the batch */
+    struct seen_word next_words[SUCCESSORS_MAX];
+    size_t next_count;
+    bool planning; /* steps are not done, only fetched */
+    uint64_t moves, looked, stored;
+    uint64_t resting, resting_sum; /* worlds in which nobody walks; of their digests, in any order */
     bool wrong;
     bool no_floor;
     bool one_key;
     bool coarse; /* all that a peer lacks is sent in one step, not row by row */
+    bool reduced; /* steps are not done for twins, too, and walks by what makes a difference only */
+    unsigned first_key;
 } x;
 
 static void wrong(const char *what, size_t replica)
 {
     if (!x.wrong)
-        printf("world %zu, replica %zu: %s\n", x.at, replica, what);
+        printf("world %llu, replica %zu: %s\n", (unsigned long long)x.looked, replica, what);
     x.wrong = true;
 }
 
@@ -157,6 +197,18 @@ static void read_walk(struct snapshot *snapshot, struct content *c)
     walk_state_done(&walk);
 }
 
+/* What of a walk's vectors can make a difference. Each source's clock covers those of the pieces before,
+ * so that low stays what it was after the first piece; and it is looked at only for what the own
+ * clock does not cover (src/store/walk.c: wants_row, finish). High is looked at only up to the
+ * clock at the end, and above the floor. */
+static void simplify_walk(struct content *c)
+{
+    if (!c->has_low)
+        return;
+    c->low = most_of(c->low, c->clock);
+    c->high = least_of(most_of(c->high, c->floor), c->low);
+}
+
 static struct content read_content(struct store *store, uint32_t who)
 {
     struct content c = {.who = who};
@@ -184,54 +236,58 @@ static struct content read_content(struct store *store, uint32_t who)
         c.rows[key_of(row.key)] |= bit_of(&row.dot);
     row_scan_close(rows);
     read_walk(snapshot, &c);
+    if (x.reduced)
+        simplify_walk(&c);
     snapshot_close(snapshot);
     return c;
 }
 
+static uint32_t who_of(uint32_t number)
+{
+    return number >> NUMBER_BITS;
+}
+
+static uint32_t index_of(uint32_t number)
+{
+    return number & ((1u << NUMBER_BITS) - 1);
+}
+
 static const struct content *content_at(uint32_t number)
 {
-    return (const struct content *)x.contents.entries + number;
+    return (const struct content *)x.contents[who_of(number)].entries + index_of(number);
 }
 
-/* Takes the store; keeps its engine when the content is new, without the list of starts
- * that grows with each opening. */
-static uint32_t intern(struct store *store, struct engine *engine, uint32_t who)
+static struct kept *kept_at(uint32_t number)
 {
-    struct content content = read_content(store, who);
+    return x.kept[who_of(number)] + index_of(number);
+}
+
+static uint32_t number_content(const struct content *content, bool *ret_new)
+{
+    uint32_t who = content->who, index = numbers_of(&x.contents[who], content, ret_new);
+    if (*ret_new) {
+        assert_true(index < 1u << x.widths.number);
+        if (index >= x.kept_room[who]) {
+            x.kept_room[who] = x.kept_room[who] ? 2 * x.kept_room[who] : 64;
+            x.kept[who] = mem_grow(x.kept[who], x.kept_room[who] * sizeof(struct kept));
+        }
+    }
+    return who << NUMBER_BITS | index;
+}
+
+/* A copy without the list of starts that grows with each opening. */
+static struct engine *engine_to_keep(struct engine *engine, uint32_t who)
+{
     struct bytes name = bytes_str(META_IDENTITY), bytes;
     struct engine_txn *txn;
-    bool new;
-    uint32_t number = numbers_of(&x.contents, &content, &new);
-    if (new) {
-        assert_true(number < 1u << CONTENT_BITS);
-        if (number >= x.engine_room) {
-            x.engine_room = x.engine_room ? 2 * x.engine_room : 1024;
-            x.engines = mem_grow(x.engines, x.engine_room * sizeof(struct engine *));
-            x.twins = mem_grow(x.twins, x.engine_room * sizeof *x.twins);
-        }
-        x.twins[number] = 0;
-        struct engine *kept = x.engines[number] = engine_mem_clone(engine);
-        assert_int_equal(kept->ops->write_begin(kept, &txn), OK);
-        assert_int_equal(kept->ops->get(txn, TABLE_META, name, &bytes), OK);
-        if (x.identities[who].len == 0)
-            buf_put_bytes(&x.identities[who], bytes);
-        assert_int_equal(kept->ops->put(txn, TABLE_META, name, buf_bytes(&x.identities[who])), OK);
-        assert_int_equal(kept->ops->commit(txn), OK);
-    }
-    store_close(store);
-    return number;
-}
-
-struct live { /* a store over a copy of a content's engine */
-    struct engine *engine;
-    struct store *store;
-};
-
-static struct live live(uint32_t number)
-{
-    struct live l = {.engine = engine_mem_clone(x.engines[number])};
-    l.store = kit_store_on(l.engine, content_at(number)->who + 1);
-    return l;
+    struct engine *kept = engine_mem_clone(engine);
+    assert_int_equal(kept->ops->write_begin(kept, &txn), OK);
+    assert_int_equal(kept->ops->get(txn, TABLE_META, name, &bytes), OK);
+    if (x.identities[who].len == 0)
+        buf_put_bytes(&x.identities[who], bytes);
+    assert_int_equal(kept->ops->put(txn, TABLE_META, name, buf_bytes(&x.identities[who])), OK);
+    assert_int_equal(kept->ops->commit(txn), OK);
+    return kept;
 }
 
 /* ---- twins: the second and the third replica have changed places ----------------------- */
@@ -271,17 +327,65 @@ static struct content twin_content(const struct content *c)
 
 static uint32_t twin_of(uint32_t number)
 {
-    assert_true(x.twins[number]);
-    return x.twins[number] - 1;
+    return kept_at(number)->twin;
 }
 
-static void are_twins(uint32_t a, uint32_t b)
+/* Takes the store, after a step. A new content is numbered together with its twin. */
+static uint32_t intern(struct store *store, struct engine *engine, uint32_t who, const struct step *from)
 {
-    struct content twin = twin_content(content_at(a));
-    if (memcmp(&twin, content_at(b), sizeof twin) != 0)
-        wrong("the store makes another thing of it under other names", content_at(a)->who);
-    x.twins[a] = b + 1;
-    x.twins[b] = a + 1;
+    struct content content = read_content(store, who), twin = twin_content(&content);
+    bool new;
+    uint32_t number = number_content(&content, &new), other;
+    if (new) {
+        *kept_at(number) = (struct kept){.from = *from};
+        other = number_content(&twin, &new);
+        if (new)
+            *kept_at(other) = (struct kept){.from = *from};
+        kept_at(number)->twin = other;
+        kept_at(other)->twin = number;
+    }
+    if (!kept_at(number)->engine)
+        kept_at(number)->engine = engine_to_keep(engine, who);
+    store_close(store);
+    return number;
+}
+
+static uint32_t take(const struct step *step, uint32_t *ret_writes);
+static struct step twin_step(const struct step *step);
+
+/* What only a twin's steps have made is made by the store, too, and must be that. */
+static struct engine *engine_of(uint32_t number)
+{
+    if (!kept_at(number)->engine) {
+        uint32_t writes;
+        struct step step = twin_step(&kept_at(number)->from);
+        if (take(&step, &writes) != number) {
+            printf("the store makes another thing of replica %u under other names\n", who_of(number));
+            exit(EXIT_FAILURE);
+        }
+    }
+    return kept_at(number)->engine;
+}
+
+static struct live live(uint32_t number)
+{
+    struct live l = {.engine = engine_mem_clone(engine_of(number))};
+    l.store = kit_store_on(l.engine, who_of(number) + 1);
+    return l;
+}
+
+/* To be read only; until the next one is borrowed. */
+static struct store *borrow(uint32_t number)
+{
+    size_t at = (number ^ number >> 12) % BORROWED;
+    if (x.borrowed[at].number != number + 1) {
+        struct live l = live(number);
+        if (x.borrowed[at].number)
+            store_close(x.borrowed[at].live.store);
+        x.borrowed[at].live = l;
+        x.borrowed[at].number = number + 1;
+    }
+    return x.borrowed[at].live.store;
 }
 
 static struct log twin_log(const struct log *log)
@@ -305,7 +409,7 @@ static uint32_t number_log(const struct log *log)
     bool new, twin_new;
     uint32_t number = numbers_of(&x.logs, log, &new), other = numbers_of(&x.logs, &twin, &twin_new);
     if (new || twin_new) {
-        assert_true(x.logs.count < 1u << LOG_BITS);
+        assert_true(x.logs.count <= 1u << x.widths.log);
         if (x.logs.count > x.log_room) {
             x.log_room = 2 * x.logs.count + 1024;
             x.log_twins = mem_grow(x.log_twins, x.log_room * sizeof *x.log_twins);
@@ -360,100 +464,141 @@ static void prune(struct store *store, uint32_t target)
     clock_done(&clock);
 }
 
-/* What the step makes of replica a. */
-static uint32_t take(const struct step *step, uint32_t *ret_dot, uint32_t *ret_removed)
+/* The first of the sources that would send the same piece: its store does the step for all of them.
+ * A record, or none, or all rows; and the clock and the floor. */
+static uint32_t sender_of_same(uint32_t a, uint32_t b)
 {
-    struct live a = live(step->a), b = {0};
-    uint32_t who = content_at(step->a)->who;
+    const struct content *to = content_at(a), *from = content_at(b);
+    struct piece piece = {.place = to->phase == WALK_ROWS ? PLACE_ROWS : to->after,
+                          .clock = from->clock,
+                          .floor = from->floor};
+    uint32_t *known = kept_at(b)->sends + piece.place;
+    bool new;
+    if (*known)
+        return *known - 1;
+    if (piece.place == PLACE_ROWS) {
+        memcpy(piece.rows, from->rows, sizeof piece.rows);
+    } else {
+        for (piece.key = to->after; piece.key < KEYS && !(from->records >> piece.key & 1);)
+            piece.key++;
+        piece.held = piece.key < KEYS ? from->held[piece.key] : 0;
+        piece.known = piece.key < KEYS ? from->known[piece.key] : 0;
+    }
+    assert_int_equal(to->row_after, 0); /* all rows come at once */
+    uint32_t number = numbers_of(&x.pieces, &piece, &new);
+    if (number >= x.sender_room) {
+        x.sender_room = 2 * number + 64;
+        x.senders = mem_grow(x.senders, x.sender_room * sizeof *x.senders);
+    }
+    if (new)
+        x.senders[number] = b;
+    *known = x.senders[number] + 1;
+    return x.senders[number];
+}
+
+static bool reads_another(uint32_t what)
+{
+    return what < PRUNE && what != WALK_START;
+}
+
+static enum err do_step(const struct step *step, struct store *a, struct dot *ret_dot)
+{
+    struct store *b = reads_another(step->what) ? borrow(step->b) : NULL;
     struct replica_id origin;
-    struct dot dot = {0};
     enum err err = OK;
-    if (step->what < PRUNE && step->what != WALK_START)
-        b = live(step->b);
     switch (step->what) {
     case SEND:
     case SEND + 1:
     case SEND + 2:
         origin = kit_id(step->what - SEND + 1);
-        err = kit_send(b.store, a.store, &origin, 1, !x.no_floor);
-        break;
+        return kit_send(b, a, &origin, 1, !x.no_floor);
     case SEND_ALL: /* as a link does that nothing breaks */
         for (unsigned i = 0; i < REPLICAS && err == OK; i++) {
             origin = kit_id(i + 1);
-            err = kit_send(b.store, a.store, &origin, OPS_MAX, !x.no_floor);
+            err = kit_send(b, a, &origin, OPS_MAX, !x.no_floor);
         }
-        send_ahead(a.store, b.store);
-        break;
+        send_ahead(a, b);
+        return err;
     case SEND_AHEAD:
-        send_ahead(a.store, b.store);
-        break;
+        send_ahead(a, b);
+        return OK;
     case WALK_START:
-        err = kit_walk_start(a.store);
-        break;
+        return kit_walk_start(a);
     case WALK_PIECE:
-        err = kit_walk_piece(a.store, b.store, content_at(step->a)->phase == WALK_ROWS ? DOTS : 1);
-        break;
+        return kit_walk_piece(a, b, content_at(step->a)->phase == WALK_ROWS ? DOTS : 1);
     case PRUNE:
-        prune(a.store, step->b);
-        break;
+        prune(a, step->b);
+        return OK;
     case PUT:
     case PUT + 1:
-        err = kit_put(a.store, key_names[step->what - PUT], "v", NULL, &dot);
-        break;
+        return kit_put(a, key_names[step->what - PUT], "v", NULL, ret_dot);
     default:
-        err = kit_delete(a.store, key_names[step->what - DELETE], NULL, &dot);
+        return kit_delete(a, key_names[step->what - DELETE], NULL, ret_dot);
     }
+}
+
+/* What the step makes of replica a; and the bit of the dot that it wrote, above it what that removed. */
+static uint32_t take(const struct step *step, uint32_t *ret_writes)
+{
+    struct live a = live(step->a);
+    struct dot dot = {0};
+    enum err err = do_step(step, a.store, &dot);
     if (err != OK && err != ERR_FLOOR && err != ERR_WALKING && err != ERR_REFUSED)
-        wrong(err_text(err), who);
-    *ret_dot = dot.counter && err == OK ? bit_of(&dot) : 0;
-    if (b.store)
-        store_close(b.store);
-    uint32_t result = intern(a.store, a.engine, who);
+        wrong(err_text(err), who_of(step->a));
+    uint32_t result = intern(a.store, a.engine, who_of(step->a), step);
     unsigned key = step->what >= DELETE ? step->what - DELETE : step->what - PUT;
-    *ret_removed = *ret_dot ? content_at(step->a)->held[key] & ~content_at(result)->held[key] : 0;
+    *ret_writes = 0;
+    if (dot.counter && err == OK)
+        *ret_writes = bit_of(&dot) |
+                      (content_at(step->a)->held[key] & ~content_at(result)->held[key]) << DOTS;
+    x.stored++;
     return result;
 }
 
-static uint32_t step(struct step s, uint32_t *ret_dot, uint32_t *ret_removed);
-
-/* The same step among twins is the store's to do, too. */
-static void find_twin(const struct step *s, uint32_t result)
+static struct step twin_step(const struct step *step)
 {
-    if (x.twins[result])
-        return;
-    struct step twin = {.what = s->what, .a = twin_of(s->a), .b = s->b};
-    if (s->what < SEND_AHEAD)
-        twin.what = SEND + twin_replica(s->what - SEND);
-    if (s->what == PRUNE)
-        twin.b = twin_vector(s->b);
-    else if (s->what < PRUNE && s->what != WALK_START)
-        twin.b = twin_of(s->b);
-    uint32_t other = step(twin, NULL, NULL);
-    if (!x.twins[result])
-        are_twins(result, other);
+    struct step twin = {.what = step->what, .a = twin_of(step->a), .b = step->b};
+    if (step->what < SEND_AHEAD)
+        twin.what = SEND + twin_replica(step->what - SEND);
+    if (step->what == PRUNE)
+        twin.b = twin_vector(step->b);
+    else if (reads_another(step->what))
+        twin.b = twin_of(step->b);
+    return twin;
 }
 
-static uint32_t step(struct step s, uint32_t *ret_dot, uint32_t *ret_removed)
+static uint64_t step_key(const struct step *step)
 {
-    bool new;
-    const uint32_t packed[] = {s.a | s.what << CONTENT_BITS, s.b};
-    uint32_t number = numbers_of(&x.steps, packed, &new), dot, removed;
-    if (new) {
-        uint32_t result = take(&s, &dot, &removed);
-        if (number >= x.result_room) {
-            x.result_room = x.result_room ? 2 * x.result_room : 1024;
-            x.results = mem_grow(x.results, x.result_room * sizeof *x.results);
-            x.writes = mem_grow(x.writes, x.result_room * sizeof *x.writes);
-        }
-        x.results[number] = result;
-        x.writes[number] = dot | removed << DOTS;
-        find_twin(&s, result);
+    uint32_t b = step->b;
+    if (step->what == PRUNE)
+        b = counter_in(b, 0) | counter_in(b, 1) << 8 | counter_in(b, 2) << 16;
+    assert_true(b < 1u << CONTENT_BITS);
+    return (uint64_t)(step->what + 1) << (2 * CONTENT_BITS) | (uint64_t)step->a << CONTENT_BITS | b;
+}
+
+static uint32_t step(struct step s, uint32_t *ret_writes)
+{
+    uint64_t key = step_key(&s);
+    if (x.planning) {
+        memo_fetch(&x.steps, key);
+        if (ret_writes)
+            *ret_writes = 0;
+        return s.a;
     }
-    if (ret_dot)
-        *ret_dot = x.writes[number] & ((1u << DOTS) - 1);
-    if (ret_removed)
-        *ret_removed = x.writes[number] >> DOTS;
-    return x.results[number];
+    const struct memo_entry *known = memo_find(&x.steps, key);
+    struct memo_entry entry = {.key = key};
+    if (known) {
+        entry = *known;
+    } else {
+        entry.result = take(&s, &entry.writes);
+        memo_add(&x.steps, entry);
+        struct step twin = twin_step(&s);
+        if (!x.reduced && step(twin, NULL) != twin_of(entry.result))
+            wrong("the store makes another thing of it under other names", who_of(s.a));
+    }
+    if (ret_writes)
+        *ret_writes = entry.writes;
+    return entry.result;
 }
 
 /* ---- worlds ------------------------------------------------------------------------------ */
@@ -463,38 +608,64 @@ static bool present(const struct world *w, unsigned i)
     return w->away != i + 1;
 }
 
-static struct packed_world pack(const struct world *w)
+/* The one of two twins that is gone on with: the first replica's content came first, or the others'. */
+static bool is_before(const struct world *a, const struct world *b)
 {
-    return (struct packed_world){{w->replicas[0] | w->away << 24 | (w->log & 31) << 27,
-                                  w->replicas[1] | (w->log >> 5 & 255) << 24,
-                                  w->replicas[2] | (w->log >> 13) << 24}};
-}
-
-static struct world world_at(size_t number)
-{
-    const uint32_t *words = ((const struct packed_world *)x.worlds.entries)[number].words;
-    struct world w = {.away = words[0] >> 24 & 7,
-                      .log = words[0] >> 27 | (words[1] >> 24) << 5 | (words[2] >> 24) << 13};
     for (unsigned i = 0; i < REPLICAS; i++)
-        w.replicas[i] = words[i] & ((1u << CONTENT_BITS) - 1);
-    return w;
+        if (a->replicas[i] != b->replicas[i])
+            return a->replicas[i] < b->replicas[i];
+    return a->log != b->log ? a->log < b->log : a->away < b->away;
 }
 
-/* It, or its twin. */
-static void add_world(const struct world *w)
+static struct world twin_world(const struct world *w)
 {
-    struct world twin = {
+    return (struct world){
         .replicas = {twin_of(w->replicas[0]), twin_of(w->replicas[2]), twin_of(w->replicas[1])},
         .log = x.log_twins[w->log],
         .away = w->away == 2 || w->away == 3 ? 5 - w->away : w->away};
-    struct packed_world a = pack(w), b = pack(&twin);
-    bool new;
-    numbers_of(&x.worlds, memcmp(&a, &b, sizeof a) < 0 ? &a : &b, &new);
+}
+
+static struct seen_word find_world(const struct world *w)
+{
+    unsigned width = x.widths.number;
+    __extension__ unsigned __int128 word = w->away;
+    word = word << x.widths.log | w->log;
+    for (unsigned i = 0; i < REPLICAS; i++)
+        word = word << width | index_of(w->replicas[i]);
+    return seen_find(&x.worlds, (uint64_t)(word >> x.worlds.half_bits),
+                     (uint64_t)word & (((uint64_t)1 << x.worlds.half_bits) - 1));
+}
+
+/* It, or its twin, is to be looked at. */
+static void add_world(const struct world *w)
+{
+    struct world twin = twin_world(w);
+    assert_true(x.next_count < SUCCESSORS_MAX);
+    x.next[x.next_count] = is_before(&twin, w) ? twin : *w;
+    x.next_words[x.next_count] = find_world(x.next + x.next_count);
+    x.next_count++;
+}
+
+/* Those that are new go onto the stack. */
+static void keep_new_worlds(void)
+{
+    for (size_t i = 0; i < x.next_count; i++) {
+        if (!seen_add(&x.worlds, x.next_words[i]))
+            continue;
+        if (x.depth == x.stack_room) {
+            x.stack_room = x.stack_room ? 2 * x.stack_room : 1024;
+            x.stack = mem_grow(x.stack, x.stack_room * sizeof *x.stack);
+        }
+        x.stack[x.depth++] = x.next[i];
+    }
+    x.next_count = 0;
 }
 
 /* Adds what replica a becomes; true when it became another. */
 static bool move_to(const struct world *w, unsigned a, uint32_t number)
 {
+    if (x.planning)
+        return false;
     x.moves++;
     if (w->replicas[a] == number)
         return false;
@@ -511,10 +682,11 @@ static void operate(const struct world *w, unsigned a)
         return;
     for (unsigned what = PUT; what < DELETE + KEYS; what++) {
         unsigned key = what >= DELETE ? what - DELETE : what - PUT;
-        uint32_t dot, removed;
-        if ((log.count == 0 || x.one_key) && key != 0)
+        uint32_t writes;
+        if ((log.count == 0 || x.one_key) && key != x.first_key)
             continue;
-        uint32_t number = step((struct step){.what = what, .a = w->replicas[a]}, &dot, &removed);
+        uint32_t number = step((struct step){.what = what, .a = w->replicas[a]}, &writes);
+        uint32_t dot = writes & ((1u << DOTS) - 1);
         if (!dot)
             continue; /* deletes nothing, or a walk hides the key */
         struct log longer = log;
@@ -524,7 +696,7 @@ static void operate(const struct world *w, unsigned a)
         longer.ops[at].dot = dot;
         longer.ops[at].key = key;
         longer.ops[at].put = what < DELETE;
-        longer.ops[at].removed = removed;
+        longer.ops[at].removed = writes >> DOTS;
         struct world next = *w;
         next.replicas[a] = number;
         next.log = number_log(&longer);
@@ -541,7 +713,9 @@ static bool fill(const struct world *w, unsigned a)
         if (a == b || !present(w, b) || content_at(w->replicas[b])->phase != WALK_NONE)
             continue;
         struct step piece = {.what = WALK_PIECE, .a = w->replicas[a], .b = w->replicas[b]};
-        served |= move_to(w, a, step(piece, NULL, NULL));
+        if (x.reduced)
+            piece.b = sender_of_same(piece.a, piece.b);
+        served |= move_to(w, a, step(piece, NULL));
     }
     return served;
 }
@@ -550,7 +724,7 @@ static bool fill(const struct world *w, unsigned a)
 static bool walk_on(const struct world *w, unsigned a)
 {
     return fill(w, a) ||
-           move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL, NULL));
+           move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL));
 }
 
 /* What a may get of the others; true when something of it changes a. */
@@ -574,10 +748,10 @@ static bool receive(const struct world *w, unsigned a)
         for (unsigned what = x.coarse ? SEND_ALL : SEND; what <= (x.coarse ? SEND_ALL : SEND_AHEAD); what++)
             moved |= move_to(
                 w, a,
-                step((struct step){.what = what, .a = w->replicas[a], .b = w->replicas[b]}, NULL, NULL));
+                step((struct step){.what = what, .a = w->replicas[a], .b = w->replicas[b]}, NULL));
     }
     if (needs_walk)
-        moved |= move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL, NULL));
+        moved |= move_to(w, a, step((struct step){.what = WALK_START, .a = w->replicas[a]}, NULL));
     return moved;
 }
 
@@ -604,7 +778,7 @@ static void forget(const struct world *w, unsigned a)
     uint32_t target = watermark(w, a);
     const struct content *c = content_at(w->replicas[a]);
     if (c->phase == WALK_NONE && !covers(c->floor, target))
-        move_to(w, a, step((struct step){.what = PRUNE, .a = w->replicas[a], .b = target}, NULL, NULL));
+        move_to(w, a, step((struct step){.what = PRUNE, .a = w->replicas[a], .b = target}, NULL));
 }
 
 /* Each replica may go away once, with what its absence makes possible. */
@@ -672,17 +846,46 @@ static void check_same(const struct world *w)
     }
 }
 
-static void look(size_t at)
+static uint64_t digest(uint64_t digest, const void *data, size_t size)
 {
-    struct world w = world_at(at);
+    uint32_t word;
+    for (const uint8_t *at = data; size >= sizeof word; at += sizeof word, size -= sizeof word) {
+        memcpy(&word, at, sizeof word);
+        digest = (digest ^ word) * 0xff51afd7ed558ccdu;
+        digest ^= digest >> 29;
+    }
+    return digest;
+}
+
+static uint64_t digest_world(const struct world *w)
+{
+    uint64_t sum = digest(w->away, (const struct log *)x.logs.entries + w->log, sizeof(struct log));
+    for (unsigned i = 0; i < REPLICAS; i++)
+        sum = digest(sum, content_at(w->replicas[i]), sizeof(struct content));
+    return sum;
+}
+
+/* What a run with reductions must have found as well as one without. */
+static void count_resting(const struct world *w)
+{
+    struct world twin = twin_world(w);
+    uint64_t a = digest_world(w), b = digest_world(&twin);
+    x.resting++;
+    x.resting_sum += a < b ? a : b;
+}
+
+static void look(struct world w)
+{
     bool same = true, walking = false, moved = false;
-    x.at = at;
+    x.looked++;
     for (unsigned i = 0; i < REPLICAS; i++) {
         const struct content *c = content_at(w.replicas[i]);
         check_claims(&w, i);
         same &= c->clock == content_at(w.replicas[0])->clock;
         walking |= c->phase != WALK_NONE;
     }
+    if (!walking)
+        count_resting(&w);
     if (same && !walking)
         check_same(&w);
     for (unsigned i = 0; i < REPLICAS; i++) {
@@ -697,50 +900,95 @@ static void look(size_t at)
 
 /* ---- the run ----------------------------------------------------------------------------------- */
 
-static void explore(unsigned op_count)
+static void begin(unsigned op_count)
 {
-    x.op_count = op_count;
-    x.contents.size = sizeof(struct content);
-    x.worlds.size = sizeof(struct packed_world);
-    x.steps.size = 2 * sizeof(uint32_t);
-    x.logs.size = sizeof(struct log);
     struct world first = {0};
     struct log none = {0};
+    x.op_count = op_count;
+    x.widths = all_widths[op_count];
+    x.logs.size = sizeof(struct log);
+    x.pieces.size = sizeof(struct piece);
+    seen_init(&x.worlds, (REPLICAS * x.widths.number + x.widths.log + 3 + 1) / 2, x.widths.slots);
+    for (unsigned i = 0; i < REPLICAS; i++) {
+        x.contents[i].size = sizeof(struct content);
+        buf_init(&x.identities[i], 1000);
+    }
     for (unsigned i = 0; i < REPLICAS; i++) {
         struct engine *engine = engine_mem_new();
-        buf_init(&x.identities[i], 1000);
-        first.replicas[i] = intern(kit_store_on(engine, i + 1), engine, i);
+        first.replicas[i] = intern(kit_store_on(engine, i + 1), engine, i, &(struct step){0});
     }
-    are_twins(first.replicas[0], first.replicas[0]);
-    are_twins(first.replicas[1], first.replicas[2]);
     first.log = number_log(&none);
     add_world(&first);
-    for (size_t at = 0; at < x.worlds.count && !x.wrong; at++) {
-        look(at);
-        if (at % 5000000 == 4999999) {
-            printf("%zu of %zu worlds so far\n", at + 1, x.worlds.count);
-            fflush(stdout);
-        }
+    keep_new_worlds();
+}
+
+static void tell(const char *when)
+{
+    printf("%s%u operations: %zu worlds of %zu replica states, %llu moves, %zu steps, %llu of them done by a store\n",
+           when, x.op_count, x.worlds.count, x.contents[0].count + x.contents[1].count + x.contents[2].count,
+           (unsigned long long)x.moves, x.steps.count, (unsigned long long)x.stored);
+    fflush(stdout);
+}
+
+/* Fetches what looking at the world will need. */
+static void plan(const struct world *w)
+{
+    x.planning = true;
+    for (unsigned i = 0; i < REPLICAS; i++) {
+        operate(w, i);
+        (void)receive(w, i);
+        forget(w, i);
     }
-    printf("%u operations: %zu worlds of %zu replica states, %llu moves, %zu of them done by a store\n",
-           op_count, x.worlds.count, x.contents.count, (unsigned long long)x.moves, x.steps.count);
+    x.planning = false;
+}
+
+static void explore(void)
+{
+    struct world batch[BATCH];
+    while (x.depth && !x.wrong) {
+        size_t count = x.depth < BATCH ? x.depth : BATCH;
+        x.depth -= count;
+        memcpy(batch, x.stack + x.depth, count * sizeof *batch);
+        for (size_t i = 0; i < count; i++) {
+            for (unsigned a = 0; a < REPLICAS; a++) {
+                __builtin_prefetch(content_at(batch[i].replicas[a]));
+                __builtin_prefetch(kept_at(batch[i].replicas[a]));
+            }
+        }
+        for (size_t i = 0; i < count; i++)
+            plan(batch + i);
+        for (size_t i = 0; i < count && !x.wrong; i++) {
+            look(batch[i]);
+            if (x.looked % 5000000 == 0)
+                tell("so far, ");
+        }
+        keep_new_worlds();
+    }
+    tell("");
+    printf("nobody walks in %llu of them; digest %016llx\n", (unsigned long long)x.resting,
+           (unsigned long long)x.resting_sum);
 }
 
 static void tidy(void)
 {
-    for (size_t i = 0; i < x.contents.count; i++)
-        x.engines[i]->ops->close(x.engines[i]);
-    numbers_done(&x.contents);
-    numbers_done(&x.worlds);
-    numbers_done(&x.steps);
-    numbers_done(&x.logs);
-    for (unsigned i = 0; i < REPLICAS; i++)
+    for (size_t i = 0; i < BORROWED; i++)
+        if (x.borrowed[i].number)
+            store_close(x.borrowed[i].live.store);
+    for (unsigned i = 0; i < REPLICAS; i++) {
+        for (size_t k = 0; k < x.contents[i].count; k++)
+            if (x.kept[i][k].engine)
+                x.kept[i][k].engine->ops->close(x.kept[i][k].engine);
+        numbers_done(&x.contents[i]);
         buf_done(&x.identities[i]);
-    free(x.engines);
-    free(x.twins);
+        free(x.kept[i]);
+    }
+    numbers_done(&x.logs);
+    numbers_done(&x.pieces);
+    free(x.senders);
+    memo_done(&x.steps);
+    seen_done(&x.worlds);
     free(x.log_twins);
-    free(x.results);
-    free(x.writes);
+    free(x.stack);
 }
 
 static bool parse_rule(const char *rule)
@@ -774,8 +1022,11 @@ int main(int argc, char **argv)
         return 2;
     }
     x.one_key = strcmp(argv[1], "one-key") == 0;
-    x.coarse = x.one_key || strcmp(argv[1], "links") == 0;
-    explore(ops);
+    x.coarse = strcmp(argv[1], "rows") != 0;
+    x.reduced = strcmp(argv[1], "reduced") == 0 || strcmp(argv[1], "other-key") == 0;
+    x.first_key = strcmp(argv[1], "other-key") == 0;
+    begin(ops);
+    explore();
     bool good = x.wrong == expect && x.worlds.count >= fewest;
     if (x.worlds.count < fewest)
         printf("fewer than %llu: something is not looked at any more\n", (unsigned long long)fewest);
