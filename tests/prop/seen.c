@@ -21,7 +21,8 @@ void seen_init(struct seen *seen, unsigned half_bits, unsigned slot_bits)
     seen->most = ((size_t)1 << slot_bits) / 16 * 15;
     if (slot_bits > half_bits || 2 * half_bits - slot_bits + DISTANCE_BITS + 1 > 64)
         give_up("words are too long");
-    seen->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    seen->slots = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                       0);
     if (seen->slots == MAP_FAILED)
         give_up("no memory");
     (void)madvise(seen->slots, size, MADV_HUGEPAGE); /* it is only faster */
