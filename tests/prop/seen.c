@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 enum { DISTANCE_BITS = 10, DISTANCE_MAX = (1 << DISTANCE_BITS) - 1, ROUNDS = 4 };
@@ -18,6 +19,7 @@ void seen_init(struct seen *seen, unsigned half_bits, unsigned slot_bits)
 {
     size_t size = sizeof(uint64_t) << slot_bits;
     *seen = (struct seen){.half_bits = half_bits, .slot_bits = slot_bits};
+    memset(seen->late, 255, sizeof seen->late); /* no word: rests are shorter */
     seen->most = ((size_t)1 << slot_bits) / 16 * 15;
     if (slot_bits > half_bits || 2 * half_bits - slot_bits + DISTANCE_BITS + 1 > 64)
         give_up("words are too long");
@@ -53,8 +55,17 @@ struct seen_word seen_find(const struct seen *seen, uint64_t left, uint64_t righ
     }
     struct seen_word word = {.slot = left & (((uint64_t)1 << seen->slot_bits) - 1),
                              .rest = left >> seen->slot_bits << seen->half_bits | right};
-    __builtin_prefetch(seen->slots + word.slot);
     return word;
+}
+
+bool seen_lately(struct seen *seen, struct seen_word word)
+{
+    struct seen_word *late = seen->late + (word.slot & (SEEN_LATELY - 1));
+    if (late->slot == word.slot && late->rest == word.rest)
+        return true;
+    *late = word;
+    __builtin_prefetch(seen->slots + word.slot);
+    return false;
 }
 
 /* A slot: the rest, above it the distance, above that a bit that says that it is taken. */

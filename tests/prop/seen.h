@@ -11,22 +11,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct seen_word {
+    uint64_t slot, rest;
+};
+
+enum { SEEN_LATELY = 1 << 14 };
+
 struct seen {
     uint64_t *slots;
     unsigned half_bits, slot_bits;
     size_t count, most;
-};
-
-struct seen_word {
-    uint64_t slot, rest;
+    struct seen_word late[SEEN_LATELY]; /* some of those last asked for */
 };
 
 /* Words have twice half_bits bits: at most slot_bits + 53. */
 void seen_init(struct seen *seen, unsigned half_bits, unsigned slot_bits);
 void seen_done(struct seen *seen);
 
-/* Where a word of two halves is to be, and has its memory fetched. */
+/* Where a word of two halves is to be. */
 struct seen_word seen_find(const struct seen *seen, uint64_t left, uint64_t right);
+/* True for some of those that were asked for before. Of others memory is fetched: they are to be added. */
+bool seen_lately(struct seen *seen, struct seen_word word);
 /* True when it is new. */
 bool seen_add(struct seen *seen, struct seen_word word);
 

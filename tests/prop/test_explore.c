@@ -654,7 +654,8 @@ static void add_world(const struct world *w)
     assert_true(x.next_count < SUCCESSORS_MAX);
     x.next[x.next_count] = is_before(&twin, w) ? twin : *w;
     x.next_words[x.next_count] = find_world(x.next + x.next_count);
-    x.next_count++;
+    if (!seen_lately(&x.worlds, x.next_words[x.next_count]))
+        x.next_count++;
 }
 
 /* Those that are new go onto the stack. */
