@@ -153,7 +153,13 @@ static bool is_fork(struct sync *s, const struct hello *hello, const struct peer
            (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told));
 }
 
-/* It must not use its dots again. */
+static bool starts_same(const struct starts *a, const struct starts *b)
+{
+    return a->total == b->total && starts_extend(a, b);
+}
+
+/* It must not use its dots again. Within one life of its process it is likely a hello that
+ * was overtaken by rows on another link of the pair: it will see that, and dial again. */
 static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
                         const struct peer *peer, uint64_t known, struct effects *out)
 {
@@ -162,17 +168,18 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
     if (peer->has_starts)
         refusal.starts = peer->starts;
     refusal.counter = known;
-    s->count.forks_met++;
-    effects_notice(out, NOTICE_WARN,
-                   "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"",
-                   hello->name, (unsigned long long)refusal.counter,
-                   (unsigned long long)clock_get(&hello->clock, &hello->id));
+    bool overtaken = peer->has_starts && starts_same(&hello->starts, &peer->starts);
+    if (overtaken)
+        s->count.hellos_overtaken++;
+    else
+        s->count.forks_met++;
+    effects_notice(out, overtaken ? NOTICE_INFO : NOTICE_WARN,
+                   "event=%s node=%s known_counter=%llu told_counter=%llu next=\"%s\"",
+                   overtaken ? "hello_overtaken" : "fork_met", hello->name,
+                   (unsigned long long)refusal.counter,
+                   (unsigned long long)clock_get(&hello->clock, &hello->id),
+                   overtaken ? "it looks at its own, and dials again" : "it takes a new id");
     return refuse(s, time, link, &refusal, out);
-}
-
-static bool starts_same(const struct starts *a, const struct starts *b)
-{
-    return a->total == b->total && starts_extend(a, b);
 }
 
 /* Our own id from outside: we have dialled ourselves, or two nodes run on copies of one
@@ -353,6 +360,13 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     if (frame_get_refuse(body, &refusal) != OK) {
         s->count.frames_malformed++;
         sync_link_end(s, time, link, "malformed refusal", out);
+        return false;
+    }
+    /* What peers hold of ours they may have been sent before the news of its commit came
+     * here: the store is asked. To take a new id for that would put again, under new dots,
+     * what others have removed meanwhile. */
+    if (refusal.reason == REFUSE_FORK && sync_look(s) != OK) {
+        sync_link_end(s, time, link, "the store cannot be read", out);
         return false;
     }
     uint64_t own = clock_get(&s->clock, &s->id);
