@@ -755,6 +755,48 @@ static void a_peer_survives_its_note(void **state)
     buf_done(&note);
 }
 
+/* The note of the peer's last start was not stored, and the one of what it told since was:
+ * held against the older starts, that would make its next hello a fork. */
+static void what_was_told_in_another_life_says_nothing(void **state)
+{
+    struct peers peers = {0};
+    struct replica_id id = id_of(5);
+    struct peer *peer = peers_get(&peers, &id);
+    struct buf note, former;
+    buf_init(&note, 100);
+    buf_init(&former, 100);
+    peer->has_starts = true;
+    starts_append(&peer->starts, (struct start){0, 4});
+    peer->told = 41;
+    told_encode(peer, &note);
+    peer->told = 3;
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 41);
+    peer->told = 50;
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 50); /* never less */
+
+    peer->told = 3;
+    starts_append(&peer->starts, (struct start){3, 5});
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 3);
+    peer->starts = (struct starts){0};
+    starts_append(&peer->starts, (struct start){0, 6});
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 3);
+
+    replica_id_encode(&id, &former); /* as notes were before they told of the start */
+    buf_put_u64(&former, 41);
+    assert_int_equal(told_decode(&peers, buf_bytes(&former)), OK);
+    assert_int_equal(peer->told, 41);
+    for (size_t n = 0; n < note.len; n++)
+        if (n != former.len)
+            assert_int_equal(told_decode(&peers, bytes_of(note.data, n)), ERR_DAMAGED);
+    peers_done(&peers);
+    buf_done(&note);
+    buf_done(&former);
+}
+
 /* The watermark is what every replica expected back has; who left or was away too
  * long does not hold it. */
 static void the_watermark_waits_for_the_expected(void **state)
@@ -864,6 +906,7 @@ int main(void)
         cmocka_unit_test(a_write_is_remembered_for_a_while),
         cmocka_unit_test(a_question_survives_the_wire),
         cmocka_unit_test(a_peer_survives_its_note),
+        cmocka_unit_test(what_was_told_in_another_life_says_nothing),
         cmocka_unit_test(the_watermark_waits_for_the_expected),
         cmocka_unit_test(a_clock_that_stood_ahead_holds_nobody),
         cmocka_unit_test(history_tells_what_is_old_enough),
