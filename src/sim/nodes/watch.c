@@ -195,6 +195,8 @@ static void follow_identity(struct world *w, struct host *host, const struct loo
     if (moved) {
         world_say(w, "n%d has a new id", host->index);
         w->result.reidentified++;
+        if (!w->lossy && !w->renamed) /* what it puts again others may have removed meanwhile */
+            world_fail(w, "n%d takes a new id, and its store is the one that it had", host->index);
         if (!shares_id(w, host))
             dead_add(w, &host->view.id);
         clock_clear(&host->view.clock); /* the old id's entry may have fallen */
