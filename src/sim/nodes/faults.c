@@ -1,6 +1,5 @@
 /* What goes wrong, and when: each world draws how often each kind strikes. */
 #include "check.h"
-#include "engine_mem.h"
 #include "state.h"
 
 enum fault {
@@ -167,14 +166,15 @@ void fault_down(struct world *w, struct host *host, enum end how, uint64_t for_m
     world_plan(w, for_ms, HAPPEN_START, host->index);
 }
 
-/* The commit has happened, or not; and the process dies of it, or goes on. */
+/* In memory a commit, which has happened, or not; and the process dies of it, or goes on.
+ * In a file any of its changes, in part. */
 static void strike_tree(struct world *w, struct host *host)
 {
-    if (host->tree.file)
-        return;
-    host->tree_dies = world_chance(w, 500);
-    engine_mem_fail_commit(host->tree.engine, 1 + world_pick(w, 4), world_chance(w, 500));
-    world_say(w, "n%d: a commit of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
+    struct tree_fault fault = {.dies = world_chance(w, 500),
+                               .nth = 1 + world_pick(w, host->tree.file ? 12 : 4),
+                               .err = world_chance(w, 700) ? ERR_IO : ERR_FULL};
+    tree_fail(w, host, &fault);
+    world_say(w, "n%d: a change of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
 }
 
 static void strike_process(struct world *w, struct host *host, enum fault fault)
@@ -197,7 +197,10 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
         fault_down(w, host, END_CRASH, fault_duration(w));
         break;
     case FAULT_CRASH_AT:
-        disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
+        if (host->tree.file && world_chance(w, 500))
+            tree_fail(w, host, &(struct tree_fault){.nth = 1 + world_pick(w, 12), .dies = true});
+        else
+            disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
         break;
     case FAULT_DISK:
         disk_sim_fail(host->disk, 1 + world_pick(w, 8), world_chance(w, 700) ? ERR_IO : ERR_FULL);
@@ -336,8 +339,8 @@ void faults_end(struct world *w)
             disk_sim_fail(host->disk, 0, OK);
             disk_sim_crash_at(host->disk, 0);
         }
-        if (host->tree.engine && !host->tree.file)
-            engine_mem_fail_commit(host->tree.engine, 0, false);
+        if (host->tree.engine)
+            tree_fail(w, host, &(struct tree_fault){.nth = 0});
         hand_twin_ends(w, host);
         if (host->strange && host->running) /* a program that can read what came, and asks again */
             host_end(w, host, END_KILL);

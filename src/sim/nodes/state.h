@@ -319,9 +319,10 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm);
 void host_start(struct world *w, struct host *host);
 enum end { END_KILL, END_CRASH, END_STOP };
 void host_end(struct world *w, struct host *host, enum end how);
-bool host_has_left(const struct host *host);           /* by its store; it runs */
-void host_wipe(struct world *w, struct host *host);    /* down: nothing is left of its disk */
-void host_stopped(struct world *w, struct host *host); /* its goodbye is told: it ends */
+bool host_has_left(const struct host *host);                    /* by its store; it runs */
+bool host_dead(const struct world *w, const struct host *host); /* its process died in a change of a disk */
+void host_wipe(struct world *w, struct host *host);             /* down: nothing is left of its disk */
+void host_stopped(struct world *w, struct host *host);          /* its goodbye is told: it ends */
 void host_done(struct world *w, struct host *host);
 void host_step(struct world *w, struct host *host, struct node_event *event);
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name);
@@ -338,7 +339,11 @@ void works_drop(struct store_work *list);                /* nobody answers them 
 void doubts_resolve(struct world *w, struct host *host); /* after a start */
 
 /* backup.c: disks that are copied, put back, and go bad */
-struct engine *tree_open(struct world *w, struct tree *tree); /* NULL: it cannot be */
+enum err tree_open(struct world *w, struct tree *tree);
+bool tree_dead(const struct world *w, const struct host *host); /* the process died in a change of it */
+void tree_fail(struct world *w, struct host *host, const struct tree_fault *fault);
+void tree_die(struct world *w, struct host *host);
+void tree_end(struct world *w, struct host *host, bool power);
 void tree_copy(struct world *w, struct tree *to, const struct tree *from);
 void tree_done(struct world *w, struct tree *tree);
 /* Of a running host, or one that is down. */
