@@ -97,7 +97,9 @@ static bool weaken(const char *name)
     } rules[] = {{"merge", WEAKEN_CLOCK},
                  {"floor", WEAKEN_FLOOR},
                  {"sync", WEAKEN_SYNC},
-                 {"tree-sync", WEAKEN_TREE_SYNC}};
+                 {"tree-sync", WEAKEN_TREE_SYNC},
+                 {"repair-rows", WEAKEN_REPAIR_ROWS},
+                 {"repair-floor", WEAKEN_REPAIR_FLOOR}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (strcmp(name, rules[i].name) == 0) {
             weakened = rules[i].rule;
@@ -248,6 +250,9 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
     sum->twins += r->twins;
     sum->retired += r->retired;
     sum->on_files += r->on_files;
+    sum->records_damaged += r->records_damaged;
+    sum->rows_damaged += r->rows_damaged;
+    sum->mended += r->mended;
     for (unsigned i = 0; i < NODES_FAULTS; i++)
         sum->struck[i] += r->struck[i];
     if (sum->agreed_ms < r->agreed_ms)
@@ -302,12 +307,12 @@ static void print_counts(const struct nodes_result *sum)
     for (unsigned i = 0; nodes_fault_name(i); i++)
         printf(" %s %u%s", nodes_fault_name(i), sum->struck[i], nodes_fault_name(i + 1) ? "," : "\n");
     printf("of them: %u stops, %u starts, %u records not read, %u copies beside their originals, %u "
-           "retirements; "
-           "%u worlds on LMDB\n"
+           "retirements, %u records gone bad (%u mended by peers or writes), %u rows; %u worlds on LMDB\n"
            "writes: %u refused, %u in batches, %u touches, %u conditions (%u unmet), %u confirmed by others, "
            "%u versions whose time was over\n",
-           sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->on_files, sum->refused,
-           sum->batches, sum->touches, sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
+           sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->records_damaged,
+           sum->mended, sum->rows_damaged, sum->on_files, sum->refused, sum->batches, sum->touches,
+           sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
 }
 
 /* Returns how many failed. */

@@ -16,7 +16,8 @@ enum fault {
     FAULT_CRASH_AT, /* in the middle of a change of the disk */
     FAULT_DISK,     /* a call fails */
     FAULT_FULL,     /* the disk is full */
-    FAULT_TREE,     /* a commit of the tree behind the log fails, or is cut off */
+    FAULT_TREE,     /* a change of the tree behind the log fails, or is cut off */
+    FAULT_DAMAGE,   /* a record or a row in it goes bad */
     FAULT_STRANGE,  /* some records come in a format that is not known */
     FAULT_MEMBER,   /* added, leaves, comes back, stays away for long */
     FAULT_STOP,     /* ends with a goodbye */
@@ -31,9 +32,10 @@ _Static_assert((int)FAULTS <= (int)NODES_FAULTS, "rates and counts are as long")
 
 const char *nodes_fault_name(unsigned kind)
 {
-    static const char *const names[FAULTS] = {
-        "cut",  "split", "ring", "wire",    "slow",   "wall", "drift", "freeze", "kill", "crash", "crash-at",
-        "disk", "full",  "tree", "strange", "member", "stop", "pause", "forget", "twin", "loss",  "retire"};
+    static const char *const names[FAULTS] = {"cut",   "split",  "ring",   "wire",    "slow",     "wall",
+                                              "drift", "freeze", "kill",   "crash",   "crash-at", "disk",
+                                              "full",  "tree",   "damage", "strange", "member",   "stop",
+                                              "pause", "forget", "twin",   "loss",    "retire"};
     return kind < FAULTS ? names[kind] : NULL;
 }
 
@@ -47,6 +49,8 @@ void faults_draw(struct world *w)
         w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = w->rates.weight[FAULT_TREE] = 0;
     if (world_chance(w, 800)) /* tokens of worlds with a new id are not looked at */
         w->rates.weight[FAULT_TWIN] = 0;
+    if (w->rates.weight[FAULT_TWIN]) /* what a copy cannot read it cannot put again */
+        w->rates.weight[FAULT_DAMAGE] = 0;
     w->rates.every_ms = 200 + world_pick(w, 4000);
     if (w->forgetful) {
         w->rates.weight[FAULT_SPLIT] += 5;
@@ -270,6 +274,9 @@ static void strike(struct world *w, enum fault fault, struct host *host)
         break;
     case FAULT_TWIN:
         hand_twin(w, host);
+        break;
+    case FAULT_DAMAGE:
+        host_damage(w, host);
         break;
     case FAULT_LOSS:
         hand_loss(w, host);

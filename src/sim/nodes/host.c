@@ -374,8 +374,11 @@ void host_start(struct world *w, struct host *host)
         host->held_surely = false;
     if (host->reidentify)
         take_new_id(w, host);
-    if (host->rotten) { /* a last frame that does not check counts as one that was being written */
+    if (host->rotten) {            /* a last frame that does not check counts as one that was being written */
+        bool damaged[ORACLE_KEYS]; /* the tree is as it was */
+        memcpy(damaged, host->view.damaged, sizeof damaged);
         host_view_done(&host->view);
+        memcpy(host->view.damaged, damaged, sizeof damaged);
         host->rotten = false;
     }
     if (lost && w->lossy)

@@ -352,6 +352,14 @@ void image_done(struct world *w, struct image *image);
 void host_restore(struct world *w, struct host *host, const struct image *image, bool same_file);
 void host_rot(struct world *w, struct host *host); /* a bit of its log flips */
 
+/* damage.c: what goes bad behind the log */
+void host_damage(struct world *w, struct host *host);
+/* What a host claims and can still give to others. */
+struct set damage_covered(const struct world *w, const struct host *host);
+void damage_lost(struct world *w);
+void damage_mended(struct world *w, struct host *host, size_t key, const struct set *held);
+bool damage_read(struct world *w, struct host *host); /* all of it; false: there is none */
+
 /* clients.c */
 void client_act(struct world *w, int client);
 void client_ask(struct world *w, struct ask *ask); /* at the node */
@@ -395,6 +403,7 @@ bool watch_equal(struct world *w);
  * operations that no clock here claims; their replica has gone, and these cost. */
 bool watch_no_traces(struct world *w, bool *ret_stranded);
 void watch_tell(struct world *w, struct host *host);
+bool excused(const struct world *w, size_t op); /* it may be anywhere, or nowhere */
 bool watch_is_core(const struct host *host);
 
 #endif
