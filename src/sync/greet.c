@@ -234,17 +234,28 @@ static bool newer_stays(const struct sync *s, const struct link *old, const stru
     return link->dialed == we_are_smaller;
 }
 
+/* An address has one owner: the last to prove it. */
+static void own_address(struct sync *s, const struct peer *peer, const char *ingress)
+{
+    for (size_t i = 0; i < s->peers.count; i++)
+        if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, ingress) == 0)
+            s->peers.list[i]->ingress[0] = 0;
+}
+
+/* Another replica than the one that was dialled answers at that address now. */
+static void answered_by(struct sync *s, struct sync_time time, struct link *link, const struct peer *peer)
+{
+    link->peer->dialing = 0;
+    if (link->peer != peer)
+        greet_backoff(s, link->peer, time.now_ms);
+}
+
 static void take_hello(struct sync *s, struct sync_time time, struct link *link, struct hello *hello,
                        struct peer *peer, bool replaces, struct effects *out)
 {
-    if (link->dialed && link->peer) {
-        link->peer->dialing = 0;
-        if (link->peer != peer) /* another replica answers at that address now */
-            greet_backoff(s, link->peer, time.now_ms);
-    }
-    for (size_t i = 0; i < s->peers.count; i++) /* an address has one owner: the last to prove it */
-        if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, hello->ingress) == 0)
-            s->peers.list[i]->ingress[0] = 0;
+    if (link->dialed && link->peer)
+        answered_by(s, time, link, peer);
+    own_address(s, peer, hello->ingress);
     link->peer = peer;
     link->in.max = FRAME_HEADER + FRAME_MAX;
     link->protocol = hello->protocol_max < highest_protocol(s) ? hello->protocol_max : highest_protocol(s);
@@ -333,7 +344,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,
                                       .text = "another connection of this pair stays"};
             if (link->dialed && link->peer) {
-                link->peer->dialing = 0;
+                answered_by(s, time, link, peer);
+                own_address(s, peer, hello.ingress);
                 link->peer = NULL; /* no failure of that peer's */
             }
             refuse(s, time, link, &refusal, out);

@@ -589,6 +589,49 @@ static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
 }
 
 /* Rows of the peer itself, each with a record of a format that nobody knows. */
+/* A replica that has gone, and one that is connected, at one address: whoever dials the
+ * first one meets the other, and does not dial again and again. */
+static void who_answers_for_another_is_not_dialed_on_and_on(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello here = {.protocol_min = 1,
+                         .protocol_max = 1,
+                         .id = {.b = {0, 1}}, /* smaller than ours: the connection that it dialled stays */
+                         .name = "here",
+                         .ingress = "10.0.0.2:7947",
+                         .flags = SYNC_WALKING};
+    struct hello gone = here;
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    gone.id.b[0] = 2;
+    memcpy(gone.name, "gone", sizeof "gone");
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &here);
+    rig_receive(&rig, &frame);
+    rig.stream = 2;
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &gone);
+    rig_receive(&rig, &frame);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_CLOSED});
+
+    unsigned dials = 0;
+    for (int ms = 0; ms < 1000; ms++, rig.now_ms++) {
+        rig.dialed = 0;
+        rig_step(&rig, (struct node_event){.kind = NODE_TICK});
+        if (!rig.dialed)
+            continue;
+        dials++;
+        rig.stream = rig.dialed;
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_OPENED});
+        frame_put_hello(&frame, &here);
+        rig_receive(&rig, &frame);
+    }
+    assert_int_equal(dials, 1);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
 static void put_unreadable_rows(struct buf *out, uint64_t from, size_t count, size_t size)
 {
     char rubbish[2000];
@@ -653,6 +696,7 @@ int main(void)
         cmocka_unit_test(hostile_packed_frames_end_the_link),
         cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
+        cmocka_unit_test(who_answers_for_another_is_not_dialed_on_and_on),
         cmocka_unit_test(an_unreadable_record_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

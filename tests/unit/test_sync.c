@@ -858,25 +858,33 @@ static void a_clock_that_stood_ahead_holds_nobody(void **state)
     peers_done(&peers);
 }
 
-/* Rows are kept for the promised time, and not much longer. */
-static void history_tells_what_is_old_enough(void **state)
+static void look_at_history(uint64_t span, uint64_t step)
 {
-    enum { SPAN = 3200 };
     struct history history = {0};
     struct clock clock = {0};
     struct dot dot = dot_of(1, 0);
-    for (uint64_t now = 0; now <= 10000; now += 10) {
+    for (uint64_t now = 0; now <= 10000; now += step) {
         dot.counter = now + 1;
         clock_raise(&clock, &dot);
-        history_sample(&history, now, SPAN, &clock);
-        const struct clock *old = history_older_than(&history, now, SPAN);
-        if (now < SPAN)
+        history_sample(&history, now, span, &clock);
+        const struct clock *old = history_older_than(&history, now, span);
+        if (now < span)
             assert_null(old);
-        else
-            assert_in_range(now + 1 - clock_get(old, &dot.replica), SPAN, SPAN + 2 * SPAN / HISTORY_SAMPLES);
+        else if (now >= span + step)
+            assert_in_range(now + 1 - clock_get(old, &dot.replica), span,
+                            span + 2 * span / HISTORY_SAMPLES + 2 * step);
     }
     clock_done(&clock);
     history_done(&history);
+}
+
+/* Rows are kept for the promised time, and not much longer: also where that is no multiple
+ * of the samples, and each of these is taken as soon as it may be. */
+static void history_tells_what_is_old_enough(void **state)
+{
+    look_at_history(3200, 10);
+    look_at_history(200, 2);
+    look_at_history(1009, 1);
 }
 
 int main(void)
