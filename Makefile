@@ -82,7 +82,7 @@ soak: $(BUILD)/build.ninja
 	@scripts/soak.sh $(BUILD) $(SECONDS) $(SEED)
 
 # Every order of three operations among three replicas, with reductions and without, half a minute. OPERATIONS=4:
-# hundreds of millions of worlds, 7 GiB, twice a quarter of an hour of one core at the lowest
+# hundreds of millions of worlds, 7 GiB, twice some twenty minutes of one core at the lowest
 # priority. It fails under what is known to be there (docs/RELIABILITY.md).
 OPERATIONS ?= 3
 EXPLORE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1 chrt -i 0 nice -n 19 $(BUILD)/tests/prop/test_explore
