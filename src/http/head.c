@@ -229,8 +229,13 @@ static void read_token(struct exchange *x)
 
 static void read_conditions(struct exchange *x)
 {
-    if (!x->handler->takes_conditions)
+    if (!x->handler->takes_conditions) {
+        bool writes = x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
+        if (writes && (x->if_match || x->if_none_match))
+            refuse(x, MHD_HTTP_BAD_REQUEST,
+                   x->if_match ? "If-Match is not judged here" : "If-None-Match is not judged here");
         return;
+    }
     if (x->if_match && etag_list_parse(x->if_match, true, &x->condition.match) != OK)
         refuse(x, MHD_HTTP_BAD_REQUEST, "If-Match must be \"*\" or at most 16 entity tags");
     else if (x->if_none_match && etag_list_parse(x->if_none_match, false, &x->condition.none_match) != OK)
