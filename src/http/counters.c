@@ -87,7 +87,7 @@ static void begin(struct exchange *x)
     work->count.token = x->has_token ? &x->token : NULL;
     work->count.add = add;
     work->count.remove = remove;
-    work->count.weight = record_weight(x);
+    work->count.weight = record_weight(x, work->count.key);
     submit_work(x, work);
 }
 

@@ -110,6 +110,8 @@ static void refusals_leave_the_connection_usable(void **state)
         {"DELETE", "/keys?prefix=f", "If-None-Match: \"x\"\r\n", NULL, 400, "If-None-Match"},
         {"POST", "/counters/c", "If-None-Match: *\r\n", "{\"Add\":1}", 400, "If-None-Match"},
         {"POST", "/sets/s", "If-Match: *\r\n", "{\"Add\":[1]}", 400, "If-Match"},
+        {"GET", "/export?space=all", "", NULL, 400, "keys, counters or sets"},
+        {"GET", "/export?space=sets&siblings=true", "", NULL, 400, "siblings"},
         {"PUT", "/keys/none?touch=true&ttl=1s", "", "", 404, "none"},
         {"POST", "/batch", "", "[]", 400, "Ops"},
         {"POST", "/batch?mode=add", "", "{\"Ops\":[]}", 400, "mode"},
