@@ -342,6 +342,37 @@ class Watches(SystemTest):
         self.assertEqual([e["Kind"] for e in rest], 9 * ["put"] + ["listed"])
 
 
+    def test_they_wait_for_a_context(self):
+        """A stream, a poll and an export begin once the node has what their client has seen."""
+        pacha, kronk = self.cluster("pacha", "kronk")
+        self.assertEqual(kronk.call("POST", "/cluster/pause").status, 200)
+        context, got = {"X-Yzma-Context": pacha.put("k", 1).headers["X-Yzma-Context"]}, {}
+
+        def ask(name, target):
+            client = kronk.client()
+            got[name] = client.call("GET", target, headers=context)
+            client.close()
+
+        def watch():
+            got["stream"] = Watch(kronk, since="0", wait="20s", headers=context)
+
+        threads = [threading.Thread(target=watch), threading.Thread(target=ask, args=("export", "/export?wait=20s")),
+                   threading.Thread(target=ask, args=("poll", "/watch?since=0&poll=1ms&wait=20s"))]
+        for thread in threads:
+            thread.start()
+        until(lambda: kronk.counters()["api_waits"] == 3, 20, "all wait")
+        self.assertEqual(got, {})
+        self.assertEqual(kronk.call("POST", "/cluster/resume").status, 200)
+        for thread in threads:
+            thread.join(60)
+        self.addCleanup(got["stream"].close)
+        self.assertEqual(got["stream"].wait(lambda w: "listed" in w.kinds()).keys(), {"k": 1})
+        self.assertEqual([e["Kind"] for e in got["poll"].data["Events"]], ["put", "listed"])
+        self.assertEqual(got["export"].body, b'{"Key":"k","Value":1}\n')
+        kronk.put("l", 2)
+        got["stream"].wait(lambda w: w.keys().get("l") == 2)
+
+
 class Exports(SystemTest):
     def test_a_store_is_restored(self):
         """Exports of the three spaces, one behind the other, make another store the same; taken in
