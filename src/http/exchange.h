@@ -177,6 +177,7 @@ struct exchange {
     struct spaces *spaces;   /* owned */
     struct import *import;   /* owned; see import.c */
     uint64_t listed;         /* counted, or deleted, so far */
+    struct dot cleared;      /* the last operation of the latter; counter 0: none */
     size_t streamed;         /* of what stands in `answer` */
     bool stream_broken;
     struct node_reply *reply; /* owned */
@@ -296,6 +297,12 @@ void spaces_list(struct exchange *x, enum space space, const char *member, const
 enum err token_of_idle(struct exchange *x, struct token *token) MUST_USE;
 /* What a change of the record will write: the newest state may be another, but seldom by much. */
 size_t record_weight(struct exchange *x, struct bytes key);
+
+/* ---- keys_clear.c ---- */
+/* What has become of the part of a deletion that was on its way. */
+enum err clear_collect(struct exchange *x) MUST_USE;
+/* How many were deleted, and a context of no key; `lacking`: what it says where a walk hides some. */
+void answer_cleared(struct exchange *x, enum err err, const char *lacking);
 
 /* ---- submit.c ---- */
 /* Hands the work to the committer and parks the exchange, which goes on when it is

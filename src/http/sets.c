@@ -12,6 +12,8 @@
 
 enum { WHY_MAX = 400 };
 
+static const char lacks[] = "this node is catching up and lacks a part of this";
+
 /* ---- the space in slices, for counters too ------------------------------------------------ */
 
 void spaces_begin(struct exchange *x, struct bytes prefix, struct bytes from, struct bytes end)
@@ -41,7 +43,7 @@ enum err spaces_read_slice(struct exchange *x, const struct spaces_sink *sink)
 static void answer_slice_error(struct exchange *x, enum err err)
 {
     if (err == ERR_WALKING)
-        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "this node is catching up and lacks a part of this");
+        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "%s", lacks);
     else
         answer_store_error(x, err);
 }
@@ -365,21 +367,6 @@ static bool clear_element(void *ctx, const struct space_name *name, const struct
     return false;
 }
 
-static void answer_cleared(struct exchange *x, enum err err)
-{
-    char text[40];
-    snprintf(text, sizeof text, "{\"Deleted\":%llu}", (unsigned long long)x->listed);
-    if (err == OK)
-        answer_ok(x, bytes_str(text));
-    else
-        answer_error_data(x, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          bytes_str(err == ERR_WALKING ? "this node is catching up and lacks a part of this"
-                                    : err == ERR_TIMEOUT
-                                        ? "a part is not confirmed to be on disk; it may still get there"
-                                        : err_text(err)),
-                          bytes_str(text));
-}
-
 /* A slice that found nothing is followed by the next one at the library's next round. */
 static void clear_slice(struct exchange *x)
 {
@@ -396,7 +383,7 @@ static void clear_slice(struct exchange *x)
     }
     store_work_free(clearing.work);
     if (err != OK || x->spaces->done)
-        answer_cleared(x, err);
+        answer_cleared(x, err, lacks);
 }
 
 void set_clear(struct exchange *x)
@@ -406,11 +393,9 @@ void set_clear(struct exchange *x)
     if (!x->spaces)
         spaces_begin(x, target_key(&x->target), bytes_of(NULL, 0), bytes_of(NULL, 0));
     if (x->asked) {
-        x->asked = false;
-        enum err err = x->timed_out ? ERR_TIMEOUT : x->write_err;
-        x->listed += err == OK ? x->batch_deleted : 0;
+        enum err err = clear_collect(x);
         if (err != OK || x->spaces->done) {
-            answer_cleared(x, err);
+            answer_cleared(x, err, lacks);
             return;
         }
     }
