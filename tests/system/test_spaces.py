@@ -406,6 +406,16 @@ class Exports(SystemTest):
         self.assertEqual((again.status, again.data["Imported"]), (200, len(numbers)))
         self.assertEqual(other.status()["Clock"], before)  # nothing was written
         other.wait_counters(api_import_lines=13 + len(numbers), api_import_lines_refused=0, api_import_batches=2)
+        self.check_tool(other, lines)
+
+    def check_tool(self, node, lines):
+        with open(self.folder + "/lines", "wb") as file:
+            file.write(lines + b'{"Set":"s","Element":"%s"}\n' % (65535 * b"e"))
+        code, out, err = tool("import", file.name, "--server", node.api_address, "--into", "copy/")
+        self.assertEqual((code, out), (3, "13 imported, 0 expired before, 1 left out\n"), err)
+        self.assertIn("left out copy/s: ", err)
+        self.assertEqual(number(node, "copy/max"), (1 << 63) - 1)
+        self.assertEqual(elements(node, "copy/t"), ["1", "2"])
 
     def test_parts(self):
         """By prefix, behind a name and before one; elements lie behind the name of their set."""
@@ -471,6 +481,7 @@ class Exports(SystemTest):
         pacha, kronk = cluster = self.cluster("pacha", "kronk")
         for node in cluster:
             self.assertEqual(node.call("POST", "/cluster/pause").status, 200)
+        for node in cluster:
             add(node, "full", (1 << 63) - 1)
         for node in cluster:
             self.assertEqual(node.call("POST", "/cluster/resume").status, 200)
