@@ -21,9 +21,10 @@
 enum {
     BATCH_RECORDS = 1000, /* as for the deletion of a prefix; nothing special about this value */
     BATCH_BYTES = 1 << 20,
-    SLOTS = 2048,          /* of the set of a batch's keys: a power of two, twice the records */
-    PACE_BYTES = 64 << 10, /* must come within API.RequestTimeout, as those of a stream must go */
-    LINE_EXTRA = 16 << 10, /* of a line: all but the value */
+    SLOTS = 2048,                      /* of the set of a batch's keys: a power of two, twice the records */
+    PACE_BYTES = 64 << 10,             /* must come within API.RequestTimeout, as those of a stream must go */
+    LINE_EXTRA = 16 << 10,             /* of a line: all but the value */
+    ELEMENT_RAW_MAX = 8 * ELEMENT_MAX, /* as it is spelt: an escape has six letters */
     WHY_MAX = 400,
 };
 
@@ -257,12 +258,13 @@ static bool find_element(struct exchange *x, const struct import_line *line, str
     struct import *im = x->import;
     uint8_t hash[ELEMENT_HASH_SIZE];
     buf_reset(&im->element);
-    json_put_canonical(line->value, &im->element);
+    if (line->value.len <= ELEMENT_RAW_MAX)
+        json_put_canonical(line->value, &im->element);
     if (im->element.err != OK) {
         stop_for(x, im->element.err, im->taken.lines + 1);
         return false;
     }
-    if (im->element.len > ELEMENT_MAX) {
+    if (im->element.len == 0 || im->element.len > ELEMENT_MAX) {
         stop(x, MHD_HTTP_CONTENT_TOO_LARGE, im->taken.lines + 1, "its element is larger than 64 KiB");
         return false;
     }
