@@ -69,8 +69,10 @@ static struct clock vector(uint64_t one, uint64_t two)
     return clock;
 }
 
-static const struct walk_place place = {
-    .phase = WALK_ROWS, .after = "key", .after_len = 3, .row_after = {.replica = {.b = {0, 1, 1}}, .counter = 7}};
+static const struct walk_place place = {.phase = WALK_ROWS,
+                                        .after = "key",
+                                        .after_len = 3,
+                                        .row_after = {.replica = {.b = {0, 1, 1}}, .counter = 7}};
 
 static void put_hello(struct buf *out)
 {
@@ -102,7 +104,8 @@ static void hello_again(const struct frame *frame, struct buf *out)
 
 static void put_refuse(struct buf *out)
 {
-    struct refusal refusal = {.reason = REFUSE_RETIRED, .text = "retired", .counter = 5, .known_count = 2, .known = {7, 300}};
+    struct refusal refusal = {
+        .reason = REFUSE_RETIRED, .text = "retired", .counter = 5, .known_count = 2, .known = {7, 300}};
     frame_put_refuse(out, &refusal);
 }
 
@@ -349,8 +352,9 @@ static void digest_again(const struct frame *frame, struct buf *out)
 /* ---- rows and walks: out of a store and into another --------------------------------------- */
 
 static const struct chunk_limits all = {.entries = 1000, .bytes = BYTES_MAX};
-static const char large[] = "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"";
+static const char large[] =
+    "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"";
 
 /* Replica 1: a put, one that was replaced, a delete, two versions, a type with an end. */
 static struct store *full_store(void)
@@ -402,7 +406,8 @@ static void put_ahead(struct buf *out)
     struct store *s = full_store(), *b = kit_store(2);
     struct snapshot *snapshot = snapshot_of(s);
     struct store_work *work = kit_rows_work(WORK_AHEAD);
-    kit_add_row(work, snapshot, &(struct row){.dot = kit_dot(1, 2), .kind = ROW_PUT, .key = bytes_str("plain")});
+    kit_add_row(work, snapshot,
+                &(struct row){.dot = kit_dot(1, 2), .kind = ROW_PUT, .key = bytes_str("plain")});
     assert_int_equal(kit_do(b, work), OK);
     snapshot_close(snapshot);
     snapshot = snapshot_of(b);
@@ -539,7 +544,8 @@ static const struct golden {
     const char *name;
     enum frame_type type;
     void (*put)(struct buf *out);
-    void (*again)(const struct frame *frame, struct buf *out); /* what was read, written; NULL: applied above */
+    void (*again)(const struct frame *frame,
+                  struct buf *out); /* what was read, written; NULL: applied above */
 } golden[] = {
     {"hello", FRAME_HELLO, put_hello, hello_again},
     {"refuse", FRAME_REFUSE, put_refuse, refuse_again},
