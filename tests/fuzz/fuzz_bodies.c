@@ -37,7 +37,8 @@ static void read_work(struct bytes text, bool batch, struct buf *why)
     check_verdict(err, why);
     for (size_t i = 0; i < work->batch.count && err == OK; i++) {
         const struct write_work *write = &work->batch.writes[i];
-        CHECK(write->key.len >= 1 && write->key.len <= KEY_MAX && !memchr(write->key.data, 0, write->key.len));
+        CHECK(write->key.len >= 1 && write->key.len <= KEY_MAX &&
+              !memchr(write->key.data, 0, write->key.len));
         CHECK(write->value.len <= (batch ? VALUE_FEW : ELEMENT_MAX));
     }
     store_work_free(work);

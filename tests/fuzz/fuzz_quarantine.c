@@ -17,8 +17,11 @@ static const struct dot dot = {.replica = {.b = {1}}, .counter = 1};
 
 static struct store *open_on(struct engine *engine)
 {
-    struct store_options options = {
-        .fresh_id = {.b = {2}}, .start_random = 2, .wall_ms = WALL_MS, .skew_max_ms = 60000, .versions_max = 64};
+    struct store_options options = {.fresh_id = {.b = {2}},
+                                    .start_random = 2,
+                                    .wall_ms = WALL_MS,
+                                    .skew_max_ms = 60000,
+                                    .versions_max = 64};
     struct store *store = NULL;
     struct buf why;
     bool reidentified;
@@ -117,7 +120,8 @@ static void from_the_disk(struct bytes input)
     engine = engine_mem_clone(engine);
     store_close(store);
     CHECK(engine->ops->write_begin(engine, &txn) == OK);
-    CHECK(engine->ops->put(txn, TABLE_META, buf_bytes(&key), bytes_of(input.data + cut, input.len - cut)) == OK);
+    CHECK(engine->ops->put(txn, TABLE_META, buf_bytes(&key), bytes_of(input.data + cut, input.len - cut)) ==
+          OK);
     CHECK(engine->ops->commit(txn) == OK);
     store = open_on(engine);
     CHECK(store != NULL);
@@ -139,7 +143,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         from_the_disk(input);
     } else {
         if (data[0] % 3 == 1 && input.len >= CHECKED_AT) {
-            uint32_t sum = crc32c(crc32c(0, bytes_str("k")), bytes_of(exact + CHECKED_AT, input.len - CHECKED_AT));
+            uint32_t sum = crc32c(crc32c(0, bytes_str("k")),
+                                  bytes_of(exact + CHECKED_AT, input.len - CHECKED_AT));
             for (int i = 0; i < 4; i++)
                 exact[CHECKSUM_AT + i] = (uint8_t)(sum >> (24 - 8 * i));
         }
