@@ -369,6 +369,16 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
 
 /* ---- being refused ------------------------------------------------------------------- */
 
+/* Asking at once again will not help. The peer, where its hello came before the refusal, so that
+ * this would count as a link that was lost; else NULL. */
+static struct peer *not_at_once(const struct link *link)
+{
+    struct peer *peer = link->peer;
+    if (peer && peer->dial_failures < 6)
+        peer->dial_failures = 6; /* 100 ms doubled six times */
+    return peer && peer->link == link ? peer : NULL;
+}
+
 bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                    struct effects *out)
 {
@@ -413,10 +423,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",
                        peer_name, refusal.text);
-        if (link->peer && link->peer->dial_failures < 6)
-            link->peer->dial_failures = 6; /* 100 ms doubled six times: asking at once again will not help */
-        if (link->peer && link->peer->link == link)
-            patient = link->peer; /* its hello came before, so that this counts as a link that was lost */
+        patient = not_at_once(link);
     }
     if (refusal.reason == REFUSE_DUPLICATE && link->peer && link->peer->link != link) {
         link->peer->dialing = 0;
