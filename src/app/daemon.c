@@ -237,20 +237,17 @@ static enum err read_identity(struct daemon *d, struct replica_id *ret_id, uint6
 static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct replica_id *ret_new)
 {
     uint8_t random[REPLICA_ID_SIZE];
-    struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
     enum err err = read_identity(d, &work->reidentify.old_id, &work->reidentify.fork);
     random_bytes(random, sizeof random);
     random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
     work->reidentify.new_id = replica_id_of_random(random);
-    store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
+    work->reidentify.ends_note = NODE_NOTE_TWIN;
     if (err == OK)
         err = store_run(d->store, wall_ms(), work);
-    if (err == OK)
-        err = store_run(d->store, wall_ms(), notes);
     *ret_old = work->reidentify.old_id;
     *ret_new = work->reidentify.new_id;
     store_work_free(work);
-    store_work_free(notes);
     return err;
 }
 

@@ -9,8 +9,13 @@
 
 #include <stdlib.h>
 
+#ifndef YZMA_RECORD_FORMAT
+#define YZMA_RECORD_FORMAT 1 /* another one: tests/programs */
+#endif
+
 enum {
-    RECORD_FORMAT = 1,
+    RECORD_FORMAT_MIN = 1,              /* read */
+    RECORD_FORMAT = YZMA_RECORD_FORMAT, /* read and written */
     CHECKSUM_AT = 1,
     CHECKED_FROM = 5,      /* the checksum covers all from here on */
     ENTRY_SIZE_MIN = 2,    /* encoded bytes of a context entry, at least */
@@ -194,7 +199,7 @@ enum err record_decode(struct bytes key, struct bytes bytes, struct record *ret)
     record_clear(ret);
     struct cursor in = cursor_of(bytes);
     uint8_t format = cursor_u8(&in);
-    if (in.err == OK && format != RECORD_FORMAT)
+    if (in.err == OK && (format < RECORD_FORMAT_MIN || format > RECORD_FORMAT))
         return ERR_VERSION;
     uint32_t expected = cursor_u32(&in);
     if (in.err != OK)

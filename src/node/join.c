@@ -245,9 +245,12 @@ void join_request(struct node *n, const struct node_event *event, struct effects
     if (n->left) {
         n->left = n->resting = false;
         sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms});
-        remember_left(n, false, out);
         effects_notice(out, NOTICE_INFO, "event=returns next=\"joins, and is a member again\"");
         join_all_again(n);
+    }
+    if (n->left_noted) { /* answered when a restart would join again, too */
+        request->note_ticket = remember_left(n, false, out);
+        request->waiting++;
     }
     for (size_t i = 0; i < event->name_count; i++) {
         struct target *target = add(n);

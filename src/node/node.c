@@ -412,6 +412,8 @@ static void tick(struct node *n, struct effects *out)
         if (n->left) {
             sync_leave(n->sync, time_of(n), out);
             swim_leave(n->swim, n->now_ms, out);
+        } else if (n->left_noted) { /* -j ends it, for later starts without one as well */
+            (void)remember_left(n, false, out);
         }
     }
     if (is_silent(n) && !n->resting) {

@@ -48,10 +48,10 @@ enum request_kind { REQUEST_JOIN, REQUEST_LEAVE, REQUEST_SHUTDOWN, REQUEST_BY_HA
 struct request {
     uint64_t ticket, deadline_ms;
     enum request_kind kind;
-    size_t waiting; /* JOIN: targets; LEAVE, BY_HAND: 1 while the note is not stored */
+    size_t waiting; /* JOIN: targets, and the note; LEAVE, BY_HAND: 1 while the note is not stored */
     size_t joined;
     struct buf failed;    /* JOIN: the elements of "Failed", with their commas */
-    uint64_t note_ticket; /* LEAVE, BY_HAND */
+    uint64_t note_ticket; /* JOIN (or 0), LEAVE, BY_HAND */
 };
 
 struct node {
@@ -69,6 +69,7 @@ struct node {
 
     bool started;          /* the first tick has been */
     bool left;             /* for good */
+    bool left_noted;       /* the store may say so */
     bool stopping;         /* the goodbye of a shutdown is under way */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
     bool resting;          /* that is over */

@@ -34,7 +34,8 @@ enum err remember_read(struct node *n, uint32_t *ret_incarnation)
     }
     if (err == OK || err == ERR_NOT_FOUND) {
         err = snapshot_note(snapshot, NOTE_LEFT, &note);
-        n->left = err == OK && !n->config.rejoin;
+        n->left_noted = err == OK;
+        n->left = n->left_noted && !n->config.rejoin;
     }
     if (err == OK || err == ERR_NOT_FOUND) {
         err = snapshot_note(snapshot, NOTE_MEMBERS, &note);

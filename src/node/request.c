@@ -100,10 +100,11 @@ void request_due(struct node *n, struct effects *out)
             continue;
         struct request ended = *request;
         *request = n->requests[--n->request_count];
-        if (ended.kind == REQUEST_JOIN)
-            reply_join(n, &ended, out);
-        else if (ended.waiting)
+        bool unstored = ended.kind != REQUEST_SHUTDOWN && ended.note_ticket;
+        if (unstored)
             request_reply(ended.ticket, ERR_TIMEOUT, "could not be stored in time", NULL, out);
+        else if (ended.kind == REQUEST_JOIN)
+            reply_join(n, &ended, out);
         else
             request_reply(ended.ticket, OK, NULL, NULL, out);
         request_done(&ended);
@@ -114,11 +115,13 @@ void request_noted(struct node *n, uint64_t ticket, enum err err, struct effects
 {
     for (size_t i = 0; i < n->request_count; i++) {
         struct request *request = &n->requests[i];
-        if ((request->kind != REQUEST_LEAVE && request->kind != REQUEST_BY_HAND) ||
-            request->note_ticket != ticket)
+        if (!request->note_ticket || request->note_ticket != ticket)
             continue;
         if (err == OK) {
-            request->waiting = 0;
+            request->waiting--;
+            request->note_ticket = 0;
+            if (request->kind == REQUEST_JOIN)
+                n->left_noted = n->left; /* it may have left again meanwhile */
         } else {
             request_reply(request->ticket, err, "it could not be stored", NULL, out);
             request_done(request);
@@ -155,7 +158,7 @@ static void leave(struct node *n, const struct node_event *event, struct effects
     struct request *request = request_add(n, event->ticket, REQUEST_LEAVE, LEAVE_MS);
     request->waiting = 1;
     request->note_ticket = remember_left(n, true, out);
-    n->left = true;
+    n->left = n->left_noted = true;
     n->silent_at_ms = n->now_ms + LEAVE_MS;
     sync_leave(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, out);
     swim_leave(n->swim, n->now_ms, out);

@@ -390,6 +390,7 @@ struct store_work {
              * operations; they keep their dots. */
             uint64_t *known;
             size_t known_count;
+            const char *ends_note; /* or NULL: a note about the old id, which goes with it; lives for ever */
         } reidentify;
         struct {
             uint64_t before_ms; /* versions that expire at or before this wall time */

@@ -234,6 +234,24 @@ enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **r
     return OK;
 }
 
+/* The id and what was noted about the old one change together, or neither does. */
+static enum err reidentify(struct store_txn *txn, const struct store_work *work)
+{
+    struct note note = {.remove = true};
+    enum err err = reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id,
+                                 work->reidentify.fork, work->reidentify.start_random, work->reidentify.known,
+                                 work->reidentify.known_count);
+    if (err != OK || !work->reidentify.ends_note)
+        return err;
+    size_t len = strlen(work->reidentify.ends_note);
+    CHECK(len < sizeof note.name);
+    memcpy(note.name, work->reidentify.ends_note, len);
+    err = notes_do(txn, &note, 1);
+    if (err != OK && txn->failed == OK)
+        txn->failed = err;
+    return err;
+}
+
 static enum err dispatch(struct store_txn *txn, struct store_work *work)
 {
     switch (work->kind) {
@@ -258,9 +276,7 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     case WORK_NOTES:
         return notes_do(txn, work->notes.list, work->notes.count);
     case WORK_REIDENTIFY:
-        return reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id, work->reidentify.fork,
-                             work->reidentify.start_random, work->reidentify.known,
-                             work->reidentify.known_count);
+        return reidentify(txn, work);
     case WORK_EXPIRE:
         return expire_do(txn, work->expire.before_ms, &work->expire.more);
     case WORK_QUARANTINE:

@@ -52,9 +52,13 @@
 #include "addr.h"
 #include "store.h"
 
+#ifndef YZMA_SYNC_PROTOCOL
+#define YZMA_SYNC_PROTOCOL 3 /* another one: tests/programs */
+#endif
+
 enum {
-    SYNC_PROTOCOL_MIN = 1, /* 2 has packed bodies, and walks of several pieces ahead */
-    SYNC_PROTOCOL = 3,     /* 3 has frames from 16 on */
+    SYNC_PROTOCOL_MIN = 1,              /* 2 has packed bodies, and walks of several pieces ahead */
+    SYNC_PROTOCOL = YZMA_SYNC_PROTOCOL, /* 3 has frames from 16 on */
     FRAME_HEADER = 12,
     FRAME_FLAGS_AT = 5,
     FRAME_PACKED = 1,                   /* flag */

@@ -298,16 +298,20 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
                    link->dialed ? "us" : "them");
 }
 
-static bool is_shunned(const struct sync *s, const struct replica_id *id, uint64_t now_ms)
+/* Why this replica gets no link for a while, or NULL: what its last one ended for. */
+static const char *shunned_for(const struct sync *s, const struct replica_id *id, uint64_t now_ms)
 {
     const struct peer *peer = peers_find(&s->peers, id);
-    return peer && now_ms < peer->shunned_until_ms;
+    if (!peer || now_ms >= peer->shunned_until_ms)
+        return NULL;
+    return peer->error[0] ? peer->error : "sent a malformed frame a moment ago";
 }
 
 bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                  struct effects *out)
 {
     struct hello hello = {0};
+    const char *shunned;
     bool up = false;
     if (frame_get_hello(body, &hello) != OK) {
         s->count.frames_malformed++;
@@ -324,8 +328,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         refuse_text(s, time, link, REFUSE_BLOCKED, "blocked by Peering.Block", &hello, out);
     } else if (retire_find(s, &hello.id)) {
         refuse_retired(s, time, link, &hello, out);
-    } else if (is_shunned(s, &hello.id, time.now_ms)) {
-        refuse_text(s, time, link, REFUSE_SHUNNED, "sent a malformed frame a moment ago", &hello, out);
+    } else if ((shunned = shunned_for(s, &hello.id, time.now_ms)) != NULL) {
+        refuse_text(s, time, link, REFUSE_SHUNNED, shunned, &hello, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
         meet_twin(s, &hello, out);
         refuse_text(s, time, link, REFUSE_SELF,
@@ -365,6 +369,16 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
 
 /* ---- being refused ------------------------------------------------------------------- */
 
+/* Asking at once again will not help. The peer, where its hello came before the refusal, so that
+ * this would count as a link that was lost; else NULL. */
+static struct peer *not_at_once(const struct link *link)
+{
+    struct peer *peer = link->peer;
+    if (peer && peer->dial_failures < 6)
+        peer->dial_failures = 6; /* 100 ms doubled six times */
+    return peer && peer->link == link ? peer : NULL;
+}
+
 bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                    struct effects *out)
 {
@@ -383,6 +397,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     }
     uint64_t own = clock_get(&s->clock, &s->id);
     const char *peer_name = link->peer ? link->peer->name : "unknown";
+    struct peer *patient = NULL;
     if (refusal.reason == REFUSE_FORK) {
         /* Both may cross with rows that are under way on another link: only a
          * past that still differs now is one. */
@@ -408,8 +423,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",
                        peer_name, refusal.text);
-        if (link->peer && link->peer->dial_failures < 6)
-            link->peer->dial_failures = 6; /* 100 ms doubled six times: asking at once again will not help */
+        patient = not_at_once(link);
     }
     if (refusal.reason == REFUSE_DUPLICATE && link->peer && link->peer->link != link) {
         link->peer->dialing = 0;
@@ -418,5 +432,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
         link->peer = NULL;
     }
     sync_link_end(s, time, link, refusal.reason == REFUSE_DUPLICATE ? NULL : refusal.text, out);
+    if (patient)
+        greet_backoff(s, patient, time.now_ms);
     return false;
 }

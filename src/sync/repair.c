@@ -7,7 +7,12 @@
  * What does not succeed comes up again, later each time. A record that stands alone
  * with operations nobody else claims is given up to what peers have after a minute,
  * as long as somebody is there to be asked; who might have them is anybody expected
- * back, present or not. */
+ * back, present or not.
+ *
+ * Who is being filled can tell of the keys that its walk has not reached: these are as its
+ * clock says. It is asked when that minute is over, and no sooner. Were it not asked at
+ * all, and nobody else there, a walk from here would wait for ever for the record that is in
+ * its way. */
 #include "mem.h"
 #include "repair_frames.h"
 #include "sync_state.h"
@@ -66,9 +71,9 @@ static void look(struct sync *s, uint64_t now_ms, struct effects *out)
 
 /* ---- asking ---------------------------------------------------------------------------- */
 
-static bool can_help(const struct sync *s, const struct link *link, const struct clock *needed)
+static bool can_help(const struct link *link, const struct clock *needed, bool settled)
 {
-    return link->state == LINK_UP && link->protocol >= 3 && !link->peer->walking &&
+    return link->state == LINK_UP && link->protocol >= 3 && (settled || !link->peer->walking) &&
            link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, needed);
 }
 
@@ -82,7 +87,7 @@ static struct link *choose(struct sync *s, uint64_t now_ms, struct repair *repai
     for (size_t pass = repair->tries % 2; pass < passes; pass++) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[(repair->turn + i) % s->link_count];
-            if (can_help(s, link, needed[pass])) {
+            if (can_help(link, needed[pass], pass == 2)) {
                 repair->turn = (repair->turn + i + 1) % s->link_count;
                 return link;
             }
@@ -151,10 +156,18 @@ void repairs_done(struct repairs *repairs)
 
 /* ---- answering --------------------------------------------------------------------------- */
 
+/* A walk merges up to where it stands, with what its source has seen; behind it all is as it
+ * was before, and as the clock says: good enough for who has nothing. */
+static bool can_tell(const struct walk_state *walk, enum frame_type type, struct bytes key)
+{
+    return walk->phase == WALK_NONE || (type == FRAME_RECORD && walk->phase == WALK_RECORDS &&
+                                        bytes_compare(key, bytes_of(walk->after, walk->after_len)) > 0);
+}
+
 /* Reads the record under key with clock and floor of one snapshot. What cannot be
- * said for certain is unreadable: a key that a walk has not reached, too. The frame's bytes
- * are the snapshot's. */
-static enum err read_record(struct snapshot *snapshot, struct bytes key, struct record_frame *ret)
+ * said for certain is unreadable. The frame's bytes are the snapshot's. */
+static enum err read_record(struct snapshot *snapshot, enum frame_type type, struct bytes key,
+                            struct record_frame *ret)
 {
     struct record record = {0};
     struct walk_state walk = {0};
@@ -163,7 +176,7 @@ static enum err read_record(struct snapshot *snapshot, struct bytes key, struct 
         err = snapshot_walk(snapshot, &walk);
     if (err != OK)
         return err;
-    enum err found = walk.phase == WALK_NONE ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
+    enum err found = can_tell(&walk, type, key) ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
     ret->key = key;
     ret->state = found == OK ? RECORD_PRESENT : found == ERR_NOT_FOUND ? RECORD_ABSENT : RECORD_UNREADABLE;
     if (found == OK)
@@ -182,7 +195,7 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
     if (link->queued >= SEND_QUEUE_HIGH || snapshot_open(s->store, &snapshot) != OK)
         return false;
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    bool sound = read_record(snapshot, key, &record) == OK;
+    bool sound = read_record(snapshot, type, key, &record) == OK;
     if (sound)
         frame_put_record(&frame, type, &record);
     sound = sound && (type == FRAME_RECORD || record.state != RECORD_UNREADABLE);

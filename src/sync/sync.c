@@ -294,6 +294,7 @@ void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, s
     work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
     work->reidentify.known_count = known_count;
     work->reidentify.start_random = rng_next(&s->rng);
+    work->reidentify.ends_note = TWIN_NOTE;
     s->reidentifying = true;
     sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
 }
@@ -321,12 +322,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     drop_own_ids(s);
     s->rows_below_floor = true; /* perhaps: it may have risen over a damaged one */
     s->count.reidentified++;
-    if (s->twin_fork != UINT64_MAX) { /* of the former id */
-        struct store_work *notes = store_work_new(WORK_NOTES);
-        store_work_add_note(notes, TWIN_NOTE, bytes_of(NULL, 0));
-        s->twin_fork = UINT64_MAX;
-        sync_submit(s, notes, (struct pending){.kind = PENDING_NOTES}, out);
-    }
+    s->twin_fork = UINT64_MAX; /* of the former id */
     while (s->link_count)
         sync_link_end(s, time, s->links[s->link_count - 1], NULL, out);
     sync_push_event(s, &(struct sync_event){.kind = SYNC_REIDENTIFIED});

@@ -277,15 +277,20 @@ static void a_damaged_row_behind_a_damaged_record_ends(void **state)
     world_free(w);
 }
 
+static void fill_many(struct world *w, int node)
+{
+    char key[32];
+    for (int k = 0; k < 10500; k++) {
+        snprintf(key, sizeof key, "k%05d", k);
+        assert_int_equal(world_put(w, node, key, "1"), OK);
+    }
+}
+
 /* A walk that meets a damaged record of the receiver's goes on once it is repaired. */
 static void a_damaged_record_in_the_way_of_a_walk(void **state)
 {
     struct world *w = cluster(58, 2);
-    char key[32];
-    for (int k = 0; k < 10500; k++) {
-        snprintf(key, sizeof key, "k%05d", k);
-        assert_int_equal(world_put(w, 0, key, "1"), OK);
-    }
+    fill_many(w, 0);
     world_start_alone(w, 2);
     assert_int_equal(world_put(w, 2, "k05000", "2"), OK);
     world_damage(w, 2, "k05000");
@@ -296,6 +301,61 @@ static void a_damaged_record_in_the_way_of_a_walk(void **state)
     assert_int_equal(world_counter(w, 2, "walks_finished"), 1);
     assert_string_equal(world_get(w, 2, "k05000"), "1");
     assert_int_equal(world_counter(w, 2, "operations_lost"), 1);
+    world_free(w);
+}
+
+/* The only other node is being filled from the one that cannot read a record: it is asked for
+ * its own, once nobody else can be, and the walk goes on. */
+static void a_damaged_record_of_the_only_source(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 71});
+    world_start_alone(w, 0);
+    fill_many(w, 0);
+    world_damage(w, 0, "k05000");
+    assert_null(world_get(w, 0, "k05000"));
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_counter(w, 1, "walks_finished"), 0);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0); /* somebody else might come */
+    assert_true(world_until(w, world_agrees, NULL, 2 * SETTLE_MS));
+    assert_int_equal(world_counter(w, 1, "walks_finished"), 1);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 1);
+    assert_true(world_noticed_by(w, 0, "operations_lost=1"));
+    assert_int_equal(world_records(w, 0), 10500); /* the lost put is remembered as one that was removed */
+    assert_null(world_get(w, 0, "k05000"));
+    assert_string_equal(world_get(w, 1, "k04999"), "1");
+    world_free(w);
+}
+
+static bool has_pruned(struct world *w, const void *arg)
+{
+    return world_rows(w, *(const int *)arg) == 0;
+}
+
+/* One that was forgotten has an older state of it, which is better than nothing; what was
+ * written alone there stays. */
+static void a_forgotten_node_has_an_older_state_of_it(void **state)
+{
+    struct world *w = cluster_after(
+        &(struct world_options){.seed = 72, .history_ms = 1000, .forget_after_ms = 60000}, 2, FORMED_MS);
+    put_all(w, 0, "k", "1");
+    put_all(w, 0, "z", "1");
+    cut_off(w, 1, 2, true);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_int_equal(world_delete(w, 0, "z"), OK);
+    assert_int_equal(world_put(w, 1, "alone", "3"), OK);
+    assert_true(world_until(w, has_pruned, &(int){0}, 300000));
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    cut_off(w, 1, 2, false);
+    assert_true(world_until(w, world_agrees, NULL, 4 * SETTLE_MS));
+    assert_int_equal(world_counter(w, 1, "walks_finished"), 1);
+    assert_true(world_counter(w, 0, "operations_lost") >= 1);
+    for (int node = 0; node < 2; node++) {
+        assert_string_equal(world_get(w, node, "k"), "1");
+        assert_null(world_get(w, node, "z"));
+        assert_string_equal(world_get(w, node, "alone"), "3");
+    }
     world_free(w);
 }
 
@@ -507,6 +567,8 @@ int main(void)
         cmocka_unit_test(a_relay_that_cannot_read_is_passed_over),
         cmocka_unit_test(a_damaged_row_behind_a_damaged_record_ends),
         cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
+        cmocka_unit_test(a_damaged_record_of_the_only_source),
+        cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_missing_record_is_found_by_its_row),
         cmocka_unit_test(an_older_peer_is_left_in_peace),

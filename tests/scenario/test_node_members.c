@@ -322,6 +322,47 @@ static void a_goodbye_ends_retries(void **state)
     world_free(w);
 }
 
+static bool both_alive(struct world *w, const void *unused)
+{
+    return world_members(w, 0, "alive") == 2 && world_members(w, 1, "alive") == 2;
+}
+
+/* Back by hand, and then dead at once: who was told that it has joined finds it joined after
+ * the next start. So does -j, for starts without one. */
+static void a_return_is_for_later_starts_too(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 35, .record_us = 1000});
+    enum err err;
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    assert_true(world_until(w, both_alive, NULL, 20000));
+    for (int by_hand = 1; by_hand >= 0; by_hand--) {
+        world_request(w, 1, NODE_REQUEST_LEAVE, NULL, &err, 10000);
+        assert_int_equal(err, OK);
+        if (by_hand) {
+            for (int i = 0; i < 100; i++) /* what the store has to do first */
+                world_ask(w, 1, NODE_REQUEST_LEAVE, NULL);
+            world_request(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+            assert_int_equal(err, OK);
+        } else {
+            world_kill(w, 1);
+            world_start_alone(w, 1);
+            world_run(w, 20000);
+            assert_false(both_alive(w, NULL)); /* it has left, and remembers it */
+            world_kill(w, 1);
+            world_start(w, 1, (int[]){0}, 1);
+            assert_true(world_until(w, both_alive, NULL, 20000));
+            world_run(w, 5000); /* stored; nobody was told */
+        }
+        world_kill(w, 1);
+        world_start_alone(w, 1);
+        assert_true(world_until(w, both_alive, NULL, 60000));
+        world_run(w, 5000);
+        assert_true(both_alive(w, NULL));
+    }
+    world_free(w);
+}
+
 /* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
  * nor sends them anything. */
 static void who_has_left_is_silent(void **state)
@@ -457,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_goodbye_ends_joins),
         cmocka_unit_test(a_goodbye_ends_retries),
         cmocka_unit_test(who_has_left_is_silent),
+        cmocka_unit_test(a_return_is_for_later_starts_too),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),

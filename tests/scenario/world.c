@@ -619,6 +619,7 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .profile = &swim_profile_lan,
                                  .join = join_list,
                                  .join_count = (size_t)join_count,
+                                 .rejoin = join_count > 0,
                                  .forget_after_ms = w->options.forget_after_ms,
                                  .history_ms = w->options.history_ms,
                                  .history_max_bytes = w->options.history_max_bytes,

@@ -1,9 +1,11 @@
 """What released formats look like, kept as files: stores open with all that is in them,
-frames of the first protocol are understood by the program of today. tests/golden/README.md
+frames of the first protocols are understood by the program of today (those of today's:
+tests/unit/test_golden_frames.c). tests/golden/README.md
 says how they were made.
 
 YZMA_OLD names an older program: three nodes of it are then upgraded one by one under
 load; without it that test is left out."""
+import base64
 import glob
 import os
 import socket
@@ -48,6 +50,35 @@ class Golden(SystemTest):
                 node.put("plain", 2)
                 node.restart(kill=True)
                 self.assert_whole(node)
+
+    def assert_all_spaces(self, node):
+        """What tests/golden/make_store.py put there, and nothing of what it removed."""
+        expected = {f"key/{i:02}": {"n": str(i), "text": "golden"} for i in range(30)}
+        expected.update({"plain": "2", "large": "x" * 20000, "ends": []})
+        held = node.everything()
+        self.assertEqual(held.pop("image"), (base64.b64encode(bytes(range(256))).decode(), "image/png"))
+        self.assertIn(held.pop("two"), ("1", "2"))
+        self.assertEqual(held, expected)
+        self.assertEqual(len(node.siblings("two")), 2)
+        ends = node.call("HEAD", "/keys/ends").headers["X-Yzma-Expires"]
+        self.assertTrue(ends.startswith("2100-01-01T00:00:00"), ends)
+        for path, value in (("/counters/visits", 42), ("/counters/debts", -7)):
+            self.assertEqual(node.expect(200, node.call("GET", path)).data, value)
+        node.expect(404, node.call("GET", "/counters/gone"))
+        elements = node.expect(200, node.call("GET", "/sets/colours")).data["Elements"]
+        self.assertEqual(sorted(map(str, elements)), ["blue", "red", "{'rgb': [0, 0, 255]}"])
+
+    def test_store_with_all_spaces(self):
+        """Keys with types and ends, counters, sets and deletes, in LMDB and in the log: opened,
+        used, and given to a peer."""
+        old = self.opened("2-spaces")
+        self.assert_all_spaces(old)
+        self.assertEqual(old.counters()["store_records_damaged"], 0)
+        fresh = self.node("fresh").start("-j", old.gossip)
+        Cluster([old, fresh]).wait_equal()
+        self.assert_all_spaces(fresh)
+        fresh.expect(200, fresh.call("POST", "/counters/visits", b'{"Add":1}'))
+        until(lambda: old.call("GET", "/counters/visits").data == 43, 20, "counters go on")
 
     def test_stores_are_copied_to_peers(self):
         """What an old store holds goes to others, conflicts and deletes as well."""

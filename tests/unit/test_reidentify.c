@@ -284,9 +284,39 @@ static void damaged_rows_are_passed(void **state)
     store_close(s), store_close(b), store_close(c);
 }
 
+static bool has_note(struct store *s)
+{
+    struct snapshot *snapshot;
+    struct bytes value;
+    assert_int_equal(snapshot_open(s, &snapshot), OK);
+    enum err err = snapshot_note(snapshot, "twin", &value);
+    snapshot_close(snapshot);
+    return err == OK;
+}
+
+/* What was noted about the old id goes in the same transaction, and stays where that is refused. */
+static void a_note_about_the_old_id_goes_with_it(void **state)
+{
+    struct store *s = kit_store(1);
+    struct store_work *work = store_work_new(WORK_NOTES);
+    store_work_add_note(work, "twin", bytes_str("5"));
+    assert_int_equal(kit_do(s, work), OK);
+    for (unsigned old_id = 9; old_id != 0; old_id = old_id == 9 ? 1 : 0) {
+        work = store_work_new(WORK_REIDENTIFY);
+        work->reidentify.old_id = kit_id(old_id);
+        work->reidentify.new_id = kit_id(2);
+        work->reidentify.fork = UINT64_MAX;
+        work->reidentify.ends_note = "twin";
+        assert_int_equal(kit_do(s, work), old_id == 9 ? ERR_REFUSED : OK);
+        assert_int_equal(has_note(s), old_id == 9);
+    }
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_note_about_the_old_id_goes_with_it),
         cmocka_unit_test(a_row_that_never_was_gives_way),
         cmocka_unit_test(a_walk_brings_the_true_row),
         cmocka_unit_test(the_true_row_is_offered_on),
