@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -153,6 +154,36 @@ enum err cmd_call(struct client *client, const struct client_call *call, struct 
         client_explain(ret, why);
         return ERR_REFUSED;
     }
+}
+
+/* ---- signals ------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t caught; /* 0: none */
+
+static void on_signal(int number)
+{
+    caught = number;
+}
+
+void cmd_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cmd_interrupted(void *unused)
+{
+    return caught;
+}
+
+void cmd_end_by_signal(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    if (!caught)
+        return;
+    sigaction(caught, &action, NULL);
+    raise(caught);
 }
 
 /* ---- output ------------------------------------------------------------------------- */

@@ -40,6 +40,13 @@ static inline bool cmd_has_answer(enum err err)
 /* Data of an answer that cmd_call has given; empty where the body is no envelope. */
 struct bytes cmd_data(const struct client_answer *answer);
 
+/* From now on INT and TERM only make cmd_interrupted true, which is of the form of
+ * client_call's stop. Who then has told where to go on ends with ERR_CLOSED, and the program with
+ * the signal, as a shell in a loop wants it. */
+void cmd_catch_signals(void);
+bool cmd_interrupted(void *unused);
+void cmd_end_by_signal(void);
+
 /* A line: text, or JSON as it is. */
 void cmd_print_text(FILE *out, struct bytes text);
 /* The string's text and a line end, or the JSON as it is. */

@@ -22,6 +22,7 @@ struct export_job {
     uint64_t records;
     struct bar bar;
     bool wrong_line; /* the stream ended with one that is none */
+    bool reached;    /* a node has answered */
     struct buf *why;
 };
 
@@ -70,11 +71,13 @@ static enum err stream(struct export_job *job)
     struct client_answer answer;
     buf_init(&target, CMD_TARGET_MAX);
     put_target(job, &target);
-    struct client_call call = {.target = client_target(&target), .line = take_line, .ctx = job};
+    struct client_call call = {
+        .target = client_target(&target), .line = take_line, .stop = cmd_interrupted, .ctx = job};
     job->why->len = 0;
     job->wrong_line = false;
     enum err err = client_call(job->client, &call, &answer, job->why);
     if (err == OK) {
+        job->reached = true;
         if (answer.status != 200) {
             client_explain(&answer, job->why);
             err = answer.status == 503 ? ERR_BUSY : ERR_REFUSED;
@@ -97,7 +100,8 @@ static enum err run(struct export_job *job)
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
         uint64_t before = job->records;
         err = stream(job);
-        if (err == OK || !is_passing(job, err))
+        job->reached |= job->records > before;
+        if (err == OK || !is_passing(job, err) || !job->reached || cmd_interrupted(NULL))
             break;
         if (job->records > before)
             tries = 0;
@@ -182,6 +186,19 @@ static enum err open_file(struct export_job *job, const char *path)
     return resumes ? resume(job, path) : OK;
 }
 
+static enum err tell_interrupted(struct export_job *job, const char *path, bool to_file)
+{
+    buf_reset(job->why);
+    if (to_file)
+        buf_put_format(job->why, "interrupted; --resume goes on behind what %s has", path);
+    else if (job->records && job->after) {
+        buf_put_text(job->why, "interrupted; --after goes on behind the last key, ");
+        client_put_plain(job->why, bytes_str(job->after));
+    } else
+        buf_put_text(job->why, "interrupted");
+    return ERR_CLOSED;
+}
+
 enum err tool_export(const struct cli *cli, FILE *out, struct buf *why)
 {
     const char *path = cli_word(cli, 0);
@@ -199,8 +216,11 @@ enum err tool_export(const struct cli *cli, FILE *out, struct buf *why)
     enum err err = cmd_client(cli, &job.client, why);
     if (err == OK && to_file)
         err = open_file(&job, path);
+    cmd_catch_signals();
     if (err == OK)
         err = run(&job);
+    if (cmd_interrupted(NULL))
+        err = tell_interrupted(&job, path, to_file);
     if (err == OK && to_file) {
         err = finish_output(job.to, why);
         fprintf(out, "%llu exported to %s\n", (unsigned long long)job.records, path);

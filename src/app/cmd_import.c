@@ -160,8 +160,7 @@ static bool may_go_on(struct import_job *job, const struct buf *why)
     if (!job->reached || now_ms >= job->give_up_ms)
         return false;
     struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-    nanosleep(&pause, NULL);
-    return true;
+    return nanosleep(&pause, NULL) == 0; /* a signal ends it, and all of it */
 }
 
 /* Sends what is left of the piece once. OK where that was not in vain; why has a line
@@ -173,6 +172,7 @@ static enum err send_lines(struct import_job *job, struct buf *why)
                                .target = "/import",
                                .type = "application/x-ndjson",
                                .body = bytes_of(job->lines.data + from, job->lines.len - from),
+                               .stop = cmd_interrupted,
                                .repeat = CLIENT_REPEAT_ALWAYS};
     struct client_answer answer;
     enum err err = client_call(job->client, &call, &answer, why);
@@ -246,7 +246,9 @@ static enum err read_export(struct import_job *job, int fd, struct buf *problem)
         uint8_t piece[64 << 10];
         do
             n = read(fd, piece, sizeof piece);
-        while (n < 0 && errno == EINTR);
+        while (n < 0 && errno == EINTR && !cmd_interrupted(NULL));
+        if (cmd_interrupted(NULL))
+            return ERR_CLOSED;
         if (n > 0)
             err = port_feed(job->port, bytes_of(piece, (size_t)n), problem);
     }
@@ -264,7 +266,11 @@ static enum err run(struct import_job *job, const char *path, int fd)
     buf_init(&problem, SIZE_MAX);
     bar_begin(&job->bar, "imported", "records");
     enum err err = read_export(job, fd, &problem);
-    if (!job->failed) {
+    if (cmd_interrupted(NULL)) {
+        buf_reset(job->why);
+        buf_put_text(job->why, "interrupted");
+        err = ERR_CLOSED;
+    } else if (!job->failed) {
         if (err != OK)
             buf_put_format(job->why, "%s: %.*s", cmd_file_name(path), (int)problem.len,
                            problem.len ? (const char *)problem.data : "");
@@ -331,6 +337,7 @@ enum err tool_import(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK)
         err = open_input(path, &fd, why);
     if (err == OK) {
+        cmd_catch_signals();
         err = run(job, path, fd);
         tell_notes(job);
         if (err == OK)

@@ -5,7 +5,6 @@
 
 #include "mem.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -22,25 +21,6 @@ struct watching {
     bool ever;  /* one has */
     char *note; /* said last on standard error: not again and again */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = 1;
-}
-
-static bool is_interrupted(void *ctx)
-{
-    return interrupted;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* Something about the stream, for people, where it differs from the last time. */
 static void say(struct watching *w, const char *format, const char *detail)
@@ -154,7 +134,7 @@ static enum err follow(struct watching *w, struct client *client)
         client_put_param_text(&target, "since", w->cursor);
     struct client_call call = {.target = client_target(&target),
                                .line = on_line,
-                               .stop = is_interrupted,
+                               .stop = cmd_interrupted,
                                .ctx = w,
                                .idle_ms = SILENT_MS};
     buf_reset(w->why);
@@ -174,17 +154,17 @@ static enum err follow(struct watching *w, struct client *client)
 static void pause_ms(uint64_t ms)
 {
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    if (!interrupted)
+    if (!cmd_interrupted(NULL))
         nanosleep(&t, NULL); /* a signal ends it */
 }
 
 /* Goes on for ever, but for what another try would not mend. */
 static enum err follow_all(struct watching *w, struct client *client)
 {
-    for (uint64_t pause = PAUSE_MS_MIN; !interrupted;) {
+    for (uint64_t pause = PAUSE_MS_MIN; !cmd_interrupted(NULL);) {
         w->began = false;
         enum err err = follow(w, client);
-        if (err == ERR_CLOSED || interrupted)
+        if (err == ERR_CLOSED || cmd_interrupted(NULL))
             return OK;
         if (err != OK && err != ERR_IO && err != ERR_TIMEOUT && err != ERR_BUSY)
             return err;
@@ -215,7 +195,7 @@ enum err tool_watch(const struct cli *cli, FILE *out, struct buf *why)
     enum err err = cmd_client(cli, &client, why);
     if (err != OK)
         return err;
-    catch_signals();
+    cmd_catch_signals();
     w.cursor = mem_text(cli_has(cli, OPT_SINCE) ? cli->values[OPT_SINCE] : "");
     err = follow_all(&w, client);
     if (err == ERR_MALFORMED)

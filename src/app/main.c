@@ -1,9 +1,7 @@
 /* yzma: reads the command line and the configuration, and runs the node, or does what a
  * command says. What cannot start says why in one line, and has touched nothing. */
-#include "cli.h"
+#include "cmd.h"
 #include "daemon.h"
-#include "term.h"
-#include "tools.h"
 
 #include <stdio.h>
 
@@ -61,12 +59,16 @@ static int run(const struct cli *cli, struct buf *why)
                      : cli_has(cli, OPT_VERSION) ? tool_version
                                                  : runs[cli->command];
     enum err err = tool(cli, stdout, why);
-    if (finish_output(stdout, why) != OK && err == OK)
-        err = ERR_IO;
+    if (err == OK)
+        err = finish_output(stdout, why);
+    else
+        fflush(stdout); /* what went wrong first is told */
     if (err != OK && why->len == 0)
         buf_put_text(why, err_text(err));
     if (err != OK)
         complain(why);
+    if (err == ERR_CLOSED)
+        cmd_end_by_signal();
     return err == OK                                ? EXIT_CODE_OK
            : err == ERR_DAMAGED || err == ERR_UNMET ? EXIT_CODE_FOUND
                                                     : EXIT_CODE_REFUSED;
