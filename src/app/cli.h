@@ -98,7 +98,7 @@ enum cli_option {
     CLI_OPTIONS
 };
 
-enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_PATH, CLI_NUMBER, CLI_DURATION, CLI_SERVERS };
+enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_CHOICE, CLI_PATH, CLI_NUMBER, CLI_DURATION, CLI_SERVERS };
 
 struct cli_option_spec {
     char letter;      /* 0: none */
@@ -107,6 +107,8 @@ struct cli_option_spec {
     const char *text; /* lower case, without a full stop */
     enum cli_kind kind;
     bool many;
+    const char *choices;  /* of CLI_CHOICE: words with spaces between */
+    uint64_t least, most; /* of CLI_NUMBER; most 0: any */
 };
 
 enum cli_group { GROUP_NODE, GROUP_DATA, GROUP_CLUSTER, GROUP_STORE, GROUP_OTHER, CLI_GROUPS };

@@ -204,10 +204,6 @@ enum err tool_export(const struct cli *cli, FILE *out, struct buf *why)
     const char *path = cli_word(cli, 0);
     bool to_file = path && strcmp(path, "-") != 0;
     struct export_job job = {.cli = cli, .to = to_file ? NULL : out, .why = why};
-    if (cli_has(cli, OPT_RESUME) && !to_file) {
-        buf_put_text(why, "--resume wants a file to go on with");
-        return ERR_MALFORMED;
-    }
     if (cli_has(cli, OPT_AFTER)) {
         job.after = strdup(cli->values[OPT_AFTER]);
         if (!job.after)

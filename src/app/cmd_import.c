@@ -4,6 +4,7 @@
  * as its records replace what is there. */
 #include "cmd.h"
 
+#include "check.h"
 #include "port.h"
 #include "record.h"
 #include "term.h"
@@ -311,10 +312,7 @@ static enum err begin(struct import_job *job, struct buf *why)
 {
     const struct cli *cli = job->cli;
     enum port_from from;
-    if (port_named(option_or(cli, OPT_FROM, "yzma"), &from) != OK) {
-        buf_put_format(why, "--from %s: must be etcd, consul, redis, couchdb or yzma", cli->values[OPT_FROM]);
-        return ERR_MALFORMED;
-    }
+    CHECK(port_named(option_or(cli, OPT_FROM, "yzma"), &from) == OK); /* was judged */
     struct port_options options = {.only = bytes_str(option_or(cli, OPT_PREFIX, "")),
                                    .into = bytes_str(option_or(cli, OPT_INTO, "")),
                                    .type = cli->values[OPT_TYPE]};
