@@ -46,6 +46,9 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_W] = {'w', "w", "N", "wait until N replicas have it on disk: a number, majority or all", CLI_TEXT},
     [OPT_WAIT] = {0, "wait", "DURATION", "how long to wait, for --w and for a context (1s)", CLI_DURATION},
     [OPT_COUNTER] = {0, "counter", NULL, "KEY is that of a counter", CLI_FLAG},
+    [OPT_SPACE] = {0, "space", "SPACE", "of which name space: keys, which it is without, counters or sets",
+                   CLI_CHOICE, .choices = "keys counters sets"},
+    [OPT_TEXT] = {0, "text", NULL, "elements are texts as they stand, and no JSON", CLI_FLAG},
     [OPT_PREFIX] = {0, "prefix", "PREFIX", "all keys that begin so", CLI_TEXT},
     [OPT_AFTER] = {0, "after", "KEY", "begin behind this key", CLI_TEXT},
     [OPT_END] = {0, "end", "KEY", "stop before this key", CLI_TEXT},
@@ -114,11 +117,11 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                     "One after the other; deleting what is not there is no error. With --prefix in place of "
                     "keys, all that begin so: what is deleted stays so where that breaks off.",
                     "yzma delete users/7 users/8\nyzma delete --prefix sessions/"},
-    [CLI_LIST] = {"list", "[PREFIX]", GROUP_DATA, 0, 1, NODE | RANGE | BIT(VALUES) | BIT(JSON),
+    [CLI_LIST] = {"list", "[PREFIX]", GROUP_DATA, 0, 1, NODE | RANGE | BIT(VALUES) | BIT(SPACE) | BIT(JSON),
                   "list keys in byte order",
                   "A table on a terminal; else a line for each key, and with --values a tabulator and the "
                   "value behind it.",
-                  "yzma list users/ --values\nyzma list -d / --limit 20"},
+                  "yzma list users/ --values\nyzma list -d / --limit 20\nyzma list --space counters -v"},
     [CLI_COUNT] = {"count", "[PREFIX]", GROUP_DATA, 0, 1,
                    NODE | BIT(AFTER) | BIT(END) | BIT(REVERSE) | BIT(JSON), "count keys", NULL,
                    "yzma count users/"},
@@ -134,6 +137,37 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "N may be negative; 1 without it. Counters are a name space of their own. A call that broke "
          "after it was sent is not repeated, as it may have been counted.",
          "yzma incr hits\nyzma incr stock -5"},
+    [CLI_SET_ADD] =
+        {"set add", "KEY ELEMENT...", GROUP_DATA, 1, CLI_WORDS_MANY,
+         NODE | WRITE | BIT(TEXT) | BIT(FILE) | BIT(WITH) | BIT(JSON), "add elements to a set",
+         "Elements are JSON, or texts with --text; - stands for those of standard input, one on each line, "
+         "as "
+         "--file FILE does for those of a file. Where one node adds what another removes, the add wins. Up "
+         "to "
+         "10,000 elements are one transaction of the node that is asked. Sets are a name space of their own.",
+         "yzma set add tags --text red blue\nyzma set add seen '{\"id\":7}' 8\n"
+         "cut -f 1 names.tsv | yzma set add names --text -"},
+    [CLI_SET_REMOVE] = {"set remove", "KEY ELEMENT...", GROUP_DATA, 1, CLI_WORDS_MANY,
+                        NODE | WRITE | BIT(TEXT) | BIT(FILE) | BIT(WITH) | BIT(JSON),
+                        "remove elements from a set",
+                        "Elements are read as set add reads them. Removing what is not there is no error.",
+                        "yzma set remove tags --text red"},
+    [CLI_SET_LIST] =
+        {"set list", "KEY", GROUP_DATA, 1, 1,
+         NODE | BIT(LIMIT) | BIT(TEXT) | BIT(WITH) | BIT(WAIT) | BIT(JSON), "print a set's elements",
+         "One on each line, in no order of theirs, as JSON; with --text, texts as they are. A set "
+         "without elements is not there, and prints nothing.",
+         "yzma set list tags\nyzma list --space sets"},
+    [CLI_SET_HAS] = {"set has", "KEY ELEMENT", GROUP_DATA, 2, 2,
+                     NODE | BIT(TEXT) | BIT(WITH) | BIT(WAIT) | BIT(JSON), "tell whether an element is there",
+                     "Prints true; exit code 3 where it is not.", "yzma set has tags --text red && echo yes"},
+    [CLI_SET_COUNT] = {"set count", "KEY", GROUP_DATA, 1, 1, NODE | BIT(WITH) | BIT(WAIT) | BIT(JSON),
+                       "count a set's elements", NULL, NULL},
+    [CLI_SET_DELETE] =
+        {"set delete", "KEY", GROUP_DATA, 1, 1, NODE | BIT(WITH) | BIT(JSON), "remove all elements of a set",
+         "In parts: what is removed stays so where that breaks off, and what is added meanwhile "
+         "may stay.",
+         NULL},
     [CLI_BATCH] = {"batch", "FILE", GROUP_DATA, 1, 1, NODE | WRITE | BIT(JSON),
                    "several puts and deletes, all or none",
                    "FILE (-: standard input) has the operations as JSON: a line each, an array of them, or "

@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "json_valid.h"
+#include "mem.h"
 #include "units.h"
 #include "utf8.h"
 
@@ -154,6 +155,63 @@ enum err cmd_call(struct client *client, const struct client_call *call, struct 
         client_explain(ret, why);
         return ERR_REFUSED;
     }
+}
+
+/* ---- pages -------------------------------------------------------------------------- */
+
+enum { PAGE = 1000 }; /* nothing special about this value */
+
+/* Gives out the entries, as far as they are wanted, and has where the next page begins, "" at the end. */
+static void take_page(const struct cmd_pages *pages, struct bytes data, uint64_t *left, char **after)
+{
+    struct json_scan s = read_array(read_member(data, pages->member));
+    struct bytes entry;
+    while (*left && read_next(&s, &entry)) {
+        pages->entry(pages->ctx, entry);
+        --*left;
+    }
+    free(*after);
+    *after = read_member_text(data, "Next");
+}
+
+static enum err ask_page(struct client *client, const struct cmd_pages *pages, const char *context,
+                         uint64_t *left, char **after, struct buf *why)
+{
+    struct client_answer answer;
+    struct buf target;
+    char limit[32];
+    buf_init(&target, CMD_TARGET_MAX);
+    buf_put_bytes(&target, buf_bytes(&pages->target));
+    snprintf(limit, sizeof limit, "%llu", (unsigned long long)(*left < PAGE ? *left : PAGE));
+    client_put_param_text(&target, "limit", limit);
+    if ((*after)[0])
+        client_put_param_text(&target, "after", *after);
+    if (cli_has(pages->cli, OPT_WAIT))
+        client_put_param_text(&target, "wait", pages->cli->values[OPT_WAIT]);
+    struct client_call call = {
+        .target = client_target(&target), .context = context, .idle_ms = cmd_idle_ms(pages->cli)};
+    enum err err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
+    if (cmd_has_answer(err)) {
+        if (err == OK)
+            take_page(pages, cmd_data(&answer), left, after);
+        client_answer_done(&answer);
+    }
+    buf_done(&target);
+    return err;
+}
+
+enum err cmd_pages(struct client *client, const struct cmd_pages *pages, struct buf *why)
+{
+    const char *context = pages->cli->values[OPT_WITH]; /* then the answer's, which has taken it on */
+    uint64_t limit = cli_number(pages->cli, OPT_LIMIT, 0), left = limit ? limit : UINT64_MAX;
+    char *after = mem_text(pages->after ? pages->after : "");
+    enum err err;
+    do {
+        err = ask_page(client, pages, context, &left, &after, why);
+        context = NULL;
+    } while (err == OK && after[0] && left);
+    free(after);
+    return err;
 }
 
 /* ---- signals ------------------------------------------------------------------------ */

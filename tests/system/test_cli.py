@@ -199,7 +199,7 @@ class Cli(SystemTest):
         array = json.dumps([{"Op": "delete", "Key": "b0"}], indent=1).encode()
         self.assertEqual(self.yzma("batch", self.write("ops", array)), "1 operations, 1 deleted\n")
         whole = json.dumps({"Ops": [{"Op": "put", "Key": "b1", "Value": 9, "IfNoneMatch": "*"}]}).encode()
-        self.assertIn("(operation 1: b1)", self.refused("batch", "-", code=3, stdin=whole))
+        self.assertIn("operation 0: IfMatch or IfNoneMatch does not hold (counted from 0; its key: b1)", self.refused("batch", "-", code=3, stdin=whole))
         self.assertEqual(node.value("b1"), "1")
 
         self.assertEqual(self.yzma("conflicts"), "")
