@@ -306,6 +306,74 @@ class Cli(SystemTest):
                           ("GET /counters/a/b", ""), ("DELETE /counters/a/b", "")])
         self.refused("incr", "a", "much", code=2)
 
+    def test_counters_and_sets(self):
+        self.one_node()
+        self.assertEqual((self.yzma("incr", "n/1", "7"), self.yzma("incr", "n/2", "-2")), ("7\n", "-2\n"))
+        self.assertEqual(self.yzma("incr", "n/1", "-w", "all"), "8\n")
+        self.assertEqual(self.yzma("get", "n/1", "--counter"), "8\n")
+        self.assertEqual(self.yzma("list", "--space", "counters", "-v"), "n/1\t8\nn/2\t-2\n")
+        self.assertEqual(self.lines("list", "n/2", "--space", "counters"), [{"Key": "n/2", "Value": -2}])
+        self.assertIn("does not fit", self.refused("incr", "n/1", str(2**63 - 1), code=3))
+        self.assertEqual(self.yzma("delete", "n/1", "--counter"), "deleted n/1\n")
+        self.refused("get", "n/1", "--counter", code=3)
+
+        self.assertEqual(self.yzma("set", "add", "tags", "--text", "red", "-5", "red"), "added 2 of 3\n")
+        self.assertEqual(self.lines("set", "add", "tags", '{"a" : 1}', '"red"', "-w", "1"),
+                         [{"Key": "tags", "Added": 1, "Removed": 0, "Replicas": 1, "Wanted": 1, "Known": 1}])
+        self.assertEqual(sorted(self.yzma("set", "list", "tags").splitlines()), ['"-5"', '"red"', '{"a":1}'])
+        self.assertEqual(sorted(self.yzma("set", "list", "tags", "--text").splitlines()), ["-5", "red", '{"a":1}'])
+        self.assertEqual(self.yzma("set", "has", "tags", '{"a":1}'), "true\n")
+        self.assertIn("no such element", self.refused("set", "has", "tags", "1", code=3))
+        self.assertEqual(self.yzma("set", "remove", "tags", "--text", "red", "blue"), "removed 1 of 2\n")
+        self.assertIn("standard input:3:2: no JSON", self.refused("set", "add", "tags", "-", stdin=b"1\n\n[\n"))
+        self.assertEqual(self.lines("set", "count", "tags"), [{"Count": 2}])
+        # More than a transaction takes, and more than a page has.
+        many = "".join(f"{n}\n" for n in range(10001)).encode()
+        self.assertEqual(self.yzma("set", "add", "n", "--file", self.write("many", many)), "added 10001 of 10001\n")
+        self.assertEqual(sorted(self.yzma("set", "list", "n").splitlines(), key=int), many.decode().split())
+        self.assertEqual(len(self.yzma("set", "list", "n", "-n", "1001").splitlines()), 1001)
+        self.assertEqual(self.yzma("list", "--space", "sets"), "n\ntags\n")
+        self.assertEqual(self.yzma("set", "delete", "n"), "deleted 10001\n")
+        self.assertEqual(self.lines("list", "--space", "sets"), [{"Key": "tags"}])
+        self.assertEqual(self.yzma("list"), "")
+
+    def test_interrupted(self):
+        """It stops, says how to go on, and ends by the signal, so that a shell's loop does too."""
+        node = self.one_node()
+        node.put("a", 1)
+        node.put("b", 2)
+        pieces = b"".join(b'{"Key":"i/%05d","Value":1}\n' % n for n in range(2500))
+        process = self.popen("import", stdin=subprocess.PIPE)
+        process.stdin.write(pieces)
+        process.stdin.flush()
+        until(lambda: node.get("i/01999").status == 200, 15, "two pieces are there")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(10 * PATIENCE), -signal.SIGINT)
+        self.assertIn(b"interrupted; 2000 records are done: --skip 2000 goes on", process.stderr.read())
+        self.assertEqual(node.get("i/02000").status, 404)
+
+        busy = BrokenServer(plain_answer(503, '{"Status":"error","Error":"busy","Data":null}'))
+        self.addCleanup(busy.close)
+        path = os.path.join(self.folder, "all")
+        process = self.popen("export", path, servers=busy.address)
+        self.assertIn(b"busy: trying again", process.stderr.readline())
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(10 * PATIENCE), -signal.SIGTERM)
+        self.assertIn(b"interrupted; --resume goes on", process.stderr.read())
+        self.assertIn("exported", self.yzma("export", path, "--resume"))
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.readline(), '{"Key":"a","Value":1}\n')
+
+    def popen(self, *args, servers=None, **more):
+        process = subprocess.Popen([BINARY, *args, "-s", servers or self.servers], env=self.environment,
+                                   cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+        for pipe in (process.stdin, process.stderr):
+            if pipe:
+                self.addCleanup(pipe.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
     # ---- watching -------------------------------------------------------------
 
     def watch(self, *args):
