@@ -160,7 +160,8 @@ static const char *find_clash(const struct cli *cli)
     case CLI_LIST:
         return is_of_keys(cli) ? NULL : find_foreign(cli);
     case CLI_EXPORT:
-        return cli_has(cli, OPT_RESUME) && (!cli->word_count || strcmp(cli->words[0], "-") == 0)
+        return cli_has(cli, OPT_SIBLINGS) && !is_of_keys(cli) ? "counters and sets have no --siblings"
+               : cli_has(cli, OPT_RESUME) && (!cli->word_count || strcmp(cli->words[0], "-") == 0)
                    ? "--resume wants a FILE to go on with"
                    : NULL;
     case CLI_INCR:

@@ -28,7 +28,7 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_API] = {'a', "api", "HOST:PORT", "the same as --server", CLI_SERVERS, true},
     [OPT_JSON] = {0, "json", NULL, "print JSON, a line each", CLI_FLAG},
     [OPT_RAW] = {0, "raw", NULL, "print the value's bytes and nothing else", CLI_FLAG},
-    [OPT_SIBLINGS] = {0, "siblings", NULL, "print all versions, the one that is read first", CLI_FLAG},
+    [OPT_SIBLINGS] = {0, "siblings", NULL, "all versions, and not only the one that is read", CLI_FLAG},
     [OPT_CONTEXT] = {0, "context", NULL, "print the context in place of the value", CLI_FLAG},
     [OPT_WITH] = {0, "with", "CONTEXT", "read no older state than this context, or replace what it has seen",
                   CLI_TEXT},
@@ -126,12 +126,12 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                    NODE | BIT(AFTER) | BIT(END) | BIT(REVERSE) | BIT(JSON), "count keys", NULL,
                    "yzma count users/"},
     [CLI_WATCH] =
-        {"watch", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
+        {"watch", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(SPACE) | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
          "print what changes, until interrupted",
          "When the node goes away it continues at the next server where it stood, and shows no older "
          "state after a newer one. At its end it prints the cursor on standard error, for --since; "
          "with --json each event has its own.",
-         "yzma watch users/\nyzma watch --since 0 -n 100 --json"},
+         "yzma watch users/\nyzma watch --since 0 -n 100 --json\nyzma watch --space sets tags"},
     [CLI_INCR] =
         {"incr", "KEY [N]", GROUP_DATA, 1, 2, NODE | WRITE | BIT(JSON), "add to a counter, and print it",
          "N may be negative; 1 without it. Counters are a name space of their own. A call that broke "
@@ -191,12 +191,15 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "curl 'localhost:5984/db/_all_docs?include_docs=true' > db.json\n"
          "yzma import --from couchdb db.json"},
     [CLI_EXPORT] =
-        {"export", "[FILE]", GROUP_DATA, 0, 1, NODE | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
+        {"export", "[FILE]", GROUP_DATA, 0, 1,
+         NODE | BIT(SPACE) | BIT(SIBLINGS) | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
          "write all keys with their values, a line of JSON each",
          "In key order, to a new FILE, or to standard output; yzma import takes it. It is not of one "
          "moment: what changes meanwhile may be in it or not. Where the connection breaks it goes on "
-         "behind the last key, at the next server.",
-         "yzma export > dump.ndjson\nyzma export --prefix users/ users.ndjson"},
+         "behind the last key, at the next server. Counters and sets are exported apart, with --space; a "
+         "backup has all.",
+         "yzma export > dump.ndjson\nyzma export --prefix users/ --siblings users.ndjson\n"
+         "yzma export --space counters counters.ndjson"},
     [CLI_CONFLICTS] = {"conflicts", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(AFTER) | BIT(LIMIT) | BIT(JSON),
                        "list keys with more than one version", NULL, "yzma conflicts"},
     [CLI_RESOLVE] = {"resolve", "KEY [VALUE]", GROUP_DATA, 1, 2,

@@ -44,15 +44,16 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     struct buf line;
     char *key = read_member_text(event, "Key"), *type = read_member_text(event, "Type");
     struct bytes value = read_member(event, "Value"), base64 = read_member(event, "Value64");
+    struct bytes element = read_member(event, "Element"), hash = read_member(event, "Hash");
     enum term_colour colour = strcmp(kind, "put") == 0      ? TERM_GREEN
                               : strcmp(kind, "delete") == 0 ? TERM_RED
                                                             : TERM_YELLOW;
     bool coloured = term_colours(w->out);
     buf_init(&line, SIZE_MAX);
     client_put_plain(&line, bytes_str(key));
-    if (value.len) {
+    if (value.len || hash.len) {
         buf_put_u8(&line, ' ');
-        client_put_plain(&line, value);
+        client_put_plain(&line, value.len ? value : element.len ? element : hash);
     } else if (base64.len) {
         buf_put_format(&line, " (%s)", type[0] ? type : "JSON of several lines");
     }
@@ -128,6 +129,8 @@ static enum err follow(struct watching *w, struct client *client)
     struct buf target;
     buf_init(&target, CMD_TARGET_MAX);
     buf_put_text(&target, "/watch");
+    if (cli_has(w->cli, OPT_SPACE))
+        client_put_param_text(&target, "space", w->cli->values[OPT_SPACE]);
     if (cli_word(w->cli, 0))
         client_put_param_text(&target, "prefix", cli_word(w->cli, 0));
     if (w->cursor[0])
