@@ -476,6 +476,10 @@ class Cli(SystemTest):
         self.assertEqual(complete("backup", "su"), ["sub"])
         self.assertEqual(complete("config", "check", "-c", "yz"), ["yzma.bash"])
         self.assertEqual(complete("put", "--ttl", ""), [])
+        self.assertEqual(complete("list", "--space", "s"), ["sets"])
+        self.assertEqual(complete("import", "--from", "=", "e"), ["etcd"])  # as bash takes words apart
+        self.assertEqual(complete("-s", "a", ":", "1", "set", "li"), ["list"])
+        self.assertEqual(complete("help", "set", "re"), ["remove"])
         zsh = self.write("_yzma", self.yzma("help", "--completion", "zsh").encode())
         if shutil.which("zsh"):
             subprocess.run(["zsh", "-n", zsh], check=True, timeout=30)
