@@ -1,13 +1,16 @@
 """The command line: every command on the real binary, against real nodes, and against servers
 that break off where a real one seldom does."""
 import base64
+import fcntl
 import json
 import os
 import pty
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import unittest
 
@@ -179,10 +182,15 @@ class Cli(SystemTest):
             shown = self.on_terminal("list", env={"NO_COLOR": colour, "TERM": "xterm"})
             self.assertIn("KEY", shown)
             self.assertEqual("\033" in shown, not colour)
+        # What has no room beside the others stands below, or is cut.
+        self.yzma("put", "k" * 60, '"value"')
+        narrow = {"NO_COLOR": "1", "TERM": "xterm"}
+        self.assertRegex(self.on_terminal("list", "k", "-v", env=narrow), r'k +\r\n    "value"\r\n')
         self.assertIn("is no JSON", self.refused("put", "m", "x"))
 
     def on_terminal(self, *args, env):
         master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         done = subprocess.run([BINARY, *args, "-s", self.servers], stdin=subprocess.DEVNULL, stdout=slave, check=True,
                               timeout=60 * PATIENCE, env={**self.environment, **env}, cwd=self.folder)
         os.close(slave)
