@@ -183,7 +183,7 @@ class Cli(SystemTest):
             self.assertIn("KEY", shown)
             self.assertEqual("\033" in shown, not colour)
         # What has no room beside the others stands below, or is cut.
-        self.yzma("put", "k" * 60, '"value"')
+        self.yzma("put", "k" * 75, '"value"')
         narrow = {"NO_COLOR": "1", "TERM": "xterm"}
         self.assertRegex(self.on_terminal("list", "k", "-v", env=narrow), r'k +\r\n    "value"\r\n')
         self.assertIn("is no JSON", self.refused("put", "m", "x"))
