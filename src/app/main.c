@@ -3,7 +3,9 @@
 #include "cmd.h"
 #include "daemon.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { WHY_MAX = 64 << 10 };
 
@@ -23,8 +25,13 @@ static enum err reidentify(const struct cli *cli, FILE *out, struct buf *why)
     struct config config;
     enum err err = cli_config(cli, &config, why);
     if (err == OK) {
-        err = daemon_reidentify(&config, why);
+        bool there = access(config.server.db_path, F_OK) == 0; /* none is made */
+        if (there)
+            err = daemon_reidentify(&config, why);
+        else
+            buf_put_format(why, "%s: %s", config.server.db_path, strerror(errno));
         config_done(&config);
+        err = there ? err : ERR_NOT_FOUND;
     }
     return err == OK ? OK : ERR_REFUSED;
 }
