@@ -80,7 +80,7 @@ static void put_patterns(struct buf *out, enum wanted wanted)
 }
 
 /* Behind an option: the words that may stand there, files, or nothing. words and files are the
- * shell's commands for them, "%s" the words. */
+ * shell's commands for them; the words are in choices. */
 static void put_values_case(struct buf *out, const char *words, const char *files)
 {
     buf_put_text(out, "    case $before in\n");
@@ -174,13 +174,13 @@ static void put_cases(struct buf *out)
 
 /* ---- bash --------------------------------------------------------------------------- */
 
-/* files: compgen gives a name on each line; the shell quotes it where it completes it. */
-#define BASH_FILES(options)                                                                                  \
-    "mapfile -t COMPREPLY < <(compgen -f " options "); compopt -o filenames 2> /dev/null"
-
 static void put_bash(struct buf *out)
 {
     buf_put_text(out, "# bash completion for yzma; made by yzma help --completion bash\n"
+                      "_yzma_files() {\n" /* one on each line, and readline quotes them */
+                      "    mapfile -t COMPREPLY < <(compgen -f \"$@\")\n"
+                      "    compopt -o filenames 2> /dev/null\n"
+                      "}\n"
                       "_yzma() {\n"
                       "    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
                       "    local first= second= third= helps= verbs= choices= options= files= i word\n"
@@ -188,7 +188,7 @@ static void put_bash(struct buf *out)
                       "    [[ $current == '=' ]] && current=\n"
                       "    [[ $before == '=' ]] && before=${COMP_WORDS[COMP_CWORD-2]}\n");
     put_values_case(out, "COMPREPLY=($(compgen -W \"$choices\" -- \"$current\"))",
-                    BASH_FILES("-- \"$current\""));
+                    "_yzma_files -- \"$current\"");
     put_words_loop(out, "i = 1; i < COMP_CWORD", "${COMP_WORDS[i]}",
                    "((i++)); [[ ${COMP_WORDS[i]} == '=' ]] && ((i++))");
     buf_put_text(out, "    case $first in\n"
@@ -196,20 +196,17 @@ static void put_bash(struct buf *out)
     put_first_words(out);
     buf_put_text(out, "';;\n");
     put_cases(out);
-    buf_put_text(
-        out,
-        "    if [[ $current == -* ]]; then\n"
-        "        COMPREPLY=($(compgen -W \"$options\" -- \"$current\"))\n"
-        "    elif [[ $current == @* ]]; then\n"
-        "        " BASH_FILES(
-            "-P @ -- \"${current#@}\"") "\n"
-                                        "    elif [[ -n $verbs ]]; then\n"
-                                        "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
-                                        "    elif [[ -n $files ]]; then\n"
-                                        "        " BASH_FILES("-- \"$current\"") "\n"
-                                                                                 "    fi\n"
-                                                                                 "}\n"
-                                                                                 "complete -F _yzma yzma\n");
+    buf_put_text(out, "    if [[ $current == -* ]]; then\n"
+                      "        COMPREPLY=($(compgen -W \"$options\" -- \"$current\"))\n"
+                      "    elif [[ $current == @* ]]; then\n"
+                      "        _yzma_files -P @ -- \"${current#@}\"\n"
+                      "    elif [[ -n $verbs ]]; then\n"
+                      "        COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
+                      "    elif [[ -n $files ]]; then\n"
+                      "        _yzma_files -- \"$current\"\n"
+                      "    fi\n"
+                      "}\n"
+                      "complete -F _yzma yzma\n");
 }
 
 /* ---- zsh ---------------------------------------------------------------------------- */

@@ -175,7 +175,7 @@ static enum err change(struct set_job *job)
         bar_at(&bar, job->sent, job->count);
     }
     bar_end(&bar);
-    if (err == OK || (err == ERR_UNMET && cli_has(job->cli, OPT_JSON)))
+    if (err == OK || (err == ERR_UNMET && job->sent == job->count && cli_has(job->cli, OPT_JSON)))
         print_changed(job);
     else if (job->sent && job->sent < job->count)
         buf_put_format(job->why, "; %zu elements are done", job->sent);
