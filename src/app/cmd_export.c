@@ -15,7 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TRIES_MAX = 20, PAUSE_MS = 500 /* without a line between; nothing special about these values */ };
+enum {
+    TRIES_FIRST = 3, /* of a node that has not answered yet: somebody waits; */
+    TRIES_MAX = 20,  /* without a line between; nothing special about these values */
+    PAUSE_MS = 500,
+};
 
 struct export_job {
     const struct cli *cli;
@@ -132,15 +136,15 @@ static enum err run(struct export_job *job)
 {
     enum err err = OK;
     bar_begin(&job->bar, "exported", "records");
-    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+    for (unsigned tries = 0; tries < (job->reached ? TRIES_MAX : TRIES_FIRST); tries++) {
         uint64_t before = job->records;
         err = stream(job);
         job->reached |= job->records > before;
-        if (err == OK || !is_passing(job, err) || !job->reached || cmd_interrupted(NULL))
+        if (err == OK || !is_passing(job, err) || cmd_interrupted(NULL))
             break;
         if (job->records > before)
             tries = 0;
-        if (tries == 0) {
+        if (tries == 0 && job->reached) {
             bar_end(&job->bar);
             fprintf(stderr, "yzma: %.*s: trying again\n", (int)job->why->len, (const char *)job->why->data);
         }
