@@ -257,6 +257,7 @@ enum err tool_set_ask(const struct cli *cli, FILE *out, struct buf *why)
     client_answer_done(&job.last);
     client_free(job.client);
     buf_done(&job.elements);
+    free(job.ends);
     return err;
 }
 
