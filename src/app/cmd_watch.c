@@ -44,16 +44,21 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     struct buf line;
     char *key = read_member_text(event, "Key"), *type = read_member_text(event, "Type");
     struct bytes value = read_member(event, "Value"), base64 = read_member(event, "Value64");
-    struct bytes element = read_member(event, "Element"), hash = read_member(event, "Hash");
+    struct bytes element = read_member(event, "Element");
+    char *hash = read_member_text(event, "Hash"); /* all that is left of a removed element */
     enum term_colour colour = strcmp(kind, "put") == 0      ? TERM_GREEN
                               : strcmp(kind, "delete") == 0 ? TERM_RED
                                                             : TERM_YELLOW;
     bool coloured = term_colours(w->out);
     buf_init(&line, SIZE_MAX);
     client_put_plain(&line, bytes_str(key));
-    if (value.len || hash.len) {
+    if (value.len || element.len) {
         buf_put_u8(&line, ' ');
-        client_put_plain(&line, value.len ? value : element.len ? element : hash);
+        client_put_plain(&line, value.len ? value : element);
+    } else if (hash[0]) {
+        buf_put_text(&line, " (");
+        client_put_plain(&line, bytes_str(hash));
+        buf_put_u8(&line, ')');
     } else if (base64.len) {
         buf_put_format(&line, " (%s)", type[0] ? type : "JSON of several lines");
     }
@@ -63,6 +68,7 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     buf_done(&line);
     free(key);
     free(type);
+    free(hash);
 }
 
 /* What is no change of a key. */

@@ -216,6 +216,13 @@ class Cli(SystemTest):
         self.yzma("put", "c", "three", "--add", "--type", "text/plain")
         self.assertEqual(self.lines("conflicts"), [{"Key": "c", "Versions": 3}])
         self.assertIn("3  ", self.yzma("conflicts", "c"))
+        whole = self.yzma("export", "--siblings").splitlines(keepends=True)
+        self.assertEqual([json.loads(line).get("Sibling", False) for line in whole], [False] * 3 + [True] * 2)
+        # What has not all versions of its last key, and half a line, begins with that key again.
+        path = self.write("some", "".join(whole[:4]).encode() + b'{"Key":')
+        self.assertEqual(self.yzma("export", "--siblings", "--resume", path), f"3 exported to {path}\n")
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "".join(whole))
         versions = self.yzma("get", "c", "--siblings").splitlines()
         self.assertEqual(len(versions), 4)
         self.assertEqual(self.yzma("resolve", "c").splitlines(), versions)
@@ -313,6 +320,27 @@ class Cli(SystemTest):
                          [("POST /counters/a/b", '{"Add":1}'), ("POST /counters/a/b", '{"Add":-4}'),
                           ("GET /counters/a/b", ""), ("DELETE /counters/a/b", "")])
         self.refused("incr", "a", "much", code=2)
+
+    def test_spaces(self):
+        """What is asked of other name spaces than that of keys, and what is shown."""
+        line = '{"Set":"s","Element":"red"}\n'
+        server = BrokenServer(plain_answer(200, line))
+        self.addCleanup(server.close)
+        self.servers = server.address
+        self.assertEqual(self.yzma("export", "--space", "sets", "--prefix", "s"), line)
+        path = self.write("some", line.encode())
+        self.yzma("export", "--space", "sets", "--resume", path)
+        self.assertEqual([ask.split()[1] for ask, _ in server.asked],
+                         ["/export?space=sets&prefix=s", "/export?space=sets&after=s"])
+        self.refused("export", "--space", "sets", "--siblings", code=2)
+
+        event = '{"Kind":"%s","Key":"s","Hash":"9f86","Cursor":"AQ"%s}\n'
+        watched = BrokenServer(plain_answer(200, event % ("put", ',"Element":"red"') + event % ("delete", "")))
+        self.addCleanup(watched.close)
+        self.servers = watched.address
+        code, out, _ = self.run_yzma("watch", "--space", "sets", "-n", "2", "-s", self.servers)
+        self.assertEqual((code, out), (0, b'put    s "red"\ndelete s (9f86)\n'))
+        self.assertEqual(watched.asked[0][0].split()[1], "/watch?space=sets")
 
     def test_counters_and_sets(self):
         self.one_node()
