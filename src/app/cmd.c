@@ -157,6 +157,20 @@ enum err cmd_call(struct client *client, const struct client_call *call, struct 
     }
 }
 
+/* ---- lines of exports ---------------------------------------------------------------- */
+
+char *cmd_line_name(struct bytes line)
+{
+    static const char *const members[] = {"Key", "Counter", "Set"};
+    if (read_is_json(line))
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+            struct bytes name = read_member(line, members[i]);
+            if (json_is_string(name))
+                return read_text(name);
+        }
+    return NULL;
+}
+
 /* ---- pages -------------------------------------------------------------------------- */
 
 enum { PAGE = 1000 }; /* nothing special about this value */

@@ -42,6 +42,9 @@ static inline bool cmd_has_answer(enum err err)
 /* Data of an answer that cmd_call has given; empty where the body is no envelope. */
 struct bytes cmd_data(const struct client_answer *answer);
 
+/* What a line of an export is of, to free: the name of a key, a counter or a set; NULL: it is none. */
+char *cmd_line_name(struct bytes line);
+
 /* Page after page of a listing, at most as many entries as --limit says. */
 struct cmd_pages {
     const struct cli *cli;

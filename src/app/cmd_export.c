@@ -36,19 +36,6 @@ struct export_job {
 
 /* ---- the stream ------------------------------------------------------------------------------ */
 
-/* What a line is of: the name of a key, a counter or a set; NULL: it is no line of an export. */
-static char *name_of(struct bytes line)
-{
-    static const char *const members[] = {"Key", "Counter", "Set"};
-    if (read_is_json(line))
-        for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-            struct bytes name = read_member(line, members[i]);
-            if (json_is_string(name))
-                return read_text(name);
-        }
-    return NULL;
-}
-
 /* name is taken over. */
 static void note_name(struct export_job *job, char *name)
 {
@@ -68,7 +55,7 @@ static void note_name(struct export_job *job, char *name)
 static enum err take_line(void *ctx, struct bytes line)
 {
     struct export_job *job = ctx;
-    char *name = name_of(line);
+    char *name = cmd_line_name(line);
     if (!name) { /* {"Error":".."}, or half a line: the call will have failed too */
         job->wrong_line = true;
         char *error = read_is_json(line) ? read_member_text(line, "Error") : NULL;
@@ -186,7 +173,7 @@ static char *name_at(FILE *file, off_t from, off_t to)
     buf_init(&line, CLIENT_LINE_MAX);
     uint8_t *room = buf_extend(&line, (size_t)(to - from));
     bool read = room && fseeko(file, from, SEEK_SET) == 0 && fread(room, 1, line.len, file) == line.len;
-    char *name = read ? name_of(buf_bytes(&line)) : NULL;
+    char *name = read ? cmd_line_name(buf_bytes(&line)) : NULL;
     buf_done(&line);
     return name;
 }

@@ -371,6 +371,15 @@ class Cli(SystemTest):
         self.assertEqual(self.yzma("list", "--space", "sets"), "n\ntags\n")
         self.assertEqual(self.yzma("set", "delete", "n"), "deleted 10001\n")
         self.assertEqual(self.lines("list", "--space", "sets"), [{"Key": "tags"}])
+        # Out, and into a store that has lost them.
+        exported = [self.yzma("export", "--space", space) for space in ("counters", "sets")]
+        self.assertEqual(exported[0], '{"Counter":"n/2","Value":-2}\n')
+        self.yzma("delete", "n/2", "--counter")
+        self.yzma("set", "delete", "tags")
+        self.assertIn("3 imported", self.yzma("import", stdin="".join(exported).encode()))
+        self.assertEqual([self.yzma("export", "--space", space) for space in ("counters", "sets")], exported)
+        code, out, _ = self.run_yzma("watch", "n/", "--space", "counters", "--since", "0", "-n", "1", "-s", self.servers)
+        self.assertEqual((code, out), (0, b"put    n/2 -2\n"))
         self.assertEqual(self.yzma("list"), "")
 
     def test_interrupted(self):
