@@ -54,7 +54,7 @@ static void put_target(struct buf *target, const struct backup_place *place)
 /* A piece, into *ret. */
 static enum err get(struct client *client, const char *target, struct client_answer *ret, struct buf *why)
 {
-    struct client_call call = {.target = target};
+    struct client_call call = {.target = target, .stop = cmd_interrupted};
     enum err err = client_call(client, &call, ret, why);
     if (err == OK && ret->status != 200) {
         buf_put_format(why, "%s answers %u: ", ret->server, ret->status);
@@ -119,8 +119,12 @@ static enum err copy(struct client *client, int fd, const char *path, struct bac
     while (err == OK && place->at.phase != WALK_NONE) {
         err = copy_piece(client, fd, path, place, why);
         bar_at(&bar, place->records, 0);
+        if (cmd_interrupted(NULL))
+            err = ERR_CLOSED;
     }
     bar_end(&bar);
+    if (err == ERR_CLOSED)
+        buf_put_text(why, "interrupted: nothing is kept of it");
     return err;
 }
 
@@ -153,6 +157,7 @@ enum err tool_backup(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK && (fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         err = failed(why, part);
     if (err == OK) {
+        cmd_catch_signals();
         err = copy(client, fd, part, &place, why);
         if (err == OK && fsync(fd) != 0)
             err = failed(why, part);

@@ -72,39 +72,80 @@ static bool are_servers(const char *text)
     }
 }
 
-/* What its value must be; NULL: it is good. */
-static const char *judge_value(const struct cli_option_spec *spec, const char *value)
+static bool is_choice(const char *choices, const char *value)
+{
+    size_t n = strlen(value);
+    while (*choices) {
+        size_t length = strcspn(choices, " ");
+        if (length == n && memcmp(choices, value, n) == 0)
+            return true;
+        choices += length + (choices[length] == ' ');
+    }
+    return false;
+}
+
+/* "one, two or three" of "one two three" */
+static void put_choices(struct buf *out, const char *choices)
+{
+    for (const char *space; (space = strchr(choices, ' ')); choices = space + 1)
+        buf_put_format(out, "%.*s%s", (int)(space - choices), choices,
+                       strchr(space + 1, ' ') ? ", " : " or ");
+    buf_put_text(out, choices);
+}
+
+static bool is_good(const struct cli_option_spec *spec, const char *value)
 {
     uint64_t n;
     switch (spec->kind) {
+    case CLI_CHOICE:
+        return is_choice(spec->choices, value);
     case CLI_NUMBER:
-        return number_parse(bytes_str(value), &n) == OK ? NULL : "a whole number";
+        return number_parse(bytes_str(value), &n) == OK && n >= spec->least &&
+               (!spec->most || n <= spec->most);
     case CLI_DURATION:
-        return duration_parse(bytes_str(value), &n) == OK ? NULL : "a duration such as 500ms or 1m30s";
+        return duration_parse(bytes_str(value), &n) == OK;
     case CLI_SERVERS:
-        return are_servers(value) ? NULL : "host:port";
+        return are_servers(value);
     case CLI_PATH:
-        return value[0] ? NULL : "a file's name";
+        return value[0];
     case CLI_FLAG:
     case CLI_TEXT:
         break;
     }
-    return NULL;
+    return true;
+}
+
+/* What its value must be. */
+static void put_must(struct buf *out, const struct cli_option_spec *spec)
+{
+    if (spec->kind == CLI_CHOICE)
+        put_choices(out, spec->choices);
+    else if (spec->most)
+        buf_put_format(out, "%llu to %llu", (unsigned long long)spec->least, (unsigned long long)spec->most);
+    else
+        buf_put_text(out, spec->kind == CLI_NUMBER     ? "a whole number"
+                          : spec->kind == CLI_DURATION ? "a duration such as 500ms or 1m30s"
+                          : spec->kind == CLI_PATH     ? "a file's name"
+                          : spec->kind == CLI_SERVERS  ? "host:port"
+                                                       : "host:port or host");
 }
 
 static enum err take_value(struct reading *r, enum cli_option option, const char *value)
 {
     const struct cli_option_spec *spec = &cli_options[option];
     struct cli *cli = r->cli;
-    const char *must = judge_value(spec, value);
-    if (option == OPT_JOIN && config_add_peer(&cli->join, bytes_str(value)) != OK)
-        must = "host:port or host";
-    if (must || (cli->values[option] && !spec->many)) {
+    bool good = is_good(spec, value);
+    if (option == OPT_JOIN)
+        good = config_add_peer(&cli->join, bytes_str(value)) == OK;
+    if (!good) {
         cli_put_option(r->why, option);
-        if (must)
-            buf_put_format(r->why, " %s: must be %s", value, must);
-        else
-            buf_put_text(r->why, " was given twice");
+        buf_put_format(r->why, " %s: must be ", value);
+        put_must(r->why, spec);
+        return ERR_MALFORMED;
+    }
+    if (cli->values[option] && !spec->many) {
+        cli_put_option(r->why, option);
+        buf_put_text(r->why, " was given twice");
         return ERR_MALFORMED;
     }
     if (option == OPT_SERVER || option == OPT_API)
@@ -126,7 +167,8 @@ static enum err take_next(struct reading *r, enum cli_option option, const char 
 
 static enum err no_such_option(struct reading *r, const char *written)
 {
-    buf_put_format(r->why, "%s: no such option (see yzma help)", written);
+    buf_put_format(r->why, "%s: no such option; a word that begins so stands behind -- (see yzma help)",
+                   written);
     return ERR_MALFORMED;
 }
 

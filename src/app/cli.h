@@ -20,6 +20,12 @@ enum cli_command {
     CLI_COUNT,
     CLI_WATCH,
     CLI_INCR,
+    CLI_SET_ADD,
+    CLI_SET_REMOVE,
+    CLI_SET_LIST,
+    CLI_SET_HAS,
+    CLI_SET_COUNT,
+    CLI_SET_DELETE,
     CLI_BATCH,
     CLI_IMPORT,
     CLI_EXPORT,
@@ -71,6 +77,8 @@ enum cli_option {
     OPT_W,
     OPT_WAIT,
     OPT_COUNTER,
+    OPT_SPACE,
+    OPT_TEXT,
     OPT_PREFIX,
     OPT_AFTER,
     OPT_END,
@@ -98,7 +106,7 @@ enum cli_option {
     CLI_OPTIONS
 };
 
-enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_PATH, CLI_NUMBER, CLI_DURATION, CLI_SERVERS };
+enum cli_kind { CLI_FLAG, CLI_TEXT, CLI_CHOICE, CLI_PATH, CLI_NUMBER, CLI_DURATION, CLI_SERVERS };
 
 struct cli_option_spec {
     char letter;      /* 0: none */
@@ -107,6 +115,8 @@ struct cli_option_spec {
     const char *text; /* lower case, without a full stop */
     enum cli_kind kind;
     bool many;
+    const char *choices;  /* of CLI_CHOICE: words with spaces between */
+    uint64_t least, most; /* of CLI_NUMBER; most 0: any */
 };
 
 enum cli_group { GROUP_NODE, GROUP_DATA, GROUP_CLUSTER, GROUP_STORE, GROUP_OTHER, CLI_GROUPS };

@@ -115,6 +115,21 @@ static bool is_integer(const char *text)
            n <= (uint64_t)INT64_MAX + (negative ? 1 : 0);
 }
 
+static bool is_of_keys(const struct cli *cli)
+{
+    return !cli_has(cli, OPT_SPACE) || strcmp(cli->values[OPT_SPACE], "keys") == 0;
+}
+
+/* What the listing of counters and sets does not know. */
+static const char *find_foreign(const struct cli *cli)
+{
+    return cli_has(cli, OPT_END) || cli_has(cli, OPT_REVERSE) || cli_has(cli, OPT_DELIMITER)
+               ? "--end, --reverse and --delimiter are of keys alone"
+           : cli_has(cli, OPT_VALUES) && strcmp(cli->values[OPT_SPACE], "sets") == 0
+               ? "sets have elements, which yzma set list shows"
+               : NULL;
+}
+
 /* Words and options that stand for each other. */
 static const char *find_clash(const struct cli *cli)
 {
@@ -135,12 +150,44 @@ static const char *find_clash(const struct cli *cli)
                : cli->word_count != 1 && cli_has(cli, OPT_WITH)
                    ? "--with is of one key, and must be alone with it"
                    : NULL;
+    case CLI_SET_ADD:
+    case CLI_SET_REMOVE:
+        return value == cli_has(cli, OPT_FILE)
+                   ? "must have elements (-: lines of standard input), or else --file"
+                   : NULL;
+    case CLI_SET_HAS:
+        return strcmp(cli->words[1], "-") == 0 ? "ELEMENT must stand in the command line" : NULL;
+    case CLI_LIST:
+        return is_of_keys(cli) ? NULL : find_foreign(cli);
+    case CLI_EXPORT:
+        return cli_has(cli, OPT_SIBLINGS) && !is_of_keys(cli) ? "counters and sets have no --siblings"
+               : cli_has(cli, OPT_RESUME) && (!cli->word_count || strcmp(cli->words[0], "-") == 0)
+                   ? "--resume wants a FILE to go on with"
+                   : NULL;
     case CLI_INCR:
         return cli->word_count > 1 && !is_integer(cli->words[1]) ? "N must be a whole number of 64 bits"
                                                                  : NULL;
     default:
         return NULL;
     }
+}
+
+/* That what help is wanted of is there. */
+static enum err check_topic(const struct cli *cli, struct buf *why)
+{
+    if (cli->command != CLI_HELP || !cli->word_count)
+        return OK;
+    struct buf unused;
+    buf_init(&unused, 1 << 20);
+    enum err err = cli_help_about(cli->words, cli->word_count, &unused);
+    buf_done(&unused);
+    if (err == ERR_NOT_FOUND) {
+        for (size_t i = 0; i < cli->word_count; i++)
+            buf_put_format(why, "%s%s", i ? " " : "", cli->words[i]);
+        buf_put_text(why, ": no such command (see yzma help)");
+        return ERR_MALFORMED;
+    }
+    return OK;
 }
 
 static enum err check_endpoints(const struct cli *cli, struct buf *why)
@@ -166,6 +213,8 @@ enum err cli_check(const struct cli *cli, struct buf *why)
         err = check_count(cli, why);
     if (err == OK)
         err = check_endpoints(cli, why);
+    if (err == OK)
+        err = check_topic(cli, why);
     const char *clash = err == OK ? find_clash(cli) : NULL;
     if (!clash)
         return err;

@@ -28,7 +28,7 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_API] = {'a', "api", "HOST:PORT", "the same as --server", CLI_SERVERS, true},
     [OPT_JSON] = {0, "json", NULL, "print JSON, a line each", CLI_FLAG},
     [OPT_RAW] = {0, "raw", NULL, "print the value's bytes and nothing else", CLI_FLAG},
-    [OPT_SIBLINGS] = {0, "siblings", NULL, "print all versions, the one that is read first", CLI_FLAG},
+    [OPT_SIBLINGS] = {0, "siblings", NULL, "all versions, and not only the one that is read", CLI_FLAG},
     [OPT_CONTEXT] = {0, "context", NULL, "print the context in place of the value", CLI_FLAG},
     [OPT_WITH] = {0, "with", "CONTEXT", "read no older state than this context, or replace what it has seen",
                   CLI_TEXT},
@@ -46,6 +46,9 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_W] = {'w', "w", "N", "wait until N replicas have it on disk: a number, majority or all", CLI_TEXT},
     [OPT_WAIT] = {0, "wait", "DURATION", "how long to wait, for --w and for a context (1s)", CLI_DURATION},
     [OPT_COUNTER] = {0, "counter", NULL, "KEY is that of a counter", CLI_FLAG},
+    [OPT_SPACE] = {0, "space", "SPACE", "of which name space: keys, which it is without, counters or sets",
+                   CLI_CHOICE, .choices = "keys counters sets"},
+    [OPT_TEXT] = {0, "text", NULL, "elements are texts as they stand, and no JSON", CLI_FLAG},
     [OPT_PREFIX] = {0, "prefix", "PREFIX", "all keys that begin so", CLI_TEXT},
     [OPT_AFTER] = {0, "after", "KEY", "begin behind this key", CLI_TEXT},
     [OPT_END] = {0, "end", "KEY", "stop before this key", CLI_TEXT},
@@ -55,22 +58,26 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
                        CLI_TEXT},
     [OPT_VALUES] = {'v', "values", NULL, "with their values", CLI_FLAG},
     [OPT_FROM] = {0, "from", "STORE",
-                  "whose export it is: etcd, consul, redis, couchdb, or yzma, which it is without", CLI_TEXT},
+                  "whose export it is: etcd, consul, redis, couchdb, or yzma, which it is without",
+                  CLI_CHOICE, .choices = "etcd consul redis couchdb yzma"},
     [OPT_INTO] = {0, "into", "PREFIX", "put this in front of each key", CLI_TEXT},
     [OPT_SKIP] = {0, "skip", "N", "pass over the first N records, which are there already", CLI_NUMBER},
     [OPT_RESUME] = {0, "resume", NULL, "go on behind the last key that FILE has", CLI_FLAG},
     [OPT_SINCE] = {0, "since", "CURSOR", "what came after this cursor; 0: first all that there is", CLI_TEXT},
-    [OPT_TAKE] = {0, "take", "N", "keep the N-th version, as get --siblings counts", CLI_NUMBER},
+    [OPT_TAKE] = {0, "take", "N", "keep the N-th version, as get --siblings counts", CLI_NUMBER, .least = 1,
+                  .most = 65536},
     [OPT_FORCE] = {'f', "force", NULL, "although members are silent, away or not YzmaDB", CLI_FLAG},
     [OPT_COMPARE] = {0, "compare", NULL, "compare two running nodes, by their APIs", CLI_FLAG},
     [OPT_CONNECTIONS] = {0, "connections", "N", "connections, each with one request at a time (16)",
-                         CLI_NUMBER},
-    [OPT_SECONDS] = {0, "seconds", "N", "for how long (10)", CLI_NUMBER},
-    [OPT_READS] = {0, "reads", "PERCENT", "how many of 100 requests are reads (90)", CLI_NUMBER},
-    [OPT_KEYS] = {0, "keys", "N", "different keys (1000)", CLI_NUMBER},
-    [OPT_SIZE] = {0, "size", "BYTES", "of a value (100)", CLI_NUMBER},
-    [OPT_MAN] = {0, "man", "PAGE", "print a man page: yzma or yzma.json", CLI_TEXT},
-    [OPT_COMPLETION] = {0, "completion", "SHELL", "print the completion for bash or zsh", CLI_TEXT},
+                         CLI_NUMBER, .least = 1, .most = 1024},
+    [OPT_SECONDS] = {0, "seconds", "N", "for how long (10)", CLI_NUMBER, .least = 1, .most = 86400},
+    [OPT_READS] = {0, "reads", "PERCENT", "how many of 100 requests are reads (90)", CLI_NUMBER, .most = 100},
+    [OPT_KEYS] = {0, "keys", "N", "different keys (1000)", CLI_NUMBER, .least = 1, .most = 10000000},
+    [OPT_SIZE] = {0, "size", "BYTES", "of a value (100)", CLI_NUMBER, .least = 2, .most = 64 << 20},
+    [OPT_MAN] = {0, "man", "PAGE", "print a man page: yzma or yzma.json", CLI_CHOICE,
+                 .choices = "yzma yzma.json"},
+    [OPT_COMPLETION] = {0, "completion", "SHELL", "print the completion for bash or zsh", CLI_CHOICE,
+                        .choices = "bash zsh"},
     [OPT_VERSION] = {'V', "version", NULL, "print the version", CLI_FLAG},
     [OPT_HELP] = {'h', "help", NULL, "print help, of the command if there is one", CLI_FLAG},
 };
@@ -110,26 +117,57 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                     "One after the other; deleting what is not there is no error. With --prefix in place of "
                     "keys, all that begin so: what is deleted stays so where that breaks off.",
                     "yzma delete users/7 users/8\nyzma delete --prefix sessions/"},
-    [CLI_LIST] = {"list", "[PREFIX]", GROUP_DATA, 0, 1, NODE | RANGE | BIT(VALUES) | BIT(JSON),
+    [CLI_LIST] = {"list", "[PREFIX]", GROUP_DATA, 0, 1, NODE | RANGE | BIT(VALUES) | BIT(SPACE) | BIT(JSON),
                   "list keys in byte order",
                   "A table on a terminal; else a line for each key, and with --values a tabulator and the "
                   "value behind it.",
-                  "yzma list users/ --values\nyzma list -d / --limit 20"},
+                  "yzma list users/ --values\nyzma list -d / --limit 20\nyzma list --space counters -v"},
     [CLI_COUNT] = {"count", "[PREFIX]", GROUP_DATA, 0, 1,
                    NODE | BIT(AFTER) | BIT(END) | BIT(REVERSE) | BIT(JSON), "count keys", NULL,
                    "yzma count users/"},
     [CLI_WATCH] =
-        {"watch", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
+        {"watch", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(SPACE) | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
          "print what changes, until interrupted",
          "When the node goes away it continues at the next server where it stood, and shows no older "
          "state after a newer one. At its end it prints the cursor on standard error, for --since; "
          "with --json each event has its own.",
-         "yzma watch users/\nyzma watch --since 0 -n 100 --json"},
+         "yzma watch users/\nyzma watch --since 0 -n 100 --json\nyzma watch --space sets tags"},
     [CLI_INCR] =
         {"incr", "KEY [N]", GROUP_DATA, 1, 2, NODE | WRITE | BIT(JSON), "add to a counter, and print it",
          "N may be negative; 1 without it. Counters are a name space of their own. A call that broke "
          "after it was sent is not repeated, as it may have been counted.",
          "yzma incr hits\nyzma incr stock -5"},
+    [CLI_SET_ADD] =
+        {"set add", "KEY ELEMENT...", GROUP_DATA, 1, CLI_WORDS_MANY,
+         NODE | WRITE | BIT(TEXT) | BIT(FILE) | BIT(WITH) | BIT(JSON), "add elements to a set",
+         "Elements are JSON, or texts with --text; - stands for those of standard input, one on each line, "
+         "as "
+         "--file FILE does for those of a file. Where one node adds what another removes, the add wins. Up "
+         "to "
+         "10,000 elements are one transaction of the node that is asked. Sets are a name space of their own.",
+         "yzma set add tags --text red blue\nyzma set add seen '{\"id\":7}' 8\n"
+         "cut -f 1 names.tsv | yzma set add names --text -"},
+    [CLI_SET_REMOVE] = {"set remove", "KEY ELEMENT...", GROUP_DATA, 1, CLI_WORDS_MANY,
+                        NODE | WRITE | BIT(TEXT) | BIT(FILE) | BIT(WITH) | BIT(JSON),
+                        "remove elements from a set",
+                        "Elements are read as set add reads them. Removing what is not there is no error.",
+                        "yzma set remove tags --text red"},
+    [CLI_SET_LIST] =
+        {"set list", "KEY", GROUP_DATA, 1, 1,
+         NODE | BIT(LIMIT) | BIT(TEXT) | BIT(WITH) | BIT(WAIT) | BIT(JSON), "print a set's elements",
+         "One on each line, in no order of theirs, as JSON; with --text, texts as they are. A set "
+         "without elements is not there, and prints nothing.",
+         "yzma set list tags\nyzma list --space sets"},
+    [CLI_SET_HAS] = {"set has", "KEY ELEMENT", GROUP_DATA, 2, 2,
+                     NODE | BIT(TEXT) | BIT(WITH) | BIT(WAIT) | BIT(JSON), "tell whether an element is there",
+                     "Prints true; exit code 3 where it is not.", "yzma set has tags --text red && echo yes"},
+    [CLI_SET_COUNT] = {"set count", "KEY", GROUP_DATA, 1, 1, NODE | BIT(WITH) | BIT(WAIT) | BIT(JSON),
+                       "count a set's elements", NULL, NULL},
+    [CLI_SET_DELETE] =
+        {"set delete", "KEY", GROUP_DATA, 1, 1, NODE | BIT(WITH) | BIT(JSON), "remove all elements of a set",
+         "In parts: what is removed stays so where that breaks off, and what is added meanwhile "
+         "may stay.",
+         NULL},
     [CLI_BATCH] = {"batch", "FILE", GROUP_DATA, 1, 1, NODE | WRITE | BIT(JSON),
                    "several puts and deletes, all or none",
                    "FILE (-: standard input) has the operations as JSON: a line each, an array of them, or "
@@ -153,12 +191,15 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "curl 'localhost:5984/db/_all_docs?include_docs=true' > db.json\n"
          "yzma import --from couchdb db.json"},
     [CLI_EXPORT] =
-        {"export", "[FILE]", GROUP_DATA, 0, 1, NODE | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
+        {"export", "[FILE]", GROUP_DATA, 0, 1,
+         NODE | BIT(SPACE) | BIT(SIBLINGS) | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
          "write all keys with their values, a line of JSON each",
          "In key order, to a new FILE, or to standard output; yzma import takes it. It is not of one "
          "moment: what changes meanwhile may be in it or not. Where the connection breaks it goes on "
-         "behind the last key, at the next server.",
-         "yzma export > dump.ndjson\nyzma export --prefix users/ users.ndjson"},
+         "behind the last key, at the next server. Counters and sets are exported apart, with --space; a "
+         "backup has all.",
+         "yzma export > dump.ndjson\nyzma export --prefix users/ --siblings users.ndjson\n"
+         "yzma export --space counters counters.ndjson"},
     [CLI_CONFLICTS] = {"conflicts", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(AFTER) | BIT(LIMIT) | BIT(JSON),
                        "list keys with more than one version", NULL, "yzma conflicts"},
     [CLI_RESOLVE] = {"resolve", "KEY [VALUE]", GROUP_DATA, 1, 2,

@@ -2,11 +2,13 @@
 
 #include "check.h"
 #include "json_valid.h"
+#include "mem.h"
 #include "units.h"
 #include "utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -153,6 +155,107 @@ enum err cmd_call(struct client *client, const struct client_call *call, struct 
         client_explain(ret, why);
         return ERR_REFUSED;
     }
+}
+
+/* ---- lines of exports ---------------------------------------------------------------- */
+
+char *cmd_line_name(struct bytes line)
+{
+    static const char *const members[] = {"Key", "Counter", "Set"};
+    if (read_is_json(line))
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+            struct bytes name = read_member(line, members[i]);
+            if (json_is_string(name))
+                return read_text(name);
+        }
+    return NULL;
+}
+
+/* ---- pages -------------------------------------------------------------------------- */
+
+enum { PAGE = 1000 }; /* nothing special about this value */
+
+/* Gives out the entries, as far as they are wanted, and has where the next page begins, "" at the end. */
+static void take_page(const struct cmd_pages *pages, struct bytes data, uint64_t *left, char **after)
+{
+    struct json_scan s = read_array(read_member(data, pages->member));
+    struct bytes entry;
+    while (*left && read_next(&s, &entry)) {
+        pages->entry(pages->ctx, entry);
+        --*left;
+    }
+    free(*after);
+    *after = read_member_text(data, "Next");
+}
+
+static enum err ask_page(struct client *client, const struct cmd_pages *pages, const char *context,
+                         uint64_t *left, char **after, struct buf *why)
+{
+    struct client_answer answer;
+    struct buf target;
+    char limit[32];
+    buf_init(&target, CMD_TARGET_MAX);
+    buf_put_bytes(&target, buf_bytes(&pages->target));
+    snprintf(limit, sizeof limit, "%llu", (unsigned long long)(*left < PAGE ? *left : PAGE));
+    client_put_param_text(&target, "limit", limit);
+    if ((*after)[0])
+        client_put_param_text(&target, "after", *after);
+    if (cli_has(pages->cli, OPT_WAIT))
+        client_put_param_text(&target, "wait", pages->cli->values[OPT_WAIT]);
+    struct client_call call = {
+        .target = client_target(&target), .context = context, .idle_ms = cmd_idle_ms(pages->cli)};
+    enum err err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
+    if (cmd_has_answer(err)) {
+        if (err == OK)
+            take_page(pages, cmd_data(&answer), left, after);
+        client_answer_done(&answer);
+    }
+    buf_done(&target);
+    return err;
+}
+
+enum err cmd_pages(struct client *client, const struct cmd_pages *pages, struct buf *why)
+{
+    const char *context = pages->cli->values[OPT_WITH]; /* then the answer's, which has taken it on */
+    uint64_t limit = cli_number(pages->cli, OPT_LIMIT, 0), left = limit ? limit : UINT64_MAX;
+    char *after = mem_text(pages->after ? pages->after : "");
+    enum err err;
+    do {
+        err = ask_page(client, pages, context, &left, &after, why);
+        context = NULL;
+    } while (err == OK && after[0] && left);
+    free(after);
+    return err;
+}
+
+/* ---- signals ------------------------------------------------------------------------ */
+
+static volatile sig_atomic_t caught; /* 0: none */
+
+static void on_signal(int number)
+{
+    caught = number;
+}
+
+void cmd_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cmd_interrupted(void *unused)
+{
+    return caught;
+}
+
+void cmd_end_by_signal(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    if (!caught)
+        return;
+    sigaction(caught, &action, NULL);
+    raise(caught);
 }
 
 /* ---- output ------------------------------------------------------------------------- */

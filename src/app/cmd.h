@@ -8,6 +8,8 @@
 #include "tools.h"
 
 enum { CMD_TARGET_MAX = 64 << 10, CMD_VALUE_MAX = 64 << 20, CMD_BODY_MAX = 96 << 20 };
+/* For what may work for long without a word. */
+enum { CMD_LONG_MS = 24 * 3600 * 1000 };
 
 /* A client of the servers that the command line, the environment or the configuration
  * names. ERR_MALFORMED and others with a line in why. To free. */
@@ -39,6 +41,35 @@ static inline bool cmd_has_answer(enum err err)
 }
 /* Data of an answer that cmd_call has given; empty where the body is no envelope. */
 struct bytes cmd_data(const struct client_answer *answer);
+
+/* What a line of an export is of, to free: the name of a key, a counter or a set; NULL: it is none. */
+char *cmd_line_name(struct bytes line);
+
+/* Page after page of a listing, at most as many entries as --limit says. */
+struct cmd_pages {
+    const struct cli *cli;
+    struct buf target;  /* path and parameters, but for after, limit and wait */
+    const char *after;  /* where to begin; NULL: at the beginning */
+    const char *member; /* of Data, that has the entries */
+    void (*entry)(void *ctx, struct bytes entry);
+    void *ctx;
+};
+enum err cmd_pages(struct client *client, const struct cmd_pages *pages, struct buf *why) MUST_USE;
+
+/* DELETE of a target that may end early, with how far it came: again until all is done, and
+ * what was deleted is printed. */
+enum err cmd_delete_all(const struct cli *cli, struct client *client, struct buf *target, FILE *out,
+                        struct buf *why) MUST_USE;
+
+/* From now on INT and TERM only make cmd_interrupted true, which is of the form of
+ * client_call's stop. Who then has told where to go on ends with ERR_CLOSED, and the program with
+ * the signal, as a shell in a loop wants it. */
+void cmd_catch_signals(void);
+bool cmd_interrupted(void *unused);
+void cmd_end_by_signal(void);
+
+/* ", on disk at 2 of 3 replicas" where the Data has it. */
+void cmd_put_replicas(struct buf *line, struct bytes data);
 
 /* A line: text, or JSON as it is. */
 void cmd_print_text(FILE *out, struct bytes text);

@@ -82,14 +82,15 @@ static enum err put_body(struct bytes text, const char *name, struct buf *body, 
     return err == OK ? body->err : err;
 }
 
-/* {"Index":1,"Key":"c","ETag":".."} of the operation that was refused. */
+/* The node tells the operation that it refused by its index, and of some in
+ * {"Index":1,"Key":"c","ETag":".."} the key too. */
 static void explain(struct bytes data, struct buf *why)
 {
-    struct bytes key = read_member(data, "Key"), index = read_member(data, "Index");
-    if (!key.len || !index.len)
+    struct bytes key = read_member(data, "Key");
+    if (!bytes_starts_with(buf_bytes(why), bytes_str("operation ")))
         return;
     char *text = read_text(key);
-    buf_put_format(why, " (operation %llu: ", (unsigned long long)read_number(index) + 1);
+    buf_put_text(why, key.len ? " (counted from 0; its key: " : " (counted from 0");
     client_put_plain(why, bytes_str(text));
     buf_put_u8(why, ')');
     free(text);

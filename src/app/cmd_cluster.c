@@ -35,6 +35,8 @@ static void put_member(struct grid *grid, struct bytes member)
     bool self = read_is(read_member(member, "Self"), "true");
     char *status = read_member_text(member, "Status"), *blocked = read_member_text(member, "UDPBlocked");
     char *state = read_member_text(replication, "State"), *error = read_member_text(member, "LastError");
+    char *broken = read_member_text(replication, "Error"); /* why the last connection ended */
+    bool up = self || strcmp(state, "up") == 0;
     struct bytes trip = read_member(member, "RoundTripMs");
     put_cell(grid, member, "Name");
     grid_colour(grid, self ? TERM_BOLD : TERM_PLAIN);
@@ -48,11 +50,12 @@ static void put_member(struct grid *grid, struct bytes member)
     grid_put_text(grid, self ? "(this node)" : state[0] ? state : "-");
     put_lag(grid, replication, "LagHere");
     put_lag(grid, replication, "LagThere");
-    grid_put_text(grid, blocked[0] ? "no datagrams come through" : error);
+    grid_put_text(grid, blocked[0] ? "no datagrams come through" : error[0] || up ? error : broken);
     free(status);
     free(blocked);
     free(state);
     free(error);
+    free(broken);
 }
 
 static void show_members(struct bytes data, FILE *out)

@@ -4,6 +4,7 @@
  * as its records replace what is there. */
 #include "cmd.h"
 
+#include "check.h"
 #include "port.h"
 #include "record.h"
 #include "term.h"
@@ -111,27 +112,17 @@ static void drop_line(struct import_job *job, size_t index)
     job->count--;
 }
 
-/* Of a key, a counter or a set. */
-static char *name_in(struct bytes line)
-{
-    static const char *const members[] = {"Key", "Counter", "Set"};
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (read_member(line, members[i]).len)
-            return read_member_text(line, members[i]);
-    return read_member_text(line, members[0]);
-}
-
 /* A line that the node does not take: it is told by its key. */
 static void drop_refused(struct import_job *job, size_t index, const struct client_answer *answer)
 {
     struct buf reason;
     struct bytes line = bytes_of(job->lines.data + job->starts[index],
                                  job->starts[index + 1] - job->starts[index] - 1);
-    char *key = name_in(line);
+    char *key = cmd_line_name(line);
     buf_init(&reason, SIZE_MAX);
     client_explain(answer, &reason);
     buf_put_u8(&reason, 0);
-    leave_out(job, bytes_str(key), (const char *)reason.data);
+    leave_out(job, bytes_str(key ? key : ""), (const char *)reason.data);
     buf_done(&reason);
     free(key);
     drop_line(job, index);
@@ -170,8 +161,7 @@ static bool may_go_on(struct import_job *job, const struct buf *why)
     if (!job->reached || now_ms >= job->give_up_ms)
         return false;
     struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-    nanosleep(&pause, NULL);
-    return true;
+    return nanosleep(&pause, NULL) == 0; /* a signal ends it, and all of it */
 }
 
 /* Sends what is left of the piece once. OK where that was not in vain; why has a line
@@ -183,6 +173,7 @@ static enum err send_lines(struct import_job *job, struct buf *why)
                                .target = "/import",
                                .type = "application/x-ndjson",
                                .body = bytes_of(job->lines.data + from, job->lines.len - from),
+                               .stop = cmd_interrupted,
                                .repeat = CLIENT_REPEAT_ALWAYS};
     struct client_answer answer;
     enum err err = client_call(job->client, &call, &answer, why);
@@ -256,7 +247,9 @@ static enum err read_export(struct import_job *job, int fd, struct buf *problem)
         uint8_t piece[64 << 10];
         do
             n = read(fd, piece, sizeof piece);
-        while (n < 0 && errno == EINTR);
+        while (n < 0 && errno == EINTR && !cmd_interrupted(NULL));
+        if (cmd_interrupted(NULL))
+            return ERR_CLOSED;
         if (n > 0)
             err = port_feed(job->port, bytes_of(piece, (size_t)n), problem);
     }
@@ -274,7 +267,11 @@ static enum err run(struct import_job *job, const char *path, int fd)
     buf_init(&problem, SIZE_MAX);
     bar_begin(&job->bar, "imported", "records");
     enum err err = read_export(job, fd, &problem);
-    if (!job->failed) {
+    if (cmd_interrupted(NULL)) {
+        buf_reset(job->why);
+        buf_put_text(job->why, "interrupted");
+        err = ERR_CLOSED;
+    } else if (!job->failed) {
         if (err != OK)
             buf_put_format(job->why, "%s: %.*s", cmd_file_name(path), (int)problem.len,
                            problem.len ? (const char *)problem.data : "");
@@ -315,10 +312,7 @@ static enum err begin(struct import_job *job, struct buf *why)
 {
     const struct cli *cli = job->cli;
     enum port_from from;
-    if (port_named(option_or(cli, OPT_FROM, "yzma"), &from) != OK) {
-        buf_put_format(why, "--from %s: must be etcd, consul, redis, couchdb or yzma", cli->values[OPT_FROM]);
-        return ERR_MALFORMED;
-    }
+    CHECK(port_named(option_or(cli, OPT_FROM, "yzma"), &from) == OK); /* was judged */
     struct port_options options = {.only = bytes_str(option_or(cli, OPT_PREFIX, "")),
                                    .into = bytes_str(option_or(cli, OPT_INTO, "")),
                                    .type = cli->values[OPT_TYPE]};
@@ -341,6 +335,7 @@ enum err tool_import(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK)
         err = open_input(path, &fd, why);
     if (err == OK) {
+        cmd_catch_signals();
         err = run(job, path, fd);
         tell_notes(job);
         if (err == OK)

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { ROWS_AT_A_TIME = 256, PAGE = 1000 };
+enum { ROWS_AT_A_TIME = 256 };
 
 struct showing {
     const struct cli *cli;
@@ -161,30 +161,6 @@ static enum err list_all(struct showing *s, struct client *client)
     }
 }
 
-enum err tool_list(const struct cli *cli, FILE *out, struct buf *why)
-{
-    static const char *const titles[] = {"KEY", "EXPIRES", "VALUE"};
-    struct client *client;
-    struct showing s = {.cli = cli,
-                        .out = out,
-                        .why = why,
-                        .limit = cli_number(cli, OPT_LIMIT, 0),
-                        .as_json = cli_has(cli, OPT_JSON),
-                        .as_table = term_is(out),
-                        .with_values = cli_has(cli, OPT_VALUES)};
-    enum err err = cmd_client(cli, &client, why);
-    if (err != OK)
-        return err;
-    grid_init(&s.grid, s.with_values ? 3 : 2, titles);
-    err = list_all(&s, client);
-    grid_print(&s.grid, out);
-    grid_done(&s.grid);
-    client_free(client);
-    free(s.last);
-    free(s.error);
-    return err;
-}
-
 enum err tool_count(const struct cli *cli, FILE *out, struct buf *why)
 {
     struct client *client;
@@ -197,7 +173,7 @@ enum err tool_count(const struct cli *cli, FILE *out, struct buf *why)
     buf_put_text(&target, "/keys?count=true");
     put_range(cli, cli->values[OPT_AFTER], &target);
     /* Many keys take long, and say nothing meanwhile. */
-    struct client_call call = {.target = client_target(&target), .idle_ms = 3600000};
+    struct client_call call = {.target = client_target(&target), .idle_ms = CMD_LONG_MS};
     err = call.target ? cmd_call(client, &call, &answer, why) : target.err;
     if (cmd_has_answer(err)) {
         struct bytes data = cmd_data(&answer);
@@ -210,74 +186,72 @@ enum err tool_count(const struct cli *cli, FILE *out, struct buf *why)
     return err;
 }
 
-/* ---- conflicts ---------------------------------------------------------------------- */
+/* ---- counters, sets, conflicts ------------------------------------------------------ */
 
-static void show_conflicts(struct showing *s, struct bytes keys)
+static void show_entry(void *ctx, struct bytes entry)
 {
-    struct json_scan scan = read_array(keys);
-    struct bytes entry;
-    while ((!s->limit || s->shown < s->limit) && read_next(&scan, &entry)) {
-        s->shown++;
-        if (s->as_json) {
-            cmd_print_text(s->out, entry);
-            continue;
-        }
-        char *key = read_member_text(entry, "Key");
+    struct showing *s = ctx;
+    if (s->as_json) {
+        cmd_print_text(s->out, entry);
+        return;
+    }
+    char *key = read_member_text(entry, "Key");
+    if (s->cli->command == CLI_CONFLICTS) {
         grid_put(&s->grid, read_member(entry, "Versions"));
         grid_put_text(&s->grid, key);
-        free(key);
+    } else {
+        show_row(s, entry, key);
     }
+    free(key);
 }
 
-/* One page; *after becomes where the next one begins, "" at the end. */
-static enum err conflicts_page(struct showing *s, struct client *client, char **after)
+static enum err list_pages(struct showing *s, struct client *client, const char *path, const char *member)
 {
-    struct client_answer answer;
-    struct buf target;
-    char page[32];
-    buf_init(&target, CMD_TARGET_MAX);
-    buf_put_text(&target, "/conflicts");
-    snprintf(page, sizeof page, "%d", PAGE);
-    client_put_param_text(&target, "limit", page);
+    struct cmd_pages pages = {
+        .cli = s->cli, .after = s->cli->values[OPT_AFTER], .member = member, .entry = show_entry, .ctx = s};
+    buf_init(&pages.target, CMD_TARGET_MAX);
+    buf_put_text(&pages.target, path);
     if (cli_word(s->cli, 0))
-        client_put_param_text(&target, "prefix", cli_word(s->cli, 0));
-    if ((*after)[0])
-        client_put_param_text(&target, "after", *after);
-    struct client_call call = {.target = client_target(&target)};
-    enum err err = call.target ? cmd_call(client, &call, &answer, s->why) : target.err;
-    if (cmd_has_answer(err)) {
-        struct bytes data = cmd_data(&answer);
-        if (err == OK) {
-            show_conflicts(s, read_member(data, "Keys"));
-            free(*after);
-            *after = read_member_text(data, "Next");
-        }
-        client_answer_done(&answer);
-    }
-    buf_done(&target);
+        client_put_param_text(&pages.target, "prefix", cli_word(s->cli, 0));
+    enum err err = cmd_pages(client, &pages, s->why);
+    buf_done(&pages.target);
     return err;
 }
 
-enum err tool_conflicts(const struct cli *cli, FILE *out, struct buf *why)
+static bool is_space(const struct cli *cli, const char *space)
 {
-    static const char *const titles[] = {"VERSIONS", "KEY"};
+    return cli_has(cli, OPT_SPACE) && strcmp(cli->values[OPT_SPACE], space) == 0;
+}
+
+static enum err show_all(struct showing *s, struct client *client)
+{
+    return s->cli->command == CLI_CONFLICTS ? list_pages(s, client, "/conflicts", "Keys")
+           : is_space(s->cli, "counters")   ? list_pages(s, client, "/counters", "Counters")
+           : is_space(s->cli, "sets")       ? list_pages(s, client, "/sets", "Sets")
+                                            : list_all(s, client);
+}
+
+/* list, conflicts */
+enum err tool_list(const struct cli *cli, FILE *out, struct buf *why)
+{
+    static const char *const titles[] = {"KEY", "EXPIRES", "VALUE"}, *const versions[] = {"VERSIONS", "KEY"};
     struct client *client;
     struct showing s = {.cli = cli,
                         .out = out,
                         .why = why,
                         .limit = cli_number(cli, OPT_LIMIT, 0),
-                        .as_json = cli_has(cli, OPT_JSON)};
+                        .as_json = cli_has(cli, OPT_JSON),
+                        .as_table = term_is(out),
+                        .with_values = cli_has(cli, OPT_VALUES)};
     enum err err = cmd_client(cli, &client, why);
     if (err != OK)
         return err;
-    char *after = mem_text(cli_has(cli, OPT_AFTER) ? cli->values[OPT_AFTER] : "");
-    grid_init(&s.grid, 2, titles);
-    do
-        err = conflicts_page(&s, client, &after);
-    while (err == OK && after[0] && (!s.limit || s.shown < s.limit));
+    grid_init(&s.grid, s.with_values ? 3 : 2, cli->command == CLI_CONFLICTS ? versions : titles);
+    err = show_all(&s, client);
     grid_print(&s.grid, out);
     grid_done(&s.grid);
     client_free(client);
-    free(after);
+    free(s.last);
+    free(s.error);
     return err;
 }

@@ -43,8 +43,8 @@ static enum err take(struct resolving *r, struct bytes versions)
     while (read_next(&s, &version))
         if (++n == wanted)
             return take_version(r, version);
-    buf_put_format(r->why, "--take %s: there are %llu versions", r->cli->values[OPT_TAKE],
-                   (unsigned long long)n);
+    buf_put_format(r->why, n == 1 ? "--take %s: there is %llu version" : "--take %s: there are %llu versions",
+                   r->cli->values[OPT_TAKE], (unsigned long long)n);
     return ERR_REFUSED;
 }
 

@@ -89,25 +89,19 @@ enum err tool_version(const struct cli *cli, FILE *out, struct buf *why)
     return OK;
 }
 
-static enum err put_help(const struct cli *cli, struct buf *text, struct buf *why)
+/* What it is wanted of was judged. */
+static enum err put_help(const struct cli *cli, struct buf *text)
 {
     const char *page = cli->values[OPT_MAN], *shell = cli->values[OPT_COMPLETION];
     enum err err = OK;
-    if (page) {
+    if (page)
         err = cli_man(page, text);
-        if (err == ERR_NOT_FOUND)
-            buf_put_format(why, "--man %s: must be yzma or yzma.json", page);
-    } else if (shell) {
+    else if (shell)
         err = cli_completion(shell, text);
-        if (err == ERR_NOT_FOUND)
-            buf_put_format(why, "--completion %s: must be bash or zsh", shell);
-    } else if (cli->word_count) {
+    else if (cli->word_count)
         err = cli_help_about(cli->words, cli->word_count, text);
-        if (err == ERR_NOT_FOUND)
-            buf_put_format(why, "%s: no such command (see yzma help)", cli->words[0]);
-    } else {
+    else
         cli_help(text);
-    }
     return err == OK ? text->err : err;
 }
 
@@ -117,7 +111,7 @@ enum err tool_help(const struct cli *cli, FILE *out, struct buf *why)
     buf_init(&text, TEXT_MAX);
     enum err err = OK;
     if (cli->command == CLI_HELP && !cli_has(cli, OPT_HELP))
-        err = put_help(cli, &text, why);
+        err = put_help(cli, &text);
     else if (cli->command == CLI_SERVE)
         cli_help(&text);
     else

@@ -5,7 +5,6 @@
 
 #include "mem.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -22,25 +21,6 @@ struct watching {
     bool ever;  /* one has */
     char *note; /* said last on standard error: not again and again */
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = 1;
-}
-
-static bool is_interrupted(void *ctx)
-{
-    return interrupted;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal}; /* without SA_RESTART */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* Something about the stream, for people, where it differs from the last time. */
 static void say(struct watching *w, const char *format, const char *detail)
@@ -64,15 +44,21 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     struct buf line;
     char *key = read_member_text(event, "Key"), *type = read_member_text(event, "Type");
     struct bytes value = read_member(event, "Value"), base64 = read_member(event, "Value64");
+    struct bytes element = read_member(event, "Element");
+    char *hash = read_member_text(event, "Hash"); /* all that is left of a removed element */
     enum term_colour colour = strcmp(kind, "put") == 0      ? TERM_GREEN
                               : strcmp(kind, "delete") == 0 ? TERM_RED
                                                             : TERM_YELLOW;
     bool coloured = term_colours(w->out);
     buf_init(&line, SIZE_MAX);
     client_put_plain(&line, bytes_str(key));
-    if (value.len) {
+    if (value.len || element.len) {
         buf_put_u8(&line, ' ');
-        client_put_plain(&line, value);
+        client_put_plain(&line, value.len ? value : element);
+    } else if (hash[0]) {
+        buf_put_text(&line, " (");
+        client_put_plain(&line, bytes_str(hash));
+        buf_put_u8(&line, ')');
     } else if (base64.len) {
         buf_put_format(&line, " (%s)", type[0] ? type : "JSON of several lines");
     }
@@ -82,6 +68,7 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     buf_done(&line);
     free(key);
     free(type);
+    free(hash);
 }
 
 /* What is no change of a key. */
@@ -148,13 +135,15 @@ static enum err follow(struct watching *w, struct client *client)
     struct buf target;
     buf_init(&target, CMD_TARGET_MAX);
     buf_put_text(&target, "/watch");
+    if (cli_has(w->cli, OPT_SPACE))
+        client_put_param_text(&target, "space", w->cli->values[OPT_SPACE]);
     if (cli_word(w->cli, 0))
         client_put_param_text(&target, "prefix", cli_word(w->cli, 0));
     if (w->cursor[0])
         client_put_param_text(&target, "since", w->cursor);
     struct client_call call = {.target = client_target(&target),
                                .line = on_line,
-                               .stop = is_interrupted,
+                               .stop = cmd_interrupted,
                                .ctx = w,
                                .idle_ms = SILENT_MS};
     buf_reset(w->why);
@@ -174,17 +163,17 @@ static enum err follow(struct watching *w, struct client *client)
 static void pause_ms(uint64_t ms)
 {
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    if (!interrupted)
+    if (!cmd_interrupted(NULL))
         nanosleep(&t, NULL); /* a signal ends it */
 }
 
 /* Goes on for ever, but for what another try would not mend. */
 static enum err follow_all(struct watching *w, struct client *client)
 {
-    for (uint64_t pause = PAUSE_MS_MIN; !interrupted;) {
+    for (uint64_t pause = PAUSE_MS_MIN; !cmd_interrupted(NULL);) {
         w->began = false;
         enum err err = follow(w, client);
-        if (err == ERR_CLOSED || interrupted)
+        if (err == ERR_CLOSED || cmd_interrupted(NULL))
             return OK;
         if (err != OK && err != ERR_IO && err != ERR_TIMEOUT && err != ERR_BUSY)
             return err;
@@ -215,7 +204,7 @@ enum err tool_watch(const struct cli *cli, FILE *out, struct buf *why)
     enum err err = cmd_client(cli, &client, why);
     if (err != OK)
         return err;
-    catch_signals();
+    cmd_catch_signals();
     w.cursor = mem_text(cli_has(cli, OPT_SINCE) ? cli->values[OPT_SINCE] : "");
     err = follow_all(&w, client);
     if (err == ERR_MALFORMED)

@@ -5,21 +5,27 @@
 
 #include <stdlib.h>
 
-/* "added k" or a number, or {"Result":"added k","Replicas":2,..} where w was given. */
-static void print_done(const struct client_answer *answer, FILE *out)
+void cmd_put_replicas(struct buf *line, struct bytes data)
+{
+    if (read_member(data, "Result").len)
+        buf_put_format(line, ", on disk at %llu of %llu replicas",
+                       (unsigned long long)read_member_number(data, "Replicas"),
+                       (unsigned long long)read_member_number(data, "Known"));
+}
+
+/* "added k", or {"Result":"added k","Replicas":2,..} where w was given. What is deleted of a
+ * counter answers its number. */
+static void print_done(const struct client_answer *answer, const char *key, FILE *out)
 {
     struct bytes data = cmd_data(answer), result = read_member(data, "Result");
-    if (!result.len) {
-        cmd_print_data(out, data, false);
-        return;
-    }
-    char *text = read_text(result);
+    struct bytes said = result.len ? result : data;
     struct buf line;
     buf_init(&line, SIZE_MAX);
-    client_put_plain(&line, json_is_string(result) ? bytes_str(text) : result);
-    buf_put_format(&line, ", on disk at %llu of %llu replicas",
-                   (unsigned long long)read_member_number(data, "Replicas"),
-                   (unsigned long long)read_member_number(data, "Known"));
+    char *text = read_text(said);
+    if (!json_is_string(said))
+        buf_put_text(&line, "deleted ");
+    client_put_plain(&line, bytes_str(json_is_string(said) ? text : key));
+    cmd_put_replicas(&line, data);
     cmd_print_text(out, buf_bytes(&line));
     buf_done(&line);
     free(text);
@@ -58,7 +64,7 @@ static enum err write_key(const struct cli *cli, struct client *client, struct c
     if (written && cli_has(cli, OPT_JSON))
         print_json(key, &answer, out);
     else if (err == OK)
-        print_done(&answer, out);
+        print_done(&answer, key, out);
     client_answer_done(&answer);
     return err;
 }
@@ -162,16 +168,15 @@ static enum err delete_key(const struct cli *cli, struct client *client, const c
 }
 
 /* A node that ends early says how far it came, and goes on when it is asked again. */
-static enum err delete_prefix(const struct cli *cli, struct client *client, FILE *out, struct buf *why)
+enum err cmd_delete_all(const struct cli *cli, struct client *client, struct buf *target, FILE *out,
+                        struct buf *why)
 {
-    enum { LONG_MS = 24 * 3600 * 1000 };
     uint64_t deleted = 0;
-    struct buf target;
-    buf_init(&target, CMD_TARGET_MAX);
-    buf_put_text(&target, "/keys");
-    client_put_param_text(&target, "prefix", cli->values[OPT_PREFIX]);
-    struct client_call call = {.method = "DELETE", .target = client_target(&target), .idle_ms = LONG_MS};
-    enum err err = call.target ? OK : target.err;
+    struct client_call call = {.method = "DELETE",
+                               .target = client_target(target),
+                               .context = cli->values[OPT_WITH],
+                               .idle_ms = CMD_LONG_MS};
+    enum err err = call.target ? OK : target->err;
     for (bool again = true; again && call.target;) {
         struct client_answer answer;
         buf_reset(why);
@@ -187,6 +192,16 @@ static enum err delete_prefix(const struct cli *cli, struct client *client, FILE
     if (deleted || err == OK)
         fprintf(out, cli_has(cli, OPT_JSON) ? "{\"Deleted\":%llu}\n" : "deleted %llu\n",
                 (unsigned long long)deleted);
+    return err;
+}
+
+static enum err delete_prefix(const struct cli *cli, struct client *client, FILE *out, struct buf *why)
+{
+    struct buf target;
+    buf_init(&target, CMD_TARGET_MAX);
+    buf_put_text(&target, "/keys");
+    client_put_param_text(&target, "prefix", cli->values[OPT_PREFIX]);
+    enum err err = cmd_delete_all(cli, client, &target, out, why);
     buf_done(&target);
     return err;
 }

@@ -21,24 +21,44 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 16 << 20 }; /* in one transaction: its dirty pages are in memory */
+enum {
+    COPY_BYTES = 4 << 20, /* in one transaction: its dirty pages are in memory */
+    AHEAD = 1 << 20,      /* room that is asked for at a time */
+};
 
 struct copy {
     struct engine *from, *to;
     struct engine_txn *read, *write;
-    size_t bytes;
+    size_t bytes, promised; /* of the transaction */
 };
 
-static enum err commit_some(struct copy *c, size_t more)
+static enum err begin(struct copy *c)
 {
-    enum err err = OK;
+    enum err err = c->to->ops->write_begin(c->to, &c->write);
+    c->bytes = c->promised = 0;
+    if (err == OK)
+        c->to->ops->use_reserve(c->write, true);
+    return err;
+}
+
+/* Room for what is put next. A put that finds its own takes a page for each entry, as keys come in
+ * any order elsewhere; in order they fill the pages, half of each at the least. */
+static enum err see_to_room(struct copy *c, size_t more)
+{
     c->bytes += more;
+    if (2 * c->bytes <= c->promised)
+        return OK;
+    c->promised = 2 * c->bytes + AHEAD;
+    return c->to->ops->promise(c->to, c->promised);
+}
+
+static enum err commit_some(struct copy *c)
+{
     if (c->bytes < COPY_BYTES)
         return OK;
-    c->bytes = 0;
-    err = c->to->ops->commit(c->write);
+    enum err err = c->to->ops->commit(c->write);
     c->write = NULL;
-    return err == OK ? c->to->ops->write_begin(c->to, &c->write) : err;
+    return err == OK ? begin(c) : err;
 }
 
 static enum err copy_table(struct copy *c, enum table table)
@@ -50,9 +70,11 @@ static enum err copy_table(struct copy *c, enum table table)
         return err;
     err = c->from->ops->cursor_seek(cursor, bytes_of("", 0), &key, &value);
     while (err == OK) {
-        err = c->to->ops->put(c->write, table, key, value);
+        err = see_to_room(c, key.len + value.len);
         if (err == OK)
-            err = commit_some(c, key.len + value.len);
+            err = c->to->ops->put(c->write, table, key, value);
+        if (err == OK)
+            err = commit_some(c);
         if (err == OK)
             err = c->from->ops->cursor_next(cursor, &key, &value);
     }
@@ -68,7 +90,7 @@ static enum err copy_all(struct engine *from, struct engine *to, struct bytes id
     enum err err = from->ops->read_begin(from, &c.read);
     if (err != OK)
         return err;
-    err = to->ops->write_begin(to, &c.write);
+    err = begin(&c);
     for (size_t i = 0; i < sizeof order / sizeof *order && err == OK; i++)
         err = copy_table(&c, order[i]);
     if (err == OK)

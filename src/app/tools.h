@@ -13,7 +13,8 @@ typedef enum err tool_run(const struct cli *cli, FILE *out, struct buf *why);
 /* Of the API of running nodes: cmd_*.c. */
 tool_run tool_get, tool_put, tool_delete, tool_incr, tool_batch, tool_resolve;
 tool_run tool_import, tool_export;
-tool_run tool_list, tool_count, tool_conflicts, tool_watch;
+tool_run tool_list, tool_count, tool_watch;
+tool_run tool_set_change, tool_set_list, tool_set_ask, tool_set_delete;
 tool_run tool_members, tool_status, tool_by_hand, tool_keys;
 tool_run tool_bench;
 /* Writes what the running node holds into a new file. */

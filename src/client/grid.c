@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { GAP = 2 };
+enum { GAP = 2, INDENT = 4, LAST_MIN = 20 /* columns: less shows nothing of use */ };
 
 void grid_init(struct grid *t, size_t columns, const char *const *titles)
 {
@@ -87,14 +87,28 @@ static void measure(struct grid *t)
     }
 }
 
+/* Whether the last column stands below its row, as beside the others nothing of it would be seen. */
+static bool is_below(const struct grid *t, size_t room)
+{
+    size_t at = 0, last = t->columns - 1;
+    for (size_t i = 0; i < last; i++)
+        at += t->widths[i] + GAP;
+    return room && at + t->widths[last] > room && at + LAST_MIN > room;
+}
+
 static void print_cell(const struct grid *t, FILE *out, size_t column, size_t at, const char *text,
                        enum term_colour colour)
 {
-    size_t n = width_of(text), room = term_width(out);
+    size_t room = term_width(out);
     bool last = column + 1 == t->columns;
+    if (last && text[0] && is_below(t, room)) {
+        fprintf(out, "\n%*s", INDENT, "");
+        at = INDENT;
+    }
+    size_t n = width_of(text);
     if (colour != TERM_PLAIN)
         fputs(term_code(out, colour), out);
-    if (last && room && at + n > room)
+    if (last && room && n && at + n > room)
         fprintf(out, "%.*s\u2026", (int)cut_at(text, room > at + 1 ? room - at - 1 : 0), text);
     else
         fputs(text, out);
@@ -113,7 +127,8 @@ static void print_titles(struct grid *t, FILE *out)
     for (size_t i = 0; i < t->columns; i++)
         any |= t->titles[i][0] != 0;
     for (size_t i = 0; any && i < t->columns; i++) {
-        print_cell(t, out, i, at, t->titles[i], TERM_FAINT);
+        bool below = i + 1 == t->columns && is_below(t, term_width(out));
+        print_cell(t, out, i, at, below ? "" : t->titles[i], TERM_FAINT);
         at += t->widths[i] + GAP;
     }
     t->headed = true;

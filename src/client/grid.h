@@ -1,5 +1,6 @@
 /* Rows for people, in columns as wide as they must be. Control characters are shown as
- * '?', and the last column is cut at the width of a terminal. */
+ * '?', and the last column is cut at the width of a terminal; where next to nothing of it would be
+ * left, it stands below its row. */
 #ifndef YZMA_CLIENT_GRID_H
 #define YZMA_CLIENT_GRID_H
 

@@ -142,10 +142,11 @@ class Ports(SystemTest):
     def test_what_is_no_export(self):
         node = self.node().start()
         for kind, text, words in (("etcd", b"{}", 'it has no "kvs"'), ("redis", b"hello, world", "no RDB file"),
-                                  ("consul", b"[{", "at byte 2"), ("riak", b"", "must be etcd"),
+                                  ("consul", b"[{", "at byte 2"),
                                   ("yzma", b'{"Key":"a","Value":1}\n{"Key":1}', "line 2")):
             err = self.yzma(node, "import", "--from", kind, code=1, stdin=text)[1]
             self.assertIn(words, err)
+        self.assertIn("must be etcd", self.yzma(node, "import", "--from", "riak", code=2)[1])
         self.assertEqual(self.lines(node), [b'{"Key":"a","Value":1}\n'])  # what stood before the bad line
         self.assertIn("No such file", self.yzma(node, "import", "nothing", code=1)[1])
         with socket.socket() as nobody:

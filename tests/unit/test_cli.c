@@ -104,8 +104,10 @@ static void mistakes_are_told(void **state)
         {{"-j", "local host", NULL}, "-j local host: must be host:port or host"},
         {{"-j", ":1", NULL}, "-j :1: must be host:port or host"},
         {{"-c", NULL}, "-c needs a value (see yzma help)"},
-        {{"--nonsense", NULL}, "--nonsense: no such option (see yzma help)"},
-        {{"get", "-fX", "k", NULL}, "-fX: no such option (see yzma help)"},
+        {{"--nonsense", NULL},
+         "--nonsense: no such option; a word that begins so stands behind -- (see yzma help)"},
+        {{"get", "-fX", "k", NULL},
+         "-fX: no such option; a word that begins so stands behind -- (see yzma help)"},
         {{"get", "--raw=yes", "k", NULL}, "--raw takes no value"},
         {{"serve", NULL}, "serve: no such command (see yzma help)"},
         {{"keys", NULL}, "keys: must be followed by list, install KEY, use KEY, remove KEY (see yzma help)"},
@@ -144,6 +146,12 @@ static void mistakes_are_told(void **state)
         {{"incr", "k", "9223372036854775808", NULL},
          "incr: N must be a whole number of 64 bits (see yzma help incr)"},
         {{"list", "-n", "-1", NULL}, "-n -1: must be a whole number"},
+        {{"bench", "--reads", "101", NULL}, "--reads 101: must be 0 to 100"},
+        {{"resolve", "k", "--take", "0", NULL}, "--take 0: must be 1 to 65536"},
+        {{"import", "--from", "etc", NULL}, "--from etc: must be etcd, consul, redis, couchdb or yzma"},
+        {{"help", "--man", "", NULL}, "--man : must be yzma or yzma.json"},
+        {{"help", "get", "more", NULL}, "get more: no such command (see yzma help)"},
+        {{"export", "--resume", NULL}, "export: --resume wants a FILE to go on with (see yzma help export)"},
         {{"resolve", "k", "1", "--take", "1", NULL},
          "resolve: must have only one of VALUE, --file and --take (see yzma help resolve)"},
     };
@@ -229,6 +237,7 @@ static void table_is_sound(void **state)
         assert_non_null(cli_options[i].text);
         assert_true(used & cli_bit((enum cli_option)i));
         assert_int_equal(cli_options[i].kind == CLI_FLAG, cli_options[i].argument == NULL);
+        assert_int_equal(cli_options[i].kind == CLI_CHOICE, cli_options[i].choices != NULL);
         for (size_t k = 0; k < i; k++) {
             assert_string_not_equal(cli_options[i].name, cli_options[k].name);
             assert_true(!cli_options[i].letter || cli_options[i].letter != cli_options[k].letter);
