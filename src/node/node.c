@@ -409,6 +409,8 @@ static void tick(struct node *n, struct effects *out)
         remember_name(n, out);
         remember_incarnation(n, swim_incarnation(n->swim), out);
         keys_save(n, out);
+        if (n->returns)
+            remember_left(n, false, out);
         if (n->left) {
             sync_leave(n->sync, time_of(n), out);
             swim_leave(n->swim, n->now_ms, out);

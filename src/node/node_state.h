@@ -69,6 +69,7 @@ struct node {
 
     bool started;          /* the first tick has been */
     bool left;             /* for good */
+    bool returns;          /* it had, and was started to join again */
     bool stopping;         /* the goodbye of a shutdown is under way */
     uint64_t silent_at_ms; /* when left: gossip is answered until then */
     bool resting;          /* that is over */

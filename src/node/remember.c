@@ -35,6 +35,7 @@ enum err remember_read(struct node *n, uint32_t *ret_incarnation)
     if (err == OK || err == ERR_NOT_FOUND) {
         err = snapshot_note(snapshot, NOTE_LEFT, &note);
         n->left = err == OK && !n->config.rejoin;
+        n->returns = err == OK && n->config.rejoin;
     }
     if (err == OK || err == ERR_NOT_FOUND) {
         err = snapshot_note(snapshot, NOTE_MEMBERS, &note);

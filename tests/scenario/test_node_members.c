@@ -322,6 +322,33 @@ static void a_goodbye_ends_retries(void **state)
     world_free(w);
 }
 
+/* A node that left and is started with -j is back: also at the starts that come after. */
+static void who_is_started_to_join_again_is_back(void **state)
+{
+    struct world *w = cluster(14, 3);
+    enum err err;
+    world_request(w, 2, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    assert_int_equal(err, OK);
+    world_run(w, 5000);
+    world_kill(w, 2);
+    assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 5000);
+    assert_int_equal(world_members(w, 0, "alive"), 2); /* by itself it stays away */
+    world_kill(w, 2);
+    world_rejoins(w, 2);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 5000);
+    assert_int_equal(world_members(w, 0, "alive"), 3);
+    assert_string_equal(world_get(w, 2, "k"), "1");
+    world_kill(w, 2);
+    world_start_alone(w, 2); /* it knows whom to look for */
+    world_run(w, 5000);
+    assert_int_equal(world_members(w, 0, "alive"), 3);
+    assert_int_equal(world_members(w, 2, "alive"), 3);
+    world_free(w);
+}
+
 /* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
  * nor sends them anything. */
 static void who_has_left_is_silent(void **state)
@@ -456,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_block_takes_effect_at_once),
         cmocka_unit_test(a_goodbye_ends_joins),
         cmocka_unit_test(a_goodbye_ends_retries),
+        cmocka_unit_test(who_is_started_to_join_again_is_back),
         cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),

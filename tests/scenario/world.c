@@ -74,6 +74,7 @@ struct host {
     size_t key_count;
     const char *label, *block;
     const uint8_t *vsn;
+    bool rejoins;
 };
 
 struct world {
@@ -629,7 +630,9 @@ void world_start(struct world *w, int i, const int *join, int join_count)
                                  .block = &host->block,
                                  .block_count = host->block != NULL,
                                  .compression = w->options.uncompressed ? 0 : -1,
-                                 .protocol_max = host->protocol};
+                                 .protocol_max = host->protocol,
+                                 .rejoin = host->rejoins};
+    host->rejoins = false;
     if (host->vsn)
         memcpy(config.vsn, host->vsn, sizeof config.vsn);
     rng_init(&config.rng, rng_next(&w->rng));
@@ -883,6 +886,11 @@ void world_block(struct world *w, int i, const char *name)
     if (host->node)
         step(w, i,
              &(struct node_event){.kind = NODE_CONFIGURE, .names = &host->block, .name_count = name != NULL});
+}
+
+void world_rejoins(struct world *w, int i)
+{
+    w->hosts[i].rejoins = true;
 }
 
 void world_vsn(struct world *w, int i, const uint8_t vsn[6])

@@ -48,6 +48,8 @@ void world_keys(struct world *w, int i, const struct bytes *keys, size_t count);
 void world_label(struct world *w, int i, const char *label);
 /* Peering.Block with one name (NULL: empty): at the next start; of a running node at once. */
 void world_block(struct world *w, int i, const char *name);
+/* Next start: as with -j, also where it had left for good. */
+void world_rejoins(struct world *w, int i);
 /* Next start: these versions (swim.h), and another name than it had. They stay the caller's. */
 void world_vsn(struct world *w, int i, const uint8_t vsn[6]);
 void world_rename(struct world *w, int i, int number);
