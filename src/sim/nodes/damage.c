@@ -103,7 +103,10 @@ static bool may_go(struct world *w, struct host *host, size_t key)
                  record_decode(key_bytes(key), bytes, &record) == OK;
     record_done(&record);
     snapshot_close(snapshot);
-    return sound && !host->view.damaged[key] && (w->lossy || is_everywhere(w, host, key));
+    bool elsewhere = false; /* a record that nobody can read any more nobody can mend */
+    for (int i = 0; i < w->host_count; i++)
+        elsewhere |= w->hosts[i].used && w->hosts[i].view.damaged[key];
+    return sound && !elsewhere && (w->lossy || is_everywhere(w, host, key));
 }
 
 static size_t key_number(const struct world *w, struct bytes key)
