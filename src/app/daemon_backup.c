@@ -27,6 +27,7 @@ enum err daemon_backup(void *ctx, const struct backup_ask *ask, struct buf *out)
     struct daemon *d = ctx;
     struct snapshot *snapshot;
     struct walk_state walk = {0};
+    struct dot bad_row;
     struct walk_place place = {.phase = ask->part == BACKUP_ROWS ? WALK_ROWS : WALK_RECORDS,
                                .after_len = ask->after.len,
                                .row_after = ask->row_after};
@@ -41,7 +42,7 @@ enum err daemon_backup(void *ctx, const struct backup_ask *ask, struct buf *out)
         err = ERR_WALKING; /* what it holds is not what its clock claims */
     if (err == OK)
         err = ask->part == BACKUP_HEAD ? put_head(snapshot, out)
-                                       : chunk_walk(snapshot, 1, &place, &limits, out);
+                                       : chunk_walk(snapshot, 1, &place, &limits, out, &bad_row);
     walk_state_done(&walk);
     snapshot_close(snapshot);
     return err;

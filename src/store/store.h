@@ -141,7 +141,8 @@ struct row {
 };
 
 /* Rows from the first above `after` on, in order of (replica, counter), going on
- * into the next replicas; ERR_NOT_FOUND at the end, ERR_DAMAGED. */
+ * into the next replicas; ERR_NOT_FOUND at the end. ERR_DAMAGED: the row cannot be read, but
+ * for its dot where the counter is not 0; the scan goes on behind it. */
 struct row_scan;
 enum err row_scan_open(struct snapshot *snapshot, const struct dot *after, struct row_scan **ret) MUST_USE;
 enum err row_scan_next(struct row_scan *scan, struct row *ret) MUST_USE;

@@ -276,8 +276,21 @@ static enum err walk_piece(struct snapshot *snapshot, uint64_t run, struct walk_
     return err;
 }
 
+/* A row that cannot be read: one that the clock covers ends the piece. */
+static enum err look_at_bad_row(struct snapshot *snapshot, const struct dot *dot, struct dot *ret_bad_row)
+{
+    struct clock clock = {0};
+    enum err err = dot->counter ? snapshot_clock(snapshot, &clock, NULL) : ERR_DAMAGED;
+    if (err == OK && clock_covers_dot(&clock, dot)) {
+        *ret_bad_row = *dot;
+        err = ERR_DAMAGED;
+    }
+    clock_done(&clock);
+    return err;
+}
+
 static enum err walk_rows(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
-                          const struct chunk_limits *limits, struct buf *out)
+                          const struct chunk_limits *limits, struct buf *out, struct dot *ret_bad_row)
 {
     struct chunk c;
     struct row_scan *scan;
@@ -296,6 +309,10 @@ static enum err walk_rows(struct snapshot *snapshot, uint64_t run, struct walk_p
         if (err == ERR_NOT_FOUND) {
             through.phase = WALK_NONE;
             break;
+        }
+        if (err == ERR_DAMAGED && look_at_bad_row(snapshot, &row.dot, ret_bad_row) == OK) {
+            through.row_after = row.dot;
+            continue;
         }
         if (err != OK) {
             c.err = err;
@@ -316,8 +333,9 @@ static enum err walk_rows(struct snapshot *snapshot, uint64_t run, struct walk_p
 }
 
 enum err chunk_walk(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
-                    const struct chunk_limits *limits, struct buf *out)
+                    const struct chunk_limits *limits, struct buf *out, struct dot *ret_bad_row)
 {
+    *ret_bad_row = (struct dot){0};
     return place->phase == WALK_RECORDS ? walk_piece(snapshot, run, place, limits, out)
-                                        : walk_rows(snapshot, run, place, limits, out);
+                                        : walk_rows(snapshot, run, place, limits, out, ret_bad_row);
 }

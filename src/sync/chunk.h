@@ -29,8 +29,10 @@ enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limit
                      uint64_t *ret_digest) MUST_USE;
 
 /* A piece of a walk from `place` on: a WALK_PIECE or WALK_ROWS frame. On success
- * place stands behind it; WALK_NONE when that was the last. */
+ * place stands behind it; WALK_NONE when that was the last. With ERR_DAMAGED *ret_bad_row
+ * is the row that cannot be read, or has the counter 0 when it is a record. (One above the
+ * clock is left out: its operation was found early, and comes again.) */
 enum err chunk_walk(struct snapshot *snapshot, uint64_t run, struct walk_place *place,
-                    const struct chunk_limits *limits, struct buf *out) MUST_USE;
+                    const struct chunk_limits *limits, struct buf *out, struct dot *ret_bad_row) MUST_USE;
 
 #endif

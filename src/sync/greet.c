@@ -138,9 +138,24 @@ static bool refuse_text(struct sync *s, struct sync_time time, struct link *link
     return refuse(s, time, link, &refusal, out);
 }
 
+static bool starts_same(const struct starts *a, const struct starts *b)
+{
+    return a->total == b->total && starts_extend(a, b);
+}
+
 /* Is this another past than the one we know? Besides what it told us itself, no
- * counter of it may be known here, from wherever, that it has not reached. */
-static bool is_fork(struct sync *s, const struct hello *hello, const struct peer *peer, uint64_t *ret_known)
+ * counter of it may be known here, from wherever, that it has not reached: but a hello
+ * that lay about while we or the network stood still, alone or with others, may be older
+ * than what came round by third nodes. So for some seconds it is only hung up on, and says
+ * the next one. (Told of a fork it would find one: we know of operations of its new life,
+ * and of no start that they come after.) */
+enum past { PAST_SAME, PAST_DOUBTED, PAST_FORK };
+enum {
+    DOUBT_MS = 3000,       /* time for a few dials; nothing else special about these values */
+    DOUBT_MS_MAX = 120000, /* a doubt this old was about others */
+};
+static enum past look_at_past(struct sync *s, struct sync_time time, const struct hello *hello,
+                              struct peer *peer, uint64_t *ret_known)
 {
     struct snapshot *snapshot;
     uint64_t now = clock_get(&hello->clock, &hello->id), highest = clock_get(&s->clock, &hello->id);
@@ -149,13 +164,17 @@ static bool is_fork(struct sync *s, const struct hello *hello, const struct peer
         snapshot_close(snapshot);
     }
     *ret_known = highest > now ? highest : peer->told;
-    return highest > now ||
-           (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told));
-}
-
-static bool starts_same(const struct starts *a, const struct starts *b)
-{
-    return a->total == b->total && starts_extend(a, b);
+    if (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told))
+        return PAST_FORK;
+    if (highest <= now) {
+        peer->doubted_ms = 0;
+        return PAST_SAME;
+    }
+    if (peer->has_starts && starts_same(&hello->starts, &peer->starts))
+        return PAST_FORK; /* or overtaken in this same life: it can tell */
+    if (!peer->doubted_ms || time.now_ms - peer->doubted_ms > DOUBT_MS_MAX)
+        peer->doubted_ms = time.now_ms;
+    return time.now_ms - peer->doubted_ms > DOUBT_MS ? PAST_FORK : PAST_DOUBTED;
 }
 
 /* It must not use its dots again. Within one life of its process it is likely a hello that
@@ -339,10 +358,14 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
     } else {
         struct peer *peer = sync_peer(s, time, &hello.id, out);
         struct link *old = peer ? peer->link : NULL;
-        uint64_t known;
+        uint64_t known = 0;
+        enum past past = peer ? look_at_past(s, time, &hello, peer, &known) : PAST_SAME;
         if (!peer) {
             refuse_text(s, time, link, REFUSE_PROTOCOL, "too many replicas are known here", &hello, out);
-        } else if (is_fork(s, &hello, peer, &known)) {
+        } else if (past == PAST_DOUBTED) {
+            s->count.hellos_overtaken++;
+            sync_link_end(s, time, link, "claims less than is known of it: perhaps an old hello", out);
+        } else if (past == PAST_FORK) {
             refuse_fork(s, time, link, &hello, peer, known, out);
         } else if (old && !newer_stays(s, old, link, &hello, peer)) {
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,

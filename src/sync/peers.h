@@ -41,10 +41,11 @@ struct peer {
     struct replica_id id;
     char name[MEMBER_NAME_MAX + 1]; /* full member name */
     char ingress[INGRESS_MAX + 1];
-    bool member;    /* membership holds it for alive or suspect */
-    bool left;      /* said that it leaves for good, or has taken another id */
-    bool forgotten; /* an operator has let go of it; until its next hello */
-    bool walking;   /* is being filled: takes and gives no rows */
+    bool member;         /* membership holds it for alive or suspect */
+    bool left;           /* said that it leaves for good, or has taken another id */
+    bool forgotten;      /* an operator has let go of it; until its next hello */
+    bool walking;        /* is being filled: takes and gives no rows */
+    uint64_t doubted_ms; /* since when its hellos claim less than is known of it here; 0: they do not */
     bool has_starts;
     struct starts starts;      /* as at its last hello */
     uint64_t told;             /* the highest counter of its own that it has shown itself since */

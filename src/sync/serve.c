@@ -17,8 +17,8 @@ static void refuse(struct sync *s, struct sync_time time, struct link *link, con
     sync_link_send(s, link, time.now_ms, &frame, out);
 }
 
-/* Reads the next piece; the reason where that is not possible. */
-static const char *read_piece(struct sync *s, struct link *link, struct buf *frame)
+/* Reads the next piece; the reason where that is not possible. *ret_bad_row: as of chunk_walk. */
+static const char *read_piece(struct sync *s, struct link *link, struct buf *frame, struct dot *ret_bad_row)
 {
     static const struct chunk_limits limits = {.entries = PIECE_ENTRIES, .bytes = PIECE_BYTES},
                                      old_limits = {.entries = OLD_CHUNK_ENTRIES, .bytes = OLD_CHUNK_BYTES};
@@ -33,7 +33,7 @@ static const char *read_piece(struct sync *s, struct link *link, struct buf *fra
     else if (!clock_covers(&clock, &serving->last))
         problem = "has not seen what the pieces before had seen";
     else if (chunk_walk(snapshot, serving->run, &serving->place, link->protocol >= 2 ? &limits : &old_limits,
-                        frame) != OK)
+                        frame, ret_bad_row) != OK)
         problem = "met a record or row that it cannot read";
     else
         clock_join(&serving->last, &clock);
@@ -53,9 +53,12 @@ void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct
         struct buf frame;
         buf_init(&frame, FRAME_HEADER + FRAME_MAX);
         buf_reserve(&frame, PIECE_BYTES); /* touched as it fills */
-        const char *problem = read_piece(s, link, &frame);
+        struct dot bad_row = {0};
+        const char *problem = read_piece(s, link, &frame, &bad_row);
         if (problem) {
             buf_done(&frame);
+            if (bad_row.counter) /* whoever asks again is told of a floor above it */
+                forget_row(s, &bad_row, out);
             refuse(s, time, link, problem, out);
             return;
         }

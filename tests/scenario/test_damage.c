@@ -381,6 +381,40 @@ static void a_missing_row_is_given_up(void **state)
     world_free(w);
 }
 
+static void damage_row(struct world *w, int node, uint8_t counter)
+{
+    struct engine *engine = world_engine(w, node);
+    struct engine_txn *txn;
+    struct replica_id id;
+    uint8_t row[REPLICA_ID_SIZE + 8] = {0};
+    world_replica_id(w, node, &id);
+    memcpy(row, id.b, REPLICA_ID_SIZE);
+    row[sizeof row - 1] = counter;
+    assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->put(txn, TABLE_ROWS, bytes_of(row, sizeof row), bytes_str("?")), OK);
+    assert_int_equal(engine->ops->commit(txn), OK);
+}
+
+/* Of two rows that cannot be read a delta meets the first, and the walk that this leads to
+ * the second. The floor rises over that one, too, and the walk goes on. */
+static void a_damaged_row_in_the_way_of_a_walk(void **state)
+{
+    struct world *w = cluster(70, 2);
+    put_all(w, 0, "a", "1");
+    cut_off(w, 0, 2, true);
+    assert_int_equal(world_put(w, 0, "b", "2"), OK);
+    assert_int_equal(world_put(w, 0, "c", "3"), OK);
+    assert_int_equal(world_put(w, 0, "d", "4"), OK);
+    damage_row(w, 0, 2);
+    damage_row(w, 0, 4);
+    cut_off(w, 0, 2, false);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    assert_string_equal(world_get(w, 1, "b"), "2");
+    assert_string_equal(world_get(w, 1, "d"), "4");
+    assert_int_equal(world_counter(w, 0, "rows_given_up"), 2);
+    world_free(w);
+}
+
 /* A record that is gone although its row says that it is there. */
 static void a_missing_record_is_found_by_its_row(void **state)
 {
@@ -570,6 +604,7 @@ int main(void)
         cmocka_unit_test(a_damaged_record_of_the_only_source),
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
         cmocka_unit_test(a_missing_row_is_given_up),
+        cmocka_unit_test(a_damaged_row_in_the_way_of_a_walk),
         cmocka_unit_test(a_missing_record_is_found_by_its_row),
         cmocka_unit_test(an_older_peer_is_left_in_peace),
         cmocka_unit_test(a_difference_is_found_and_mended),

@@ -422,7 +422,8 @@ static void put_walk(struct walk_place at, struct buf *out)
 {
     struct store *s = full_store();
     struct snapshot *snapshot = snapshot_of(s);
-    assert_int_equal(chunk_walk(snapshot, 1, &at, &all, out), OK);
+    struct dot bad_row;
+    assert_int_equal(chunk_walk(snapshot, 1, &at, &all, out, &bad_row), OK);
     snapshot_close(snapshot);
     store_close(s);
 }

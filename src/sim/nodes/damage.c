@@ -103,7 +103,10 @@ static bool may_go(struct world *w, struct host *host, size_t key)
                  record_decode(key_bytes(key), bytes, &record) == OK;
     record_done(&record);
     snapshot_close(snapshot);
-    return sound && !host->view.damaged[key] && (w->lossy || is_everywhere(w, host, key));
+    bool elsewhere = false; /* a record that nobody can read any more nobody can mend */
+    for (int i = 0; i < w->host_count; i++)
+        elsewhere |= w->hosts[i].used && w->hosts[i].view.damaged[key];
+    return sound && !elsewhere && (w->lossy || is_everywhere(w, host, key));
 }
 
 static size_t key_number(const struct world *w, struct bytes key)
@@ -191,7 +194,13 @@ void host_damage(struct world *w, struct host *host)
     buf_init(&victim.value, SIZE_MAX);
     bool done = put_victim(w, host, table, &victim);
     if (done && table == TABLE_ROWS) {
-        world_say(w, "n%d: a row goes bad", host->index);
+        struct dot dot = {.counter = 0};
+        CHECK(victim.key.len == REPLICA_ID_SIZE + 8);
+        memcpy(&dot.replica, victim.key.data, REPLICA_ID_SIZE);
+        for (size_t i = 0; i < 8; i++)
+            dot.counter = dot.counter << 8 | victim.key.data[REPLICA_ID_SIZE + i];
+        world_say(w, "n%d: row %.8s %llu goes bad", host->index,
+                  replica_id_text(&dot.replica, (char[REPLICA_ID_TEXT]){0}), (unsigned long long)dot.counter);
         w->result.rows_damaged++;
     } else if (done && is_seen(host, victim.number)) {
         struct bytes key = key_bytes(victim.number);

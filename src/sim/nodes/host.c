@@ -139,6 +139,8 @@ static void run_effect(struct world *w, struct host *host, struct effect *effect
         world_mix(w, effect->text, strlen(effect->text));
         world_say(w, "n%d %s", node, effect->text);
         w->result.walks += strstr(effect->text, "event=walk_started") != NULL;
+        if (host->returns && strstr(effect->text, "event=link_up"))
+            host->returns = host->left = false;
         break;
     case EFFECT_STORE:
         effect->work->ticket = effect->ticket;
@@ -251,9 +253,13 @@ static enum err open_node(struct world *w, struct host *host)
         list[count] = joins[count];
         count++;
     }
+    host->returns = host->left && count && !w->calm && world_chance(w, 400);
+    if (host->returns)
+        world_say(w, "n%d was started to join again", host->index);
     struct node_config config = {.name = name,
                                  .federation_name = name,
                                  .ingress = ingress,
+                                 .rejoin = host->returns,
                                  .profile = &swim_profile_lan,
                                  .join = list,
                                  .join_count = count,
@@ -412,7 +418,7 @@ void host_end(struct world *w, struct host *host, enum end how)
     w->result.stops += how == END_STOP;
     net_drop(w, host->index, how != END_CRASH);
     host->life++;
-    host->running = false;
+    host->running = host->returns = false;
     host->paused_until_ms = host->slow_until_ms = 0;
     works_drop(host->works);
     host->works = NULL;

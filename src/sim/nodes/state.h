@@ -132,6 +132,7 @@ struct host {
     bool used;    /* it was ever started */
     bool removed; /* for good: its disk is gone */
     bool left;    /* by POST /cluster/leave */
+    bool returns; /* was started with -j after that, and has reached nobody yet */
     bool running;
     bool rotten;   /* bits of its log were flipped: the next start finds damage, or less than there was */
     bool stopping; /* it has been asked to end, and says goodbye */
