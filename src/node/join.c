@@ -246,6 +246,7 @@ void join_request(struct node *n, const struct node_event *event, struct effects
         n->left = n->resting = false;
         sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms});
         remember_left(n, false, out);
+        effects_notice(out, NOTICE_INFO, "event=returns next=\"joins, and is a member again\"");
         join_all_again(n);
     }
     for (size_t i = 0; i < event->name_count; i++) {

@@ -159,6 +159,7 @@ static void leave(struct node *n, const struct node_event *event, struct effects
     n->silent_at_ms = n->now_ms + LEAVE_MS;
     sync_leave(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, out);
     swim_leave(n->swim, n->now_ms, out);
+    effects_notice(out, NOTICE_INFO, "event=left next=\"goes on alone with its data, until it joins again\"");
 }
 
 /* What an operator does to replication: answered when it is durable. */

@@ -190,6 +190,23 @@ void sim_file_sync(struct sim_file *file)
     file->size_durable = file->size_unsynced;
 }
 
+void sim_file_sync_part(struct sim_file *file, uint64_t offset, uint64_t n)
+{
+    size_t first = (size_t)(offset / SECTOR_SIZE), end = sectors_for(offset + n), left = 0;
+    for (size_t i = 0; i < file->writes_len; i++) {
+        struct sector_write write = file->writes[i];
+        if (write.index < first || write.index >= end) {
+            file->writes[left++] = write;
+            continue;
+        }
+        sector_set(&file->durable[write.index], file->shown[write.index]);
+        sector_unref(write.image);
+    }
+    file->writes_len = left;
+    if (offset + n > file->size_durable)
+        file->size_durable = offset + n;
+}
+
 /* Nothing, all, or any share of what is unsynced arrives: where the share is drawn
  * anew each time, the ends come up as often as the middle. */
 static unsigned draw_share_permille(struct rng *rng)

@@ -52,6 +52,8 @@ size_t sim_file_read(const struct sim_file *file, uint64_t offset, void *out, si
 void sim_file_write(struct sim_file *file, uint64_t offset, struct bytes bytes);
 void sim_file_grow(struct sim_file *file, uint64_t size); /* with zeros */
 void sim_file_sync(struct sim_file *file);
+/* Only of the sectors of this range, and of a size that it needs. */
+void sim_file_sync_part(struct sim_file *file, uint64_t offset, uint64_t n);
 void sim_file_sync_failed(struct sim_file *file, struct rng *rng);
 void sim_file_crash(struct sim_file *file, struct rng *rng);
 

@@ -26,6 +26,7 @@ enum weaken {
     WEAKEN_FLOOR,        /* rows go to who lacks what their source has forgotten */
     WEAKEN_SESSIONS,     /* a counter's chain goes on over starts */
     WEAKEN_SYNC,         /* a commit does not wait for the disk */
+    WEAKEN_TREE_SYNC,    /* nor does one of the tree behind the log */
 };
 
 #ifdef YZMA_WEAKEN

@@ -39,6 +39,7 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         {"sync_store_refused", c->store_refused},
         {"sync_notes_damaged", c->notes_damaged},
         {"sync_forks_met", c->forks_met},
+        {"sync_hellos_overtaken", c->hellos_overtaken},
         {"sync_twins_met", c->twins_met},
         {"sync_reidentified", c->reidentified},
         {"sync_expiries_withheld", c->expiries_withheld},

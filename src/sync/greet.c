@@ -153,7 +153,13 @@ static bool is_fork(struct sync *s, const struct hello *hello, const struct peer
            (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told));
 }
 
-/* It must not use its dots again. */
+static bool starts_same(const struct starts *a, const struct starts *b)
+{
+    return a->total == b->total && starts_extend(a, b);
+}
+
+/* It must not use its dots again. Within one life of its process it is likely a hello that
+ * was overtaken by rows on another link of the pair: it will see that, and dial again. */
 static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
                         const struct peer *peer, uint64_t known, struct effects *out)
 {
@@ -162,17 +168,18 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
     if (peer->has_starts)
         refusal.starts = peer->starts;
     refusal.counter = known;
-    s->count.forks_met++;
-    effects_notice(out, NOTICE_WARN,
-                   "event=fork_met node=%s known_counter=%llu told_counter=%llu next=\"it takes a new id\"",
-                   hello->name, (unsigned long long)refusal.counter,
-                   (unsigned long long)clock_get(&hello->clock, &hello->id));
+    bool overtaken = peer->has_starts && starts_same(&hello->starts, &peer->starts);
+    if (overtaken)
+        s->count.hellos_overtaken++;
+    else
+        s->count.forks_met++;
+    effects_notice(out, overtaken ? NOTICE_INFO : NOTICE_WARN,
+                   "event=%s node=%s known_counter=%llu told_counter=%llu next=\"%s\"",
+                   overtaken ? "hello_overtaken" : "fork_met", hello->name,
+                   (unsigned long long)refusal.counter,
+                   (unsigned long long)clock_get(&hello->clock, &hello->id),
+                   overtaken ? "it looks at its own, and dials again" : "it takes a new id");
     return refuse(s, time, link, &refusal, out);
-}
-
-static bool starts_same(const struct starts *a, const struct starts *b)
-{
-    return a->total == b->total && starts_extend(a, b);
 }
 
 /* Our own id from outside: we have dialled ourselves, or two nodes run on copies of one
@@ -227,17 +234,28 @@ static bool newer_stays(const struct sync *s, const struct link *old, const stru
     return link->dialed == we_are_smaller;
 }
 
+/* An address has one owner: the last to prove it. */
+static void own_address(struct sync *s, const struct peer *peer, const char *ingress)
+{
+    for (size_t i = 0; i < s->peers.count; i++)
+        if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, ingress) == 0)
+            s->peers.list[i]->ingress[0] = 0;
+}
+
+/* Another replica than the one that was dialled answers at that address now. */
+static void answered_by(struct sync *s, struct sync_time time, struct link *link, const struct peer *peer)
+{
+    link->peer->dialing = 0;
+    if (link->peer != peer)
+        greet_backoff(s, link->peer, time.now_ms);
+}
+
 static void take_hello(struct sync *s, struct sync_time time, struct link *link, struct hello *hello,
                        struct peer *peer, bool replaces, struct effects *out)
 {
-    if (link->dialed && link->peer) {
-        link->peer->dialing = 0;
-        if (link->peer != peer) /* another replica answers at that address now */
-            greet_backoff(s, link->peer, time.now_ms);
-    }
-    for (size_t i = 0; i < s->peers.count; i++) /* an address has one owner: the last to prove it */
-        if (s->peers.list[i] != peer && strcmp(s->peers.list[i]->ingress, hello->ingress) == 0)
-            s->peers.list[i]->ingress[0] = 0;
+    if (link->dialed && link->peer)
+        answered_by(s, time, link, peer);
+    own_address(s, peer, hello->ingress);
     link->peer = peer;
     link->in.max = FRAME_HEADER + FRAME_MAX;
     link->protocol = hello->protocol_max < highest_protocol(s) ? hello->protocol_max : highest_protocol(s);
@@ -326,7 +344,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,
                                       .text = "another connection of this pair stays"};
             if (link->dialed && link->peer) {
-                link->peer->dialing = 0;
+                answered_by(s, time, link, peer);
+                own_address(s, peer, hello.ingress);
                 link->peer = NULL; /* no failure of that peer's */
             }
             refuse(s, time, link, &refusal, out);
@@ -353,6 +372,13 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
     if (frame_get_refuse(body, &refusal) != OK) {
         s->count.frames_malformed++;
         sync_link_end(s, time, link, "malformed refusal", out);
+        return false;
+    }
+    /* What peers hold of ours they may have been sent before the news of its commit came
+     * here: the store is asked. To take a new id for that would put again, under new dots,
+     * what others have removed meanwhile. */
+    if (refusal.reason == REFUSE_FORK && sync_look(s) != OK) {
+        sync_link_end(s, time, link, "the store cannot be read", out);
         return false;
     }
     uint64_t own = clock_get(&s->clock, &s->id);

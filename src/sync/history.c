@@ -11,7 +11,7 @@ void history_done(struct history *history)
 
 void history_sample(struct history *history, uint64_t now_ms, uint64_t span_ms, const struct clock *clock)
 {
-    uint64_t step = span_ms / HISTORY_SAMPLES;
+    uint64_t step = (span_ms + HISTORY_SAMPLES - 1) / HISTORY_SAMPLES;
     if (history->count && now_ms < history->samples[history->count - 1].at_ms + step)
         return;
     if (history->count == HISTORY_SAMPLES + 1) { /* the oldest is older than the span by now */

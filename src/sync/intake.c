@@ -168,9 +168,8 @@ static void keep_told(struct sync *s, struct peer *peer, struct effects *out)
         return;
     struct store_work *work = store_work_new(WORK_NOTES);
     snprintf(name, sizeof name, TOLD_NOTE "%s", replica_id_text(&peer->id, uuid));
-    buf_init(&value, REPLICA_ID_SIZE + 8);
-    replica_id_encode(&peer->id, &value);
-    buf_put_u64(&value, peer->told);
+    buf_init(&value, REPLICA_ID_SIZE + 24);
+    told_encode(peer, &value);
     store_work_add_note(work, name, buf_bytes(&value));
     buf_done(&value);
     peer->told_kept = peer->told;

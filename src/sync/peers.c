@@ -93,6 +93,35 @@ enum err peer_decode(struct peers *into, struct bytes note)
     return OK;
 }
 
+/* A counter says something only of the life that told it: with a memory of other starts
+ * (the note of them was not stored, say) it would make the next hello look like a fork. */
+void told_encode(const struct peer *peer, struct buf *out)
+{
+    const struct starts *starts = &peer->starts;
+    replica_id_encode(&peer->id, out);
+    buf_put_u64(out, peer->told);
+    buf_put_u64(out, starts->total);
+    buf_put_u64(out, starts->count ? starts->entries[starts->count - 1].random : 0);
+}
+
+enum err told_decode(const struct peers *peers, struct bytes note)
+{
+    struct cursor in = cursor_of(note);
+    struct replica_id id = replica_id_decode(&in);
+    uint64_t told = cursor_u64(&in);
+    bool has_start = cursor_left(&in) > 0; /* notes of before have none */
+    uint64_t total = has_start ? cursor_u64(&in) : 0, random = has_start ? cursor_u64(&in) : 0;
+    if (cursor_finish(&in) != OK)
+        return ERR_DAMAGED;
+    struct peer *peer = peers_find(peers, &id);
+    const struct starts *starts = peer ? &peer->starts : NULL;
+    if (!peer || told <= peer->told || (has_start && total != starts->total) ||
+        (has_start && starts->count && starts->entries[starts->count - 1].random != random))
+        return OK;
+    peer->told = told;
+    return OK;
+}
+
 bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after_ms,
                     struct replica_id *ret_id)
 {

@@ -84,6 +84,10 @@ bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after
 /* The note that keeps a peer, and back. Unreadable notes are ERR_DAMAGED. */
 void peer_encode(const struct peer *peer, struct buf *out);
 enum err peer_decode(struct peers *into, struct bytes note) MUST_USE;
+/* The note of peer.told. Decoding passes over what was told in another life than the one
+ * that is remembered; ERR_DAMAGED for what is no such note. */
+void told_encode(const struct peer *peer, struct buf *out);
+enum err told_decode(const struct peers *peers, struct bytes note) MUST_USE;
 
 /* Heard of within forget_after_ms, and not gone for good. A wall clock below the
  * time at which it was heard of (it was set back) forgets nobody by itself. */

@@ -357,8 +357,11 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
             relay_released(s, out);
         break;
     case PENDING_NOTES:
-        if (work->err != OK)
-            s->count.store_refused++; /* written again with the next change or minute */
+        if (work->err == OK)
+            break;
+        s->count.store_refused++; /* written again with the next change or minute */
+        for (size_t i = 0; i < s->peers.count; i++)
+            s->peers.list[i]->told_kept = 0;
         break;
     case PENDING_REPAIR:
         repair_stored(s, time, pending, work, out);

@@ -20,13 +20,9 @@ static void read_peer(void *ctx, struct bytes name, struct bytes value)
 static void read_told(void *ctx, struct bytes name, struct bytes value)
 {
     struct sync *s = ctx;
-    struct cursor in = cursor_of(value);
-    struct replica_id id = replica_id_decode(&in);
-    uint64_t told = cursor_u64(&in);
-    struct peer *peer = cursor_finish(&in) == OK ? peers_find(&s->peers, &id) : NULL;
     (void)name;
-    if (peer && told > peer->told)
-        peer->told = told;
+    if (told_decode(&s->peers, value) != OK)
+        s->count.notes_damaged++;
 }
 
 static void read_retired(void *ctx, struct bytes name, struct bytes value)

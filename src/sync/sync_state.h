@@ -161,7 +161,7 @@ struct sync_count {
         pieces_sent;
     uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
         notes_damaged;
-    uint64_t reidentified, forks_met, links_over_limit;
+    uint64_t reidentified, forks_met, hellos_overtaken, links_over_limit;
     uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
     uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
     uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;

@@ -183,7 +183,22 @@ struct rig {
     bool closed;     /* `stream`, by the node */
     bool paused;     /* `stream` */
     bool stores;     /* rows, at once; else nothing is ever stored */
+    bool renewed;    /* it wants another replica id */
 };
+
+/* Of the node nobody is told. */
+static void rig_write(struct rig *rig, const char *key)
+{
+    struct store_work *work = store_work_new(WORK_WRITE);
+    struct store_txn *txn;
+    static const char value[1000];
+    work->write.key = bytes_str(key);
+    work->write.value = bytes_of(value, sizeof value);
+    assert_int_equal(store_begin(rig->store, 1, &txn), OK);
+    assert_int_equal(store_do(txn, work), OK);
+    assert_int_equal(store_commit(txn), OK);
+    store_work_free(work);
+}
 
 static void rig_init_with(struct rig *rig, uint64_t quarantine_max)
 {
@@ -209,15 +224,7 @@ static void rig_init_with(struct rig *rig, uint64_t quarantine_max)
     for (int i = 0; i < 2000; i++) {
         char key[16];
         snprintf(key, sizeof key, "k%04d", i);
-        struct store_work *work = store_work_new(WORK_WRITE);
-        struct store_txn *txn;
-        static const char value[1000];
-        work->write.key = bytes_str(key);
-        work->write.value = bytes_of(value, sizeof value);
-        assert_int_equal(store_begin(rig->store, 1, &txn), OK);
-        assert_int_equal(store_do(txn, work), OK);
-        assert_int_equal(store_commit(txn), OK);
-        store_work_free(work);
+        rig_write(rig, key);
     }
     assert_int_equal(node_new(&config, rig->store, 1000, 1000, &rig->node), OK);
     buf_done(&why);
@@ -265,6 +272,7 @@ static void rig_step(struct rig *rig, struct node_event event)
             rig->paused = effect->kind == EFFECT_STREAM_PAUSE;
         if (effect->kind == EFFECT_STREAM_OPEN)
             rig->dialed = effect->stream;
+        rig->renewed |= effect->work && effect->work->kind == WORK_REIDENTIFY;
         if (effect->work && rig->stores && effect->work->kind == WORK_ROWS)
             rig_store(rig, effect);
         store_work_free(effect->work); /* else never done here */
@@ -347,8 +355,6 @@ static void a_window_without_reading_costs_no_memory(void **state)
     rig_done(&rig);
 }
 
-/* ---- packed frames that a peer should not have sent ---------------------------------------- */
-
 static uint64_t rig_counter(struct rig *rig, const char *name)
 {
     char pattern[64];
@@ -370,6 +376,84 @@ static uint64_t rig_counter(struct rig *rig, const char *name)
     effects_done(&out);
     return value;
 }
+
+/* ---- other pasts, and what only looks so ----------------------------------------------------- */
+
+static struct refusal fork_told(struct rig *rig, uint64_t counter)
+{
+    struct refusal refusal = {.reason = REFUSE_FORK, .text = "another past", .counter = counter};
+    struct snapshot *snapshot;
+    struct identity identity = {0};
+    assert_int_equal(snapshot_open(rig->store, &snapshot), OK);
+    assert_int_equal(snapshot_identity(snapshot, &identity), OK);
+    refusal.starts = identity.starts;
+    snapshot_close(snapshot);
+    identity_done(&identity);
+    return refusal;
+}
+
+/* A peer was sent an operation of ours on another link, and says so, before the news of
+ * its commit has come to the node: that is no other past. One more than we have made is. */
+static void what_the_store_has_is_our_past(void **state)
+{
+    for (uint64_t beyond = 0; beyond < 2; beyond++) {
+        struct rig rig;
+        struct buf frame;
+        struct hello hello = {.protocol_min = 1, .protocol_max = 3, .id = {.b = {2}}, .name = "peer"};
+        rig_init(&rig);
+        buf_init(&frame, 100000);
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+        frame_put_hello(&frame, &hello);
+        rig_receive(&rig, &frame);
+        rig_write(&rig, "k");
+        struct refusal refusal = fork_told(&rig, 2001 + beyond);
+        frame_put_refuse(&frame, &refusal);
+        rig_receive(&rig, &frame);
+        assert_true(rig.closed);
+        assert_int_equal(rig.renewed, beyond);
+        buf_done(&frame);
+        rig_done(&rig);
+    }
+}
+
+static void rig_greeted(struct rig *rig, uint64_t stream, const struct starts *starts, uint64_t counter)
+{
+    struct hello hello = {
+        .protocol_min = 1, .protocol_max = 3, .id = {.b = {2}}, .name = "peer", .starts = *starts};
+    struct buf frame;
+    buf_init(&frame, 100000);
+    clock_set(&hello.clock, &hello.id, counter);
+    rig->stream = stream;
+    rig->closed = false;
+    rig_step(rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &hello);
+    rig_receive(rig, &frame);
+    clock_done(&hello.clock);
+    buf_done(&frame);
+}
+
+/* Of one life, a hello that tells less than is known was overtaken on its way. After
+ * another start it tells of another past. Refused are both: they see what they are. */
+static void an_overtaken_hello_is_no_fork(void **state)
+{
+    struct rig rig;
+    struct starts starts = {0};
+    rig_init(&rig);
+    starts_append(&starts, (struct start){0, 77});
+    rig_greeted(&rig, 1, &starts, 10);
+    assert_false(rig.closed);
+    rig_greeted(&rig, 2, &starts, 9);
+    assert_true(rig.closed);
+    assert_int_equal(rig_counter(&rig, "sync_hellos_overtaken"), 1);
+    assert_int_equal(rig_counter(&rig, "sync_forks_met"), 0);
+    starts_append(&starts, (struct start){9, 78});
+    rig_greeted(&rig, 3, &starts, 9);
+    assert_true(rig.closed);
+    assert_int_equal(rig_counter(&rig, "sync_forks_met"), 1);
+    rig_done(&rig);
+}
+
+/* ---- packed frames that a peer should not have sent ---------------------------------------- */
 
 /* Not zstd, another length than declared, more than is allowed, a type that is never
  * packed, or a link that has not agreed on it: the link ends, and it is counted. */
@@ -505,6 +589,49 @@ static void a_refused_duplicate_is_not_dialed_again_at_once(void **state)
 }
 
 /* Rows of the peer itself, each with a record of a format that nobody knows. */
+/* A replica that has gone, and one that is connected, at one address: whoever dials the
+ * first one meets the other, and does not dial again and again. */
+static void who_answers_for_another_is_not_dialed_on_and_on(void **state)
+{
+    struct rig rig;
+    struct buf frame;
+    struct hello here = {.protocol_min = 1,
+                         .protocol_max = 1,
+                         .id = {.b = {0, 1}}, /* smaller than ours: the connection that it dialled stays */
+                         .name = "here",
+                         .ingress = "10.0.0.2:7947",
+                         .flags = SYNC_WALKING};
+    struct hello gone = here;
+    rig_init(&rig);
+    buf_init(&frame, 100000);
+    gone.id.b[0] = 2;
+    memcpy(gone.name, "gone", sizeof "gone");
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &here);
+    rig_receive(&rig, &frame);
+    rig.stream = 2;
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_ACCEPTED, .stream_kind = STREAM_SYNC});
+    frame_put_hello(&frame, &gone);
+    rig_receive(&rig, &frame);
+    rig_step(&rig, (struct node_event){.kind = NODE_STREAM_CLOSED});
+
+    unsigned dials = 0;
+    for (int ms = 0; ms < 1000; ms++, rig.now_ms++) {
+        rig.dialed = 0;
+        rig_step(&rig, (struct node_event){.kind = NODE_TICK});
+        if (!rig.dialed)
+            continue;
+        dials++;
+        rig.stream = rig.dialed;
+        rig_step(&rig, (struct node_event){.kind = NODE_STREAM_OPENED});
+        frame_put_hello(&frame, &here);
+        rig_receive(&rig, &frame);
+    }
+    assert_int_equal(dials, 1);
+    buf_done(&frame);
+    rig_done(&rig);
+}
+
 static void put_unreadable_rows(struct buf *out, uint64_t from, size_t count, size_t size)
 {
     char rubbish[2000];
@@ -564,9 +691,12 @@ int main(void)
         cmocka_unit_test(silence_is_noticed_in_time),
         cmocka_unit_test(questions_without_reading_cost_no_memory),
         cmocka_unit_test(a_window_without_reading_costs_no_memory),
+        cmocka_unit_test(what_the_store_has_is_our_past),
+        cmocka_unit_test(an_overtaken_hello_is_no_fork),
         cmocka_unit_test(hostile_packed_frames_end_the_link),
         cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
+        cmocka_unit_test(who_answers_for_another_is_not_dialed_on_and_on),
         cmocka_unit_test(an_unreadable_record_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,8 @@ class Client(threading.Thread):
 
 
 class Networks(SystemTest):
+    maxDiff = None
+
     def setUp(self):
         super().setUp()
         self.chance = random.Random(SEED)

@@ -755,6 +755,48 @@ static void a_peer_survives_its_note(void **state)
     buf_done(&note);
 }
 
+/* The note of the peer's last start was not stored, and the one of what it told since was:
+ * held against the older starts, that would make its next hello a fork. */
+static void what_was_told_in_another_life_says_nothing(void **state)
+{
+    struct peers peers = {0};
+    struct replica_id id = id_of(5);
+    struct peer *peer = peers_get(&peers, &id);
+    struct buf note, former;
+    buf_init(&note, 100);
+    buf_init(&former, 100);
+    peer->has_starts = true;
+    starts_append(&peer->starts, (struct start){0, 4});
+    peer->told = 41;
+    told_encode(peer, &note);
+    peer->told = 3;
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 41);
+    peer->told = 50;
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 50); /* never less */
+
+    peer->told = 3;
+    starts_append(&peer->starts, (struct start){3, 5});
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 3);
+    peer->starts = (struct starts){0};
+    starts_append(&peer->starts, (struct start){0, 6});
+    assert_int_equal(told_decode(&peers, buf_bytes(&note)), OK);
+    assert_int_equal(peer->told, 3);
+
+    replica_id_encode(&id, &former); /* as notes were before they told of the start */
+    buf_put_u64(&former, 41);
+    assert_int_equal(told_decode(&peers, buf_bytes(&former)), OK);
+    assert_int_equal(peer->told, 41);
+    for (size_t n = 0; n < note.len; n++)
+        if (n != former.len)
+            assert_int_equal(told_decode(&peers, bytes_of(note.data, n)), ERR_DAMAGED);
+    peers_done(&peers);
+    buf_done(&note);
+    buf_done(&former);
+}
+
 /* The watermark is what every replica expected back has; who left or was away too
  * long does not hold it. */
 static void the_watermark_waits_for_the_expected(void **state)
@@ -816,25 +858,33 @@ static void a_clock_that_stood_ahead_holds_nobody(void **state)
     peers_done(&peers);
 }
 
-/* Rows are kept for the promised time, and not much longer. */
-static void history_tells_what_is_old_enough(void **state)
+static void look_at_history(uint64_t span, uint64_t step)
 {
-    enum { SPAN = 3200 };
     struct history history = {0};
     struct clock clock = {0};
     struct dot dot = dot_of(1, 0);
-    for (uint64_t now = 0; now <= 10000; now += 10) {
+    for (uint64_t now = 0; now <= 10000; now += step) {
         dot.counter = now + 1;
         clock_raise(&clock, &dot);
-        history_sample(&history, now, SPAN, &clock);
-        const struct clock *old = history_older_than(&history, now, SPAN);
-        if (now < SPAN)
+        history_sample(&history, now, span, &clock);
+        const struct clock *old = history_older_than(&history, now, span);
+        if (now < span)
             assert_null(old);
-        else
-            assert_in_range(now + 1 - clock_get(old, &dot.replica), SPAN, SPAN + 2 * SPAN / HISTORY_SAMPLES);
+        else if (now >= span + step)
+            assert_in_range(now + 1 - clock_get(old, &dot.replica), span,
+                            span + 2 * span / HISTORY_SAMPLES + 2 * step);
     }
     clock_done(&clock);
     history_done(&history);
+}
+
+/* Rows are kept for the promised time, and not much longer: also where that is no multiple
+ * of the samples, and each of these is taken as soon as it may be. */
+static void history_tells_what_is_old_enough(void **state)
+{
+    look_at_history(3200, 10);
+    look_at_history(200, 2);
+    look_at_history(1009, 1);
 }
 
 int main(void)
@@ -864,6 +914,7 @@ int main(void)
         cmocka_unit_test(a_write_is_remembered_for_a_while),
         cmocka_unit_test(a_question_survives_the_wire),
         cmocka_unit_test(a_peer_survives_its_note),
+        cmocka_unit_test(what_was_told_in_another_life_says_nothing),
         cmocka_unit_test(the_watermark_waits_for_the_expected),
         cmocka_unit_test(a_clock_that_stood_ahead_holds_nobody),
         cmocka_unit_test(history_tells_what_is_old_enough),

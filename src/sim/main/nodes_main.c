@@ -28,6 +28,7 @@ static const char help[] =
     "      --seconds S   as many worlds as fit; prints what came of them, by kinds of faults\n"
     "      --counts      prints how often each kind of fault struck\n"
     "      --memory      never LMDB: else it stands behind the log in one world of sixteen\n"
+    "      --lmdb        .. in all of them\n"
     "      --trace       tells what happens, on the standard output\n"
     "      --twice       each world twice: both must leave the same trace\n"
     "      --keep-going  past a failure\n"
@@ -43,7 +44,8 @@ enum {
     OPTION_BREAK,
     OPTION_EXPECT,
     OPTION_COUNTS,
-    OPTION_MEMORY
+    OPTION_MEMORY,
+    OPTION_LMDB
 };
 
 static const struct option long_options[] = {
@@ -59,6 +61,7 @@ static const struct option long_options[] = {
     {"expect", no_argument, NULL, OPTION_EXPECT},
     {"counts", no_argument, NULL, OPTION_COUNTS},
     {"memory", no_argument, NULL, OPTION_MEMORY},
+    {"lmdb", no_argument, NULL, OPTION_LMDB},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -66,7 +69,7 @@ static const struct option long_options[] = {
 struct nodes_command {
     uint64_t seed, worlds, seconds;
     unsigned nodes, operations;
-    bool trace, twice, keep_going, expect, counts, memory, help;
+    bool trace, twice, keep_going, expect, counts, memory, lmdb, help;
     const char *broken;
     struct nodes_trees trees;
 };
@@ -91,7 +94,12 @@ static bool weaken(const char *name)
     static const struct {
         const char *name;
         enum weaken rule;
-    } rules[] = {{"merge", WEAKEN_CLOCK}, {"floor", WEAKEN_FLOOR}, {"sync", WEAKEN_SYNC}};
+    } rules[] = {{"merge", WEAKEN_CLOCK},
+                 {"floor", WEAKEN_FLOOR},
+                 {"sync", WEAKEN_SYNC},
+                 {"tree-sync", WEAKEN_TREE_SYNC},
+                 {"repair-rows", WEAKEN_REPAIR_ROWS},
+                 {"repair-floor", WEAKEN_REPAIR_FLOOR}};
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         if (strcmp(name, rules[i].name) == 0) {
             weakened = rules[i].rule;
@@ -141,6 +149,9 @@ static bool parse(int argc, char **argv, struct nodes_command *ret)
         case OPTION_MEMORY:
             ret->memory = true;
             break;
+        case OPTION_LMDB:
+            ret->lmdb = true;
+            break;
         case OPTION_TRACE:
             ret->trace = true;
             break;
@@ -188,6 +199,8 @@ static void print_replay(const struct nodes_command *c, uint64_t seed)
         printf(" --break %s", c->broken);
     if (c->memory)
         printf(" --memory");
+    if (c->lmdb)
+        printf(" --lmdb");
     printf(" --trace\n");
 }
 
@@ -237,6 +250,9 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
     sum->twins += r->twins;
     sum->retired += r->retired;
     sum->on_files += r->on_files;
+    sum->records_damaged += r->records_damaged;
+    sum->rows_damaged += r->rows_damaged;
+    sum->mended += r->mended;
     for (unsigned i = 0; i < NODES_FAULTS; i++)
         sum->struck[i] += r->struck[i];
     if (sum->agreed_ms < r->agreed_ms)
@@ -246,8 +262,11 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
 static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes_result *sum,
                       unsigned *traceless)
 {
-    struct nodes_options options = {
-        .seed = seed, .nodes = c->nodes, .steps = c->operations, .trees = c->trees.open ? &c->trees : NULL};
+    struct nodes_options options = {.seed = seed,
+                                    .nodes = c->nodes,
+                                    .steps = c->operations,
+                                    .trees = c->trees.open ? &c->trees : NULL,
+                                    .on_files = c->lmdb};
     if (c->trace)
         options.tell = tell;
     present.seed = seed;
@@ -288,12 +307,12 @@ static void print_counts(const struct nodes_result *sum)
     for (unsigned i = 0; nodes_fault_name(i); i++)
         printf(" %s %u%s", nodes_fault_name(i), sum->struck[i], nodes_fault_name(i + 1) ? "," : "\n");
     printf("of them: %u stops, %u starts, %u records not read, %u copies beside their originals, %u "
-           "retirements; "
-           "%u worlds on LMDB\n"
+           "retirements, %u records gone bad (%u mended by peers or writes), %u rows; %u worlds on LMDB\n"
            "writes: %u refused, %u in batches, %u touches, %u conditions (%u unmet), %u confirmed by others, "
            "%u versions whose time was over\n",
-           sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->on_files, sum->refused,
-           sum->batches, sum->touches, sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
+           sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->records_damaged,
+           sum->mended, sum->rows_damaged, sum->on_files, sum->refused, sum->batches, sum->touches,
+           sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
 }
 
 /* Returns how many failed. */

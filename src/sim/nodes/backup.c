@@ -23,16 +23,51 @@ static struct engine *kept(struct world *w, struct engine *engine)
     return engine;
 }
 
-struct engine *tree_open(struct world *w, struct tree *tree)
+enum err tree_open(struct world *w, struct tree *tree)
 {
     const struct nodes_trees *trees = w->options.trees;
     if (w->on_files && !tree->file)
         tree->file = ++w->next_file;
     if (w->on_files)
-        tree->engine = trees->open(trees->ctx, tree->file);
-    else if (!tree->engine)
+        return trees->open(trees->ctx, tree->file, &tree->engine);
+    if (!tree->engine)
         tree->engine = kept(w, engine_mem_new());
-    return tree->engine;
+    return OK;
+}
+
+/* One in memory dies with its commit that fails. */
+bool tree_dead(const struct world *w, const struct host *host)
+{
+    const struct nodes_trees *trees = w->options.trees;
+    if (!host->tree.file)
+        return host->tree_dies && engine_mem_commit_failed(host->tree.engine);
+    return trees->dead(trees->ctx, host->tree.file);
+}
+
+void tree_fail(struct world *w, struct host *host, const struct tree_fault *fault)
+{
+    const struct nodes_trees *trees = w->options.trees;
+    if (host->tree.file)
+        trees->fail(trees->ctx, host->tree.file, fault);
+    else if (host->tree.engine)
+        engine_mem_fail_commit(host->tree.engine, fault->nth, world_chance(w, 500));
+    host->tree_dies = fault->nth && fault->dies;
+}
+
+/* The process is dead, and its code is still to be left. */
+void tree_die(struct world *w, struct host *host)
+{
+    if (host->tree.file)
+        w->options.trees->die(w->options.trees->ctx, host->tree.file);
+}
+
+void tree_end(struct world *w, struct host *host, bool power)
+{
+    host->tree_dies = false;
+    if (!host->tree.file)
+        return;
+    host->tree.engine = NULL; /* it was closed with the store */
+    w->options.trees->end(w->options.trees->ctx, host->tree.file, power);
 }
 
 void tree_copy(struct world *w, struct tree *to, const struct tree *from)

@@ -262,6 +262,7 @@ static bool is_refusal(enum err err)
     case ERR_IO:
     case ERR_FULL:
     case ERR_BUSY:
+    case ERR_DAMAGED:
         return true;
     default:
         return false;

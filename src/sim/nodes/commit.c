@@ -2,7 +2,6 @@
  * them, and what the oracle must know of each transaction: what every operation in it
  * removed, read inside it. */
 #include "check.h"
-#include "engine_mem.h"
 #include "mem.h"
 #include "state.h"
 #include "txn.h"
@@ -264,7 +263,7 @@ void works_drop(struct store_work *list)
 
 static bool dies_of_it(struct world *w, struct host *host, struct store_work *list)
 {
-    if (!disk_sim_dead(host->disk))
+    if (!host_dead(w, host))
         return false;
     works_drop(list);
     fault_down(w, host, world_chance(w, 300) ? END_KILL : END_CRASH, fault_duration(w));
@@ -331,10 +330,9 @@ void host_apply(struct world *w, struct host *host)
     if (world_chance(w, 300))
         log_engine_freeze(host->log_engine);
     enum err err = log_engine_apply(host->log_engine);
-    bool dies = err == ERR_IO && host->tree_dies && engine_mem_commit_failed(host->tree.engine);
     if (err == ERR_NOT_FOUND && world_chance(w, 300))
         err = log_engine_prepare(host->log_engine);
-    if (disk_sim_dead(host->disk) || dies) {
+    if (host_dead(w, host)) {
         fault_down(w, host, world_chance(w, 300) ? END_KILL : END_CRASH, fault_duration(w));
     } else if (err == OK) {
         host->apply_planned = true;
@@ -355,7 +353,7 @@ void host_drain(struct world *w, struct host *host)
         else if (log_engine_apply(host->log_engine) != OK && !log_engine_freeze(host->log_engine))
             break;
     }
-    if (host->running && host->life == life && disk_sim_dead(host->disk))
+    if (host->running && host->life == life && host_dead(w, host))
         fault_down(w, host, END_CRASH, fault_duration(w));
 }
 

@@ -1,6 +1,5 @@
 /* What goes wrong, and when: each world draws how often each kind strikes. */
 #include "check.h"
-#include "engine_mem.h"
 #include "state.h"
 
 enum fault {
@@ -17,7 +16,8 @@ enum fault {
     FAULT_CRASH_AT, /* in the middle of a change of the disk */
     FAULT_DISK,     /* a call fails */
     FAULT_FULL,     /* the disk is full */
-    FAULT_TREE,     /* a commit of the tree behind the log fails, or is cut off */
+    FAULT_TREE,     /* a change of the tree behind the log fails, or is cut off */
+    FAULT_DAMAGE,   /* a record or a row in it goes bad */
     FAULT_STRANGE,  /* some records come in a format that is not known */
     FAULT_MEMBER,   /* added, leaves, comes back, stays away for long */
     FAULT_STOP,     /* ends with a goodbye */
@@ -32,9 +32,10 @@ _Static_assert((int)FAULTS <= (int)NODES_FAULTS, "rates and counts are as long")
 
 const char *nodes_fault_name(unsigned kind)
 {
-    static const char *const names[FAULTS] = {
-        "cut",  "split", "ring", "wire",    "slow",   "wall", "drift", "freeze", "kill", "crash", "crash-at",
-        "disk", "full",  "tree", "strange", "member", "stop", "pause", "forget", "twin", "loss",  "retire"};
+    static const char *const names[FAULTS] = {"cut",   "split",  "ring",   "wire",    "slow",     "wall",
+                                              "drift", "freeze", "kill",   "crash",   "crash-at", "disk",
+                                              "full",  "tree",   "damage", "strange", "member",   "stop",
+                                              "pause", "forget", "twin",   "loss",    "retire"};
     return kind < FAULTS ? names[kind] : NULL;
 }
 
@@ -48,6 +49,8 @@ void faults_draw(struct world *w)
         w->rates.weight[FAULT_DISK] = w->rates.weight[FAULT_FULL] = w->rates.weight[FAULT_TREE] = 0;
     if (world_chance(w, 800)) /* tokens of worlds with a new id are not looked at */
         w->rates.weight[FAULT_TWIN] = 0;
+    if (w->rates.weight[FAULT_TWIN]) /* what a copy cannot read it cannot put again */
+        w->rates.weight[FAULT_DAMAGE] = 0;
     w->rates.every_ms = 200 + world_pick(w, 4000);
     if (w->forgetful) {
         w->rates.weight[FAULT_SPLIT] += 5;
@@ -167,14 +170,15 @@ void fault_down(struct world *w, struct host *host, enum end how, uint64_t for_m
     world_plan(w, for_ms, HAPPEN_START, host->index);
 }
 
-/* The commit has happened, or not; and the process dies of it, or goes on. */
+/* In memory a commit, which has happened, or not; and the process dies of it, or goes on.
+ * In a file any of its changes, in part. */
 static void strike_tree(struct world *w, struct host *host)
 {
-    if (host->tree.file)
-        return;
-    host->tree_dies = world_chance(w, 500);
-    engine_mem_fail_commit(host->tree.engine, 1 + world_pick(w, 4), world_chance(w, 500));
-    world_say(w, "n%d: a commit of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
+    struct tree_fault fault = {.dies = world_chance(w, 500),
+                               .nth = 1 + world_pick(w, host->tree.file ? 12 : 4),
+                               .err = world_chance(w, 700) ? ERR_IO : ERR_FULL};
+    tree_fail(w, host, &fault);
+    world_say(w, "n%d: a change of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
 }
 
 static void strike_process(struct world *w, struct host *host, enum fault fault)
@@ -197,7 +201,10 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
         fault_down(w, host, END_CRASH, fault_duration(w));
         break;
     case FAULT_CRASH_AT:
-        disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
+        if (host->tree.file && world_chance(w, 500))
+            tree_fail(w, host, &(struct tree_fault){.nth = 1 + world_pick(w, 12), .dies = true});
+        else
+            disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
         break;
     case FAULT_DISK:
         disk_sim_fail(host->disk, 1 + world_pick(w, 8), world_chance(w, 700) ? ERR_IO : ERR_FULL);
@@ -268,6 +275,9 @@ static void strike(struct world *w, enum fault fault, struct host *host)
     case FAULT_TWIN:
         hand_twin(w, host);
         break;
+    case FAULT_DAMAGE:
+        host_damage(w, host);
+        break;
     case FAULT_LOSS:
         hand_loss(w, host);
         break;
@@ -336,8 +346,8 @@ void faults_end(struct world *w)
             disk_sim_fail(host->disk, 0, OK);
             disk_sim_crash_at(host->disk, 0);
         }
-        if (host->tree.engine && !host->tree.file)
-            engine_mem_fail_commit(host->tree.engine, 0, false);
+        if (host->tree.engine)
+            tree_fail(w, host, &(struct tree_fault){.nth = 0});
         hand_twin_ends(w, host);
         if (host->strange && host->running) /* a program that can read what came, and asks again */
             host_end(w, host, END_KILL);

@@ -211,14 +211,13 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
     struct replica_id id = random_id(w);
     memcpy(log.fresh_id, id.b, sizeof log.fresh_id);
     struct log_found found = {0};
-    struct engine *tree = tree_open(w, &host->tree);
-    if (!tree) {
+    enum err err = tree_open(w, &host->tree);
+    if (err != OK) {
         log.disk->ops->free(log.disk);
         buf_put_text(why, "its tree cannot be opened");
-        world_fail(w, "n%d: its tree cannot be opened", host->index);
-        return ERR_MALFORMED;
+        return err;
     }
-    enum err err = log_engine_open(tree, &log, &host->log_engine, &found, why);
+    err = log_engine_open(host->tree.engine, &log, &host->log_engine, &found, why);
     if (err != OK)
         return err;
     *ret_lost = found.lost;
@@ -351,8 +350,10 @@ void host_start(struct world *w, struct host *host)
         world_say(w, "n%d does not start: %s: %.*s", host->index, err_text(err), (int)why.len,
                   (const char *)why.data);
         host->log_engine = NULL;
-        if (disk_sim_dead(host->disk))
+        bool dead = host_dead(w, host);
+        if (dead)
             disk_sim_crash(host->disk);
+        tree_end(w, host, dead);
         if (err == ERR_IO || err == ERR_FULL || err == ERR_NOMEM)
             start_again(w, host, 1000 + world_pick(w, 2000));
         else if (w->lossy)
@@ -373,8 +374,11 @@ void host_start(struct world *w, struct host *host)
         host->held_surely = false;
     if (host->reidentify)
         take_new_id(w, host);
-    if (host->rotten) { /* a last frame that does not check counts as one that was being written */
+    if (host->rotten) {            /* a last frame that does not check counts as one that was being written */
+        bool damaged[ORACLE_KEYS]; /* the tree is as it was */
+        memcpy(damaged, host->view.damaged, sizeof damaged);
         host_view_done(&host->view);
+        memcpy(host->view.damaged, damaged, sizeof damaged);
         host->rotten = false;
     }
     if (lost && w->lossy)
@@ -389,8 +393,13 @@ void host_start(struct world *w, struct host *host)
         host->log_engine = NULL;
         return;
     }
-    if (disk_sim_dead(host->disk))
+    if (host_dead(w, host))
         fault_down(w, host, END_CRASH, fault_duration(w));
+}
+
+bool host_dead(const struct world *w, const struct host *host)
+{
+    return disk_sim_dead(host->disk) || tree_dead(w, host);
 }
 
 void host_end(struct world *w, struct host *host, enum end how)
@@ -405,17 +414,16 @@ void host_end(struct world *w, struct host *host, enum end how)
     host->life++;
     host->running = false;
     host->paused_until_ms = host->slow_until_ms = 0;
-    host->tree_dies = false;
     works_drop(host->works);
     host->works = NULL;
+    tree_die(w, host);
     if (how == END_CRASH)
         disk_sim_crash(host->disk);
     else
         disk_sim_kill(host->disk);
     node_free(host->node);
     store_close(host->store);
-    if (host->tree.file)
-        host->tree.engine = NULL; /* it is closed with the store */
+    tree_end(w, host, how == END_CRASH);
     host->node = NULL;
     host->store = NULL;
     host->log_engine = NULL;

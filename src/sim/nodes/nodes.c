@@ -253,7 +253,7 @@ static void set_up(struct world *w)
     w->memory_max = world_chance(w, 500) ? 32 << 10 : 1 << 20;
     w->segment_bytes = world_chance(w, 500) ? 8 << 10 : 128 << 10;
     w->delay_ms = 1 + (unsigned)world_pick(w, world_chance(w, 300) ? 80 : 5);
-    w->on_files = world_chance(w, FILES_PERMILLE) && w->options.trees;
+    w->on_files = (world_chance(w, FILES_PERMILLE) || w->options.on_files) && w->options.trees;
     w->result.on_files = w->on_files;
     draw_habits(w);
     w->host_count = (int)nodes + SPARES;

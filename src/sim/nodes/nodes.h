@@ -9,9 +9,12 @@
  * things instead of in threads; a request is what src/http makes of one, without its
  * bytes. Behind the log stands an ordered tree in memory that is as durable as LMDB:
  * what it has committed at the moment of death is there after it. In a share of the
- * worlds the world outside gives a tree of its own, and LMDB itself runs. */
+ * worlds the world outside gives a tree of its own, and LMDB itself runs, on a disk that
+ * loses and tears what was not synced. */
 #ifndef YZMA_SIM_NODES_H
 #define YZMA_SIM_NODES_H
+
+#include "err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,12 +28,24 @@ enum {
 
 struct engine;
 
-/* Trees behind the log that live in files, named by numbers. */
+struct tree_fault { /* of the nth change of a file from now on; 0: none */
+    uint64_t nth;
+    bool dies;    /* the process does, in the midst of it */
+    enum err err; /* else: with this */
+};
+
+/* Trees behind the log that live in files, named by numbers, on a disk of which a power cut
+ * leaves what was synced. */
 struct nodes_trees {
     void *ctx;
-    struct engine *(*open)(void *ctx, uint64_t file); /* made if it is not there; NULL: it cannot be */
+    /* Made if it is not there. ERR_IO, ERR_FULL: it can be tried again. */
+    enum err (*open)(void *ctx, uint64_t file, struct engine **ret);
     void (*copy)(void *ctx, uint64_t to, uint64_t from);
     void (*remove)(void *ctx, uint64_t file);
+    void (*fail)(void *ctx, uint64_t file, const struct tree_fault *fault);
+    bool (*dead)(void *ctx, uint64_t file);
+    void (*die)(void *ctx, uint64_t file);             /* the process is gone, but for its code */
+    void (*end)(void *ctx, uint64_t file, bool power); /* .. and that, too */
 };
 
 struct nodes_options {
@@ -40,6 +55,7 @@ struct nodes_options {
     void (*tell)(void *ctx, const char *line); /* the transcript; NULL: none */
     void *tell_ctx;
     const struct nodes_trees *trees; /* NULL: all in memory */
+    bool on_files;                   /* none in memory; else a share of the worlds is on files */
 };
 
 struct nodes_result {
@@ -49,6 +65,7 @@ struct nodes_result {
     uint64_t simulated_ms, steps;
     unsigned nodes, operations, acknowledged, refused, reads, token_reads, doubts;
     unsigned batches, touches, conditions, unmet, confirmed, dropped, quarantined, twins, retired;
+    unsigned records_damaged, rows_damaged, mended;
     unsigned kills, crashes, stops, starts, faults, walks, reidentified, wiped, damaged, on_files;
     unsigned struck[NODES_FAULTS];    /* faults, by kind */
     uint64_t stream_bytes, agreed_ms; /* how long agreement took */

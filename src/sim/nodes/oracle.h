@@ -82,6 +82,7 @@ struct oracle {
 /* What has been seen at a host. */
 struct host_view {
     struct set held[ORACLE_KEYS];
+    bool damaged[ORACLE_KEYS];   /* the record cannot be read; held is what it was */
     uint64_t marks[ORACLE_KEYS]; /* of the records that hold them: length and checksum; 0: none */
     struct set gone;             /* removed here, or known here as removed: none of these comes back */
     struct set covered;          /* operations that the clock claims */

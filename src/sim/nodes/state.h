@@ -319,9 +319,10 @@ void host_clock_rate(struct world *w, struct host *host, uint64_t ppm);
 void host_start(struct world *w, struct host *host);
 enum end { END_KILL, END_CRASH, END_STOP };
 void host_end(struct world *w, struct host *host, enum end how);
-bool host_has_left(const struct host *host);           /* by its store; it runs */
-void host_wipe(struct world *w, struct host *host);    /* down: nothing is left of its disk */
-void host_stopped(struct world *w, struct host *host); /* its goodbye is told: it ends */
+bool host_has_left(const struct host *host);                    /* by its store; it runs */
+bool host_dead(const struct world *w, const struct host *host); /* its process died in a change of a disk */
+void host_wipe(struct world *w, struct host *host);             /* down: nothing is left of its disk */
+void host_stopped(struct world *w, struct host *host);          /* its goodbye is told: it ends */
 void host_done(struct world *w, struct host *host);
 void host_step(struct world *w, struct host *host, struct node_event *event);
 void host_request(struct world *w, struct host *host, enum node_request request, const char *name);
@@ -338,7 +339,11 @@ void works_drop(struct store_work *list);                /* nobody answers them 
 void doubts_resolve(struct world *w, struct host *host); /* after a start */
 
 /* backup.c: disks that are copied, put back, and go bad */
-struct engine *tree_open(struct world *w, struct tree *tree); /* NULL: it cannot be */
+enum err tree_open(struct world *w, struct tree *tree);
+bool tree_dead(const struct world *w, const struct host *host); /* the process died in a change of it */
+void tree_fail(struct world *w, struct host *host, const struct tree_fault *fault);
+void tree_die(struct world *w, struct host *host);
+void tree_end(struct world *w, struct host *host, bool power);
 void tree_copy(struct world *w, struct tree *to, const struct tree *from);
 void tree_done(struct world *w, struct tree *tree);
 /* Of a running host, or one that is down. */
@@ -346,6 +351,14 @@ void image_take(struct world *w, struct host *host, struct image *image);
 void image_done(struct world *w, struct image *image);
 void host_restore(struct world *w, struct host *host, const struct image *image, bool same_file);
 void host_rot(struct world *w, struct host *host); /* a bit of its log flips */
+
+/* damage.c: what goes bad behind the log */
+void host_damage(struct world *w, struct host *host);
+/* What a host claims and can still give to others. */
+struct set damage_covered(const struct world *w, const struct host *host);
+void damage_lost(struct world *w);
+void damage_mended(struct world *w, struct host *host, size_t key, const struct set *held);
+bool damage_read(struct world *w, struct host *host); /* all of it; false: there is none */
 
 /* clients.c */
 void client_act(struct world *w, int client);
@@ -390,6 +403,7 @@ bool watch_equal(struct world *w);
  * operations that no clock here claims; their replica has gone, and these cost. */
 bool watch_no_traces(struct world *w, bool *ret_stranded);
 void watch_tell(struct world *w, struct host *host);
+bool excused(const struct world *w, size_t op); /* it may be anywhere, or nowhere */
 bool watch_is_core(const struct host *host);
 
 #endif

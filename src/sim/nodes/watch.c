@@ -11,6 +11,7 @@
 struct look {
     struct set held[ORACLE_KEYS];
     uint64_t marks[ORACLE_KEYS];
+    bool damaged[ORACLE_KEYS];
     struct clock clock, floor;
     struct replica_id id;
     bool walking;
@@ -45,11 +46,16 @@ static enum err look_at_key(struct world *w, struct host *host, struct snapshot 
     if (err != OK)
         return err == ERR_NOT_FOUND ? OK : err;
     look->marks[key] = mark_of(bytes);
-    if (look->marks[key] == host->view.marks[key] && !anew) {
+    if (look->marks[key] == host->view.marks[key] && !anew && !host->view.damaged[key]) {
         look->held[key] = host->view.held[key];
         return OK;
     }
     err = record_decode(key_bytes(key), bytes, &record);
+    if (err != OK && host->view.damaged[key]) {
+        look->held[key] = host->view.held[key];
+        look->damaged[key] = true;
+        err = OK;
+    }
     for (size_t i = 0; i < record.count && err == OK; i++) {
         if (is_written(w, key, &record.versions[i]))
             set_add(&look->held[key], version_number(&record.versions[i]));
@@ -97,7 +103,7 @@ static void look_done(struct look *look)
 
 /* ---- rules that hold at any time --------------------------------------------------------- */
 
-static bool excused(const struct world *w, size_t op)
+bool excused(const struct world *w, size_t op)
 {
     return w->oracle.ops[op].may_be_lost || w->oracle.ops[op].put_again;
 }
@@ -194,7 +200,10 @@ static void follow_identity(struct world *w, struct host *host, const struct loo
     }
     if (moved) {
         world_say(w, "n%d has a new id", host->index);
+        damage_lost(w); /* what it is to put again it cannot read */
         w->result.reidentified++;
+        if (!w->lossy && !w->renamed) /* what it puts again others may have removed meanwhile */
+            world_fail(w, "n%d takes a new id, and its store is the one that it had", host->index);
         if (!shares_id(w, host))
             dead_add(w, &host->view.id);
         clock_clear(&host->view.clock); /* the old id's entry may have fallen */
@@ -214,6 +223,9 @@ void watch_host(struct world *w, struct host *host, bool opened)
                        opened ? " by the restart: acknowledged writes are lost" : "");
         if (!clock_covers(&look.clock, &look.floor))
             world_fail(w, "n%d: its floor stands above its clock", host->index);
+        for (size_t key = 0; key < w->oracle.key_count; key++)
+            if (host->view.damaged[key] && !look.damaged[key])
+                damage_mended(w, host, key, &look.held[key]);
         for (size_t key = 0; key < w->oracle.key_count; key++)
             if (opened || memcmp(&host->view.held[key], &look.held[key], sizeof look.held[key]) != 0)
                 check_key(w, host, key, &look.held[key]);
@@ -237,9 +249,10 @@ static void claimed_by_others(const struct world *w, const struct host *but, str
         const struct host *host = &w->hosts[i];
         if (host == but || !host->used || host->removed || host->rotten)
             continue; /* of a rotten one it is not known what is left */
-        set_unite(ret_any, &host->view.covered);
+        struct set covered = damage_covered(w, host);
+        set_unite(ret_any, &covered);
         for (size_t k = 0; k < ORACLE_OPS / 64; k++)
-            ret_all->words[k] &= host->view.covered.words[k];
+            ret_all->words[k] &= covered.words[k];
     }
 }
 
@@ -255,6 +268,7 @@ void watch_lost(struct world *w, struct host *host)
         if (op->state == OP_DONE && !set_has(dead_retired(w, &op->dot.replica) ? &all : &any, i))
             op->may_be_lost = true;
     }
+    damage_lost(w);
 }
 
 /* What all have stays. What its own node alone has it puts again, when it is back. What
@@ -274,6 +288,7 @@ void watch_retired(struct world *w, const struct replica_id *id)
             !(owned && !set_has(&any, i)))
             op->may_be_lost = true;
     }
+    damage_lost(w);
 }
 
 /* Whoever of the two takes a new id puts again what it does not know to be known. */
@@ -316,7 +331,7 @@ bool watch_agree(struct world *w)
             return false;
         if (!watch_is_core(host))
             continue;
-        if (host->held || host->stopping)
+        if (host->held || host->stopping || damage_read(w, &w->hosts[i]))
             return false;
         if (first &&
             (!clock_equal(&first->view.clock, &host->view.clock) || !same_held(first, host, &dropped)))
@@ -351,8 +366,11 @@ static struct versions versions_of(struct world *w, struct host *host)
     CHECK(snapshot_open(host->store, &snapshot) == OK);
     CHECK(scan_open(snapshot, bytes_of(NULL, 0), &scan) == OK);
     while (scan_next(scan, &key, &bytes) == OK) {
-        CHECK(record_decode(key, bytes, &record) == OK);
         v.records++;
+        if (record_decode(key, bytes, &record) != OK) {
+            v.digest += (uint64_t)host->index + 1; /* like no other */
+            continue;
+        }
         v.living += record.count > 0;
         for (size_t i = 0; i < record.count; i++)
             v.over += version_expired(&record.versions[i], over_ms);
@@ -511,10 +529,12 @@ bool watch_no_traces(struct world *w, bool *ret_stranded)
         struct row row;
         CHECK(snapshot_open(host->store, &snapshot) == OK);
         CHECK(row_scan_open(snapshot, &(struct dot){0}, &scan) == OK);
-        while (row_scan_next(scan, &row) == OK) {
+        enum err err;
+        while ((err = row_scan_next(scan, &row)) == OK) {
             none = false;
             *ret_stranded |= !clock_covers_dot(&host->view.clock, &row.dot);
         }
+        none &= err == ERR_NOT_FOUND; /* one that is damaged is there, too */
         row_scan_close(scan);
         snapshot_close(snapshot);
     }
