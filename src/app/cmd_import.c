@@ -111,13 +111,23 @@ static void drop_line(struct import_job *job, size_t index)
     job->count--;
 }
 
+/* Of a key, a counter or a set. */
+static char *name_in(struct bytes line)
+{
+    static const char *const members[] = {"Key", "Counter", "Set"};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (read_member(line, members[i]).len)
+            return read_member_text(line, members[i]);
+    return read_member_text(line, members[0]);
+}
+
 /* A line that the node does not take: it is told by its key. */
 static void drop_refused(struct import_job *job, size_t index, const struct client_answer *answer)
 {
     struct buf reason;
     struct bytes line = bytes_of(job->lines.data + job->starts[index],
                                  job->starts[index + 1] - job->starts[index] - 1);
-    char *key = read_member_text(line, "Key");
+    char *key = name_in(line);
     buf_init(&reason, SIZE_MAX);
     client_explain(answer, &reason);
     buf_put_u8(&reason, 0);

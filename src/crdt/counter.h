@@ -94,11 +94,13 @@ struct counter_change {
     struct dot dot; /* of the operation; its replica is this store's id */
     int64_t add;
     bool remove; /* a delete: add is unused */
+    bool set;    /* adds what is missing to `add`, as this store counts; at it already: nothing */
 };
 
 /* What becomes of the record: `replaced[i]` for each version of local, and the value
- * of the new one. ERR_CONFLICT: the number would not fit into 64 bits. ERR_NOT_FOUND: a
- * delete of what is absent. ERR_TOO_LARGE: too many sessions. */
+ * of the new one. ERR_CONFLICT: the number would not fit into 64 bits. ERR_NOT_FOUND: there is
+ * nothing to do, a delete of what is absent or a set to what it is. ERR_TOO_LARGE: too many
+ * sessions. */
 enum err counter_change(const struct record *local, const struct counter_change *change, bool *replaced,
                         struct buf *value, int64_t *ret_number) MUST_USE;
 

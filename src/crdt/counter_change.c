@@ -101,7 +101,7 @@ static enum err sum_up(struct changing *c)
 
 /* ---- the two changes ----------------------------------------------------------------------- */
 
-static enum err add_own(struct changing *c)
+static enum err add_own(struct changing *c, counter_sum add)
 {
     const struct counter_change *change = c->change;
     const struct counter_state *before = counter_find(&c->all, &change->session);
@@ -112,14 +112,17 @@ static enum err add_own(struct changing *c)
         return ERR_TOO_LARGE;
     /* The operation's counter, so that what was lost is never numbered again. */
     own.seq = own.seq < change->dot.counter ? change->dot.counter : own.seq + 1;
-    own.sum += change->add;
+    own.sum += add;
     return counter_sum_fits(own.sum) ? counter_put(&c->put, &own) : ERR_TOO_LARGE;
 }
 
 static enum err do_add(struct changing *c, bool *replaced, int64_t *ret_number)
 {
-    counter_sum total = counter_total(&c->all) + c->change->add;
+    counter_sum before = counter_total(&c->all);
+    counter_sum total = c->change->set ? c->change->add : before + c->change->add;
     enum err err = OK;
+    if (c->change->set && total == before && !counter_is_absent(&c->all))
+        return ERR_NOT_FOUND;
     if (total < INT64_MIN || total > INT64_MAX)
         return ERR_CONFLICT;
     for (size_t i = 0; i < c->local->count && err == OK; i++) {
@@ -132,7 +135,7 @@ static enum err do_add(struct changing *c, bool *replaced, int64_t *ret_number)
     if (err == OK)
         err = sum_up(c);
     if (err == OK)
-        err = add_own(c);
+        err = add_own(c, total - before);
     if (err == OK)
         *ret_number = (int64_t)total;
     return err;

@@ -63,25 +63,14 @@ void counter_get(struct exchange *x)
 
 /* ---- changing ---------------------------------------------------------------------------- */
 
-/* A whole number of 64 bits with a sign, as JSON writes it. */
-static bool read_integer(struct bytes text, int64_t *ret)
-{
-    bool negative = text.len && text.data[0] == '-';
-    uint64_t size;
-    struct bytes digits = negative ? bytes_of(text.data + 1, text.len - 1) : text;
-    if (number_parse(digits, &size) != OK || size > (uint64_t)INT64_MAX + negative)
-        return false;
-    *ret = negative ? (int64_t)(0 - size) : (int64_t)size;
-    return true;
-}
-
 /* {"Add":n} and nothing else. */
 static bool read_add(struct bytes body, int64_t *ret)
 {
     struct json_scan scan = json_scan_of(body);
     struct bytes name, value;
     return json_scan_open(&scan, '{') && json_scan_member(&scan, &name, &value) &&
-           json_string_is(name, "Add") && read_integer(value, ret) && !json_scan_member(&scan, &name, &value);
+           json_string_is(name, "Add") && json_integer_read(value, ret) &&
+           !json_scan_member(&scan, &name, &value);
 }
 
 static void begin(struct exchange *x)
@@ -98,7 +87,7 @@ static void begin(struct exchange *x)
     work->count.token = x->has_token ? &x->token : NULL;
     work->count.add = add;
     work->count.remove = remove;
-    work->count.weight = record_weight(x);
+    work->count.weight = record_weight(x, work->count.key);
     submit_work(x, work);
 }
 

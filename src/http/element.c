@@ -40,6 +40,22 @@ enum err element_hash_parse(struct bytes text, uint8_t out[ELEMENT_HASH_SIZE])
     return OK;
 }
 
+/* In one form elements have no line breaks. */
+bool element_is_sound(const struct version *version)
+{
+    struct bytes value = version->value;
+    return version->type.len == 0 && value.len && !memchr(value.data, '\n', value.len) &&
+           !memchr(value.data, '\r', value.len);
+}
+
+void element_put(struct json_out *j, const struct version *version)
+{
+    if (!element_is_sound(version))
+        return;
+    json_name(j, "Element");
+    json_raw(j, version->value);
+}
+
 /* ---- a change -------------------------------------------------------------------------- */
 
 struct lists {

@@ -4,6 +4,7 @@
 #ifndef YZMA_HTTP_ELEMENT_H
 #define YZMA_HTTP_ELEMENT_H
 
+#include "json_out.h"
 #include "space.h"
 #include "store.h"
 
@@ -13,6 +14,10 @@ void element_hash(struct bytes canonical, uint8_t out[ELEMENT_HASH_SIZE]);
 /* 32 lower-case hexadecimal digits, without NUL. */
 void element_hash_text(struct bytes hash, char out[ELEMENT_HASH_TEXT]);
 enum err element_hash_parse(struct bytes text, uint8_t out[ELEMENT_HASH_SIZE]) MUST_USE;
+
+/* "Element", unless a peer has sent what is none. */
+void element_put(struct json_out *j, const struct version *version);
+bool element_is_sound(const struct version *version);
 
 /* Reads {"Add":[..],"Remove":[..]}, which is valid JSON, either of which may be missing, into
  * a WORK_BATCH: an element that is told several times counts once. ERR_MALFORMED with a

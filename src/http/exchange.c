@@ -231,8 +231,9 @@ static bool takes_many(const struct exchange *x)
 
 static const char *too_large(const struct exchange *x)
 {
-    return takes_many(x) ? "body is larger than a batch may be (64 MiB)"
-                         : "body is larger than allowed (API.MaxValueBytes)";
+    return takes_many(x)                                ? "body is larger than a batch may be (64 MiB)"
+           : x->body_limit < x->http->options.value_max ? "body is larger than this call takes (64 KiB)"
+                                                        : "body is larger than allowed (API.MaxValueBytes)";
 }
 
 static const char no_room[] = "too many request bodies at once (API.MaxBodiesInFlight)";

@@ -77,9 +77,12 @@ enum counter {
     COUNT_STREAMS_BROKEN, /* lists that ended with an error */
     COUNT_WATCHES,        /* begun: streams, and polls that had to wait */
     COUNT_WATCH_EVENTS,
-    COUNT_WATCHES_DROPPED,  /* that did not take what came */
-    COUNT_WATCHES_REFUSED,  /* above API.MaxWatchers */
-    COUNT_CURSORS_GONE,     /* older than history */
+    COUNT_WATCHES_DROPPED, /* that did not take what came */
+    COUNT_WATCHES_REFUSED, /* above API.MaxWatchers */
+    COUNT_CURSORS_GONE,    /* older than history */
+    COUNT_IMPORT_LINES,    /* stored */
+    COUNT_IMPORT_LINES_REFUSED,
+    COUNT_IMPORT_BATCHES,
     COUNT_SPACES_MALFORMED, /* of counters and sets what nobody can read: passed over */
     COUNTERS
 };
@@ -174,6 +177,7 @@ struct exchange {
     struct spaces *spaces;   /* owned */
     struct import *import;   /* owned; see import.c */
     uint64_t listed;         /* counted, or deleted, so far */
+    struct dot cleared;      /* the last operation of the latter; counter 0: none */
     size_t streamed;         /* of what stands in `answer` */
     bool stream_broken;
     struct node_reply *reply; /* owned */
@@ -270,12 +274,20 @@ void answer_versions(struct exchange *x, unsigned status, struct snapshot *snaps
 struct listing *list_begin(struct exchange *x);
 /* Its next slice, from a snapshot of its own. */
 enum err list_read(struct exchange *x, size_t scan_max) MUST_USE;
+
+/* ---- stream.c ---- */
+struct spaces_sink;
 /* Answers with lines, which the sink puts into x->answer until that has STREAM_BYTES. */
 bool stream_wants(void *ctx);
 void answer_stream(struct exchange *x, const struct listing_sink *sink);
+/* The same of x->spaces, which was begun before. */
+void answer_stream_of(struct exchange *x, const struct spaces_sink *sink);
 
 /* ---- sets.c ---- */
-struct spaces_sink;
+/* x->spaces: the records from `from` on, under the prefix, and before `end` unless that is empty. */
+void spaces_begin(struct exchange *x, struct bytes prefix, struct bytes from, struct bytes end);
+/* Its next slice, from a snapshot of its own. */
+enum err spaces_read_slice(struct exchange *x, const struct spaces_sink *sink) MUST_USE;
 /* A page of the counters, or sets, that the parameters ask for: `member` of the answer. */
 void spaces_list(struct exchange *x, enum space space, const char *member, const struct spaces_sink *sink);
 
@@ -284,7 +296,13 @@ void spaces_list(struct exchange *x, enum space space, const char *member, const
  * seen from now on, elsewhere too. */
 enum err token_of_idle(struct exchange *x, struct token *token) MUST_USE;
 /* What a change of the record will write: the newest state may be another, but seldom by much. */
-size_t record_weight(struct exchange *x);
+size_t record_weight(struct exchange *x, struct bytes key);
+
+/* ---- keys_clear.c ---- */
+/* What has become of the part of a deletion that was on its way. */
+enum err clear_collect(struct exchange *x) MUST_USE;
+/* How many were deleted, and a context of no key; `lacking`: what it says where a walk hides some. */
+void answer_cleared(struct exchange *x, enum err err, const char *lacking);
 
 /* ---- submit.c ---- */
 /* Hands the work to the committer and parks the exchange, which goes on when it is

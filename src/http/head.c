@@ -40,9 +40,11 @@ static const struct handler handlers[] = {
      .takes_token = true, .run = conflicts_list},
     {ROUTE_BATCH, VERB_POST, PARAM_WAIT | PARAM_W, .body = BODY_JSON, .takes_token = true, .run = batch_post},
     {ROUTE_IMPORT, VERB_POST, PARAM_AFTER, .body = BODY_LINES, .run = import_post},
-    {ROUTE_EXPORT, VERB_GET | VERB_HEAD, PARAM_PREFIX | PARAM_AFTER | PARAM_END | PARAM_SIBLINGS,
+    {ROUTE_EXPORT, VERB_GET | VERB_HEAD,
+     PARAM_WAIT | PARAM_SPACE | PARAM_PREFIX | PARAM_AFTER | PARAM_END | PARAM_SIBLINGS, .takes_token = true,
      .run = export_get},
-    {ROUTE_WATCH, VERB_GET, PARAM_PREFIX | PARAM_SINCE | PARAM_VALUES | PARAM_POLL, .run = watch_get},
+    {ROUTE_WATCH, VERB_GET, PARAM_WAIT | PARAM_SPACE | PARAM_PREFIX | PARAM_SINCE | PARAM_VALUES | PARAM_POLL,
+     .takes_token = true, .run = watch_get},
     {ROUTE_JOIN, VERB_POST, 0, .body = BODY_JSON, .run = cluster_join},
     {ROUTE_LEAVE, VERB_POST, 0, .run = cluster_leave},
     {ROUTE_MEMBERS, VERB_GET | VERB_HEAD, 0, .run = cluster_members},
@@ -229,8 +231,13 @@ static void read_token(struct exchange *x)
 
 static void read_conditions(struct exchange *x)
 {
-    if (!x->handler->takes_conditions)
+    if (!x->handler->takes_conditions) {
+        bool writes = x->verb & (VERB_POST | VERB_PUT | VERB_DELETE);
+        if (writes && (x->if_match || x->if_none_match))
+            refuse(x, MHD_HTTP_BAD_REQUEST,
+                   x->if_match ? "If-Match is not judged here" : "If-None-Match is not judged here");
         return;
+    }
     if (x->if_match && etag_list_parse(x->if_match, true, &x->condition.match) != OK)
         refuse(x, MHD_HTTP_BAD_REQUEST, "If-Match must be \"*\" or at most 16 entity tags");
     else if (x->if_none_match && etag_list_parse(x->if_none_match, false, &x->condition.none_match) != OK)

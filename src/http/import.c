@@ -10,8 +10,10 @@
 #include "import.h"
 
 #include "crc.h"
+#include "element.h"
 #include "exchange.h"
 #include "import_line.h"
+#include "json_scan.h"
 #include "mem.h"
 
 #include <stdlib.h>
@@ -19,31 +21,34 @@
 enum {
     BATCH_RECORDS = 1000, /* as for the deletion of a prefix; nothing special about this value */
     BATCH_BYTES = 1 << 20,
-    SLOTS = 2048,          /* of the set of a batch's keys: a power of two, twice the records */
-    PACE_BYTES = 64 << 10, /* must come within API.RequestTimeout, as those of a stream must go */
-    LINE_EXTRA = 16 << 10, /* of a line: all but the value */
+    SLOTS = 2048,                      /* of the set of a batch's keys: a power of two, twice the records */
+    PACE_BYTES = 64 << 10,             /* must come within API.RequestTimeout, as those of a stream must go */
+    LINE_EXTRA = 16 << 10,             /* of a line: all but the value */
+    ELEMENT_RAW_MAX = 8 * ELEMENT_MAX, /* as it is spelt: an escape has six letters */
     WHY_MAX = 400,
 };
 
 struct import_progress {
     uint64_t lines, imported, expired, skipped;
-    struct param_key key; /* the last one imported */
+    struct param_key key; /* the last one imported, of keys alone */
 };
 
 struct import {
     struct import_progress taken, done; /* taken: into the batch, with it; done: on disk */
     struct store_work *work;            /* the batch that is being made, or NULL */
     uint64_t line_of[BATCH_RECORDS];
-    uint16_t slots[SLOTS]; /* 1 + the index of a write */
-    bool line_whole;       /* x->body is a whole line that is yet to be taken */
-    bool submitted;        /* a batch is on its way */
-    bool ended;            /* the body is */
-    uint64_t paced;        /* x->body_seen when the deadline was last moved */
-    size_t batch_bytes;
+    uint16_t slots[SLOTS];      /* 1 + the index of a write */
+    bool line_whole;            /* x->body is a whole line that is yet to be taken */
+    bool submitted;             /* a batch is on its way */
+    bool ended;                 /* the body is */
+    uint64_t paced;             /* x->body_seen when the deadline was last moved */
+    size_t batch_bytes, weight; /* weight: of the counters in the batch */
     uint64_t wall_ms;
-    struct buf room;   /* of the line at hand */
-    unsigned status;   /* 0, or why it ends early */
-    uint64_t bad_line; /* 0: no line is to blame */
+    struct buf room;      /* of the line at hand; */
+    struct buf element;   /* .. its element in one form, */
+    uint8_t key[KEY_MAX]; /* .. its record's key */
+    unsigned status;      /* 0, or why it ends early */
+    uint64_t bad_line;    /* 0: no line is to blame */
     struct buf why;
 };
 
@@ -53,6 +58,7 @@ void import_free(struct import *im)
         return;
     store_work_free(im->work);
     buf_done(&im->room);
+    buf_done(&im->element);
     buf_done(&im->why);
     free(im);
 }
@@ -66,11 +72,14 @@ static void stop(struct exchange *x, unsigned status, uint64_t bad_line, const c
     im->bad_line = bad_line;
     im->line_whole = false;
     buf_reset(&im->why);
+    if (bad_line && status < MHD_HTTP_INTERNAL_SERVER_ERROR)
+        count(x->http, COUNT_IMPORT_LINES_REFUSED);
     if (bad_line)
         buf_put_format(&im->why, "line %llu: ", (unsigned long long)bad_line);
     buf_put_text(&im->why, why);
     buf_done(&x->body);
     buf_done(&im->room);
+    buf_done(&im->element);
 }
 
 static void stop_for(struct exchange *x, enum err err, uint64_t bad_line)
@@ -115,16 +124,23 @@ static uint16_t *slot_of(struct import *im, struct bytes key)
             return &im->slots[i];
 }
 
-static size_t size_of(const struct import_line *line)
+/* What a line puts: it borrows from the line, or from the import. */
+struct entry {
+    struct bytes key; /* of the record */
+    struct bytes value;
+    size_t weight;
+};
+
+static size_t size_of(const struct import_line *line, const struct entry *entry)
 {
-    return line->key.len + line->type.len + line->value.len;
+    return entry->key.len + line->type.len + entry->value.len;
 }
 
-static bool fits(struct import *im, const struct import_line *line)
+static bool fits(struct import *im, const struct import_line *line, const struct entry *entry)
 {
     const struct batch_work *batch = &im->work->batch;
-    return batch->count < BATCH_RECORDS && size_of(line) <= batch->text.cap - batch->text.len &&
-           !*slot_of(im, line->key);
+    return batch->count < BATCH_RECORDS && size_of(line, entry) <= batch->text.cap - batch->text.len &&
+           im->weight + entry->weight <= BATCH_BYTES && !*slot_of(im, entry->key);
 }
 
 static bool begin_batch(struct exchange *x, size_t first)
@@ -135,6 +151,7 @@ static bool begin_batch(struct exchange *x, size_t first)
     buf_init(&im->work->batch.text, bytes);
     buf_reserve(&im->work->batch.text, bytes);
     memset(im->slots, 0, sizeof im->slots);
+    im->weight = 0;
     if (im->work->batch.text.err == OK)
         return true;
     store_work_free(im->work);
@@ -149,21 +166,25 @@ static struct bytes keep(struct buf *text, struct bytes bytes)
     return bytes_of(text->data + at, bytes.len);
 }
 
-static void add(struct import *im, const struct import_line *line)
+static void add(struct import *im, const struct import_line *line, const struct entry *entry)
 {
     struct batch_work *batch = &im->work->batch;
-    uint16_t *slot = slot_of(im, line->key);
+    uint16_t *slot = slot_of(im, entry->key);
     im->line_of[batch->count] = im->taken.lines + 1;
     struct write_work *write = store_work_add_write(im->work);
-    write->key = keep(&batch->text, line->key);
+    write->key = keep(&batch->text, entry->key);
     write->type = keep(&batch->text, line->type);
-    write->value = keep(&batch->text, line->value);
+    write->value = keep(&batch->text, entry->value);
     write->expires_ms = line->expires_ms;
     write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says */
+    write->counts = line->space == SPACE_COUNTERS;
+    write->number = line->number;
+    write->weight = entry->weight;
+    im->weight += entry->weight;
     *slot = (uint16_t)batch->count;
     im->taken.imported++;
-    memcpy(im->taken.key.data, line->key.data, line->key.len);
-    im->taken.key.length = line->key.len;
+    if (line->space == SPACE_KEYS)
+        memcpy(im->taken.key.data, line->key.data, im->taken.key.length = line->key.len);
 }
 
 /* Parks the exchange, or stops the import. */
@@ -196,10 +217,13 @@ static void collect(struct exchange *x)
         return;
     im->submitted = false;
     enum err err = x->timed_out ? ERR_TIMEOUT : x->write_err;
-    if (err == OK)
+    if (err == OK) {
+        atomic_fetch_add(&x->http->counters[COUNT_IMPORT_LINES], im->taken.imported - im->done.imported);
+        count(x->http, COUNT_IMPORT_BATCHES);
         im->done = im->taken;
-    else
+    } else {
         stop_for(x, err, x->batch_failed < BATCH_RECORDS && x->failed_key ? im->line_of[x->batch_failed] : 0);
+    }
 }
 
 /* ---- a line --------------------------------------------------------------------------------- */
@@ -228,12 +252,48 @@ static enum err read_line(struct exchange *x, struct bytes text, struct import_l
     return err;
 }
 
+/* False when it stopped the import. */
+static bool find_element(struct exchange *x, const struct import_line *line, struct entry *ret)
+{
+    struct import *im = x->import;
+    uint8_t hash[ELEMENT_HASH_SIZE];
+    buf_reset(&im->element);
+    if (line->value.len <= ELEMENT_RAW_MAX)
+        json_put_canonical(line->value, &im->element);
+    if (im->element.err != OK) {
+        stop_for(x, im->element.err, im->taken.lines + 1);
+        return false;
+    }
+    if (im->element.len == 0 || im->element.len > ELEMENT_MAX) {
+        stop(x, MHD_HTTP_CONTENT_TOO_LARGE, im->taken.lines + 1, "its element is larger than 64 KiB");
+        return false;
+    }
+    ret->value = buf_bytes(&im->element);
+    element_hash(ret->value, hash);
+    ret->key = space_element(line->key, hash, im->key);
+    return true;
+}
+
+/* Whose record the line is of. The same. */
+static bool find_entry(struct exchange *x, const struct import_line *line, struct entry *ret)
+{
+    *ret = (struct entry){.key = line->key, .value = line->value};
+    if (line->space == SPACE_SETS)
+        return find_element(x, line, ret);
+    if (line->space == SPACE_COUNTERS) {
+        ret->key = space_prefix(SPACE_COUNTERS, line->key, x->import->key);
+        ret->weight = record_weight(x, ret->key);
+    }
+    return true;
+}
+
 /* Into the batch; false when that has to be sent off first. */
 static bool take_record(struct exchange *x, const struct import_line *line)
 {
     struct import *im = x->import;
     struct bytes after = param_bytes(&x->params.after);
-    if (after.len && bytes_compare(line->key, after) <= 0) {
+    struct entry entry;
+    if (line->space == SPACE_KEYS && after.len && bytes_compare(line->key, after) <= 0) {
         im->taken.skipped++;
         return true;
     }
@@ -241,13 +301,15 @@ static bool take_record(struct exchange *x, const struct import_line *line)
         im->taken.expired++;
         return true;
     }
-    if (im->work && !fits(im, line))
+    if (!find_entry(x, line, &entry))
+        return true;
+    if (im->work && !fits(im, line, &entry))
         return false;
-    if (!im->work && !begin_batch(x, size_of(line))) {
+    if (!im->work && !begin_batch(x, size_of(line, &entry))) {
         stop_for(x, ERR_NOMEM, im->taken.lines + 1);
         return true;
     }
-    add(im, line);
+    add(im, line, &entry);
     return true;
 }
 
@@ -299,6 +361,7 @@ bool import_begin(struct exchange *x)
 {
     struct import *im = x->import = mem_new(sizeof *im);
     buf_init(&im->room, SIZE_MAX);
+    buf_init(&im->element, SIZE_MAX);
     buf_init(&im->why, WHY_MAX + 40);
     im->wall_ms = x->http->backend.wall_ms(x->http->backend.ctx);
     /* A short body needs no more than itself. */

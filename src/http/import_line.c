@@ -9,6 +9,8 @@
 #include "units.h"
 #include "utf8.h"
 
+#include <stdio.h>
+
 enum member {
     MEMBER_KEY,
     MEMBER_VALUE,
@@ -16,10 +18,14 @@ enum member {
     MEMBER_TYPE,
     MEMBER_EXPIRES,
     MEMBER_SIBLING,
+    MEMBER_COUNTER,
+    MEMBER_SET,
+    MEMBER_ELEMENT,
     MEMBERS
 };
 
-static const char *const member_names[MEMBERS] = {"Key", "Value", "Value64", "Type", "Expires", "Sibling"};
+static const char *const member_names[MEMBERS] = {"Key",     "Value",   "Value64", "Type",   "Expires",
+                                                  "Sibling", "Counter", "Set",     "Element"};
 
 struct reader {
     struct bytes values[MEMBERS]; /* raw; data NULL: not there */
@@ -82,6 +88,52 @@ static enum err read_members(struct reader *r, struct bytes line)
     }
     while (err == OK && json_scan_member(&scan, &name, &value))
         err = take_member(r, name, value);
+    return err;
+}
+
+static enum err read_name(struct reader *r, enum member member, struct bytes *ret)
+{
+    enum err err = read_text(r, member, ret);
+    if (err == OK && !space_name_valid(*ret))
+        return refuse(r, member_names[member], "must have 1 to 460 bytes without NUL and U+0001");
+    return err;
+}
+
+/* Only these members may be there. */
+static enum err check_members(struct reader *r, const char *of, unsigned members)
+{
+    for (int i = 0; i < MEMBERS; i++)
+        if (has(r, (enum member)i) && !(members >> i & 1)) {
+            char problem[80];
+            snprintf(problem, sizeof problem, "does not belong to %s", of);
+            return refuse(r, member_names[i], problem);
+        }
+    return OK;
+}
+
+static enum err read_counter(struct reader *r, struct import_line *line)
+{
+    enum err err = check_members(r, "a counter", 1U << MEMBER_COUNTER | 1U << MEMBER_VALUE);
+    if (err == OK)
+        err = read_name(r, MEMBER_COUNTER, &line->key);
+    if (err != OK)
+        return err;
+    line->space = SPACE_COUNTERS;
+    line->has_number = has(r, MEMBER_VALUE) && json_integer_read(r->values[MEMBER_VALUE], &line->number);
+    return line->has_number
+               ? OK
+               : refuse(r, "Value", "of a counter must be a whole number of 64 bits with a sign");
+}
+
+static enum err read_element(struct reader *r, struct import_line *line)
+{
+    enum err err = check_members(r, "a set", 1U << MEMBER_SET | 1U << MEMBER_ELEMENT);
+    if (err == OK)
+        err = read_name(r, MEMBER_SET, &line->key);
+    if (err == OK && !has(r, MEMBER_ELEMENT))
+        err = refuse(r, "Element", "is missing");
+    line->space = SPACE_SETS;
+    line->value = r->values[MEMBER_ELEMENT];
     return err;
 }
 
@@ -178,6 +230,18 @@ static enum err read_sibling(struct reader *r, bool *ret)
     return OK;
 }
 
+static enum err read_pair(struct reader *r, struct import_line *line)
+{
+    if (has(r, MEMBER_ELEMENT))
+        return refuse(r, "Element", "belongs to \"Set\"");
+    enum err err = read_key(r, &line->key);
+    if (err == OK)
+        err = read_value(r, line);
+    if (err == OK)
+        err = read_expiry(r, &line->expires_ms);
+    return err == OK ? read_sibling(r, &line->sibling) : err;
+}
+
 enum err import_line_read(struct bytes text, uint64_t value_max, struct buf *room, struct import_line *ret,
                           struct buf *why)
 {
@@ -192,13 +256,9 @@ enum err import_line_read(struct bytes text, uint64_t value_max, struct buf *roo
     buf_reserve(room, 2 * text.len);
     if (room->err != OK)
         return room->err;
-    err = read_key(&r, &line.key);
-    if (err == OK)
-        err = read_value(&r, &line);
-    if (err == OK)
-        err = read_expiry(&r, &line.expires_ms);
-    if (err == OK)
-        err = read_sibling(&r, &line.sibling);
+    err = has(&r, MEMBER_COUNTER) ? read_counter(&r, &line)
+          : has(&r, MEMBER_SET)   ? read_element(&r, &line)
+                                  : read_pair(&r, &line);
     if (err == OK)
         *ret = line;
     return err;
@@ -228,25 +288,56 @@ static bool is_deepest(struct bytes json)
     return depth >= JSON_DEPTH_MAX;
 }
 
-void import_line_put(struct buf *out, const struct import_line *line)
+static void put_counter(struct json_out *j, const struct import_line *line)
+{
+    char number[UNITS_TEXT_MAX] = "null";
+    if (line->has_number)
+        snprintf(number, sizeof number, "%lld", (long long)line->number);
+    json_field_string(j, "Counter", line->key);
+    json_name(j, "Value");
+    json_raw(j, bytes_str(number));
+}
+
+/* An element that was written with line breaks in it is told in one form. */
+static void put_element(struct json_out *j, const struct import_line *line, struct buf *out)
+{
+    json_field_string(j, "Set", line->key);
+    json_name(j, "Element");
+    if (has_breaks(line->value))
+        json_put_canonical(line->value, out);
+    else
+        json_raw(j, line->value);
+}
+
+static void put_pair(struct json_out *j, const struct import_line *line)
 {
     char moment[UNITS_TEXT_MAX];
-    struct json_out j = json_out_to(out);
-    json_object(&j);
-    json_field_string(&j, "Key", line->key);
+    json_field_string(j, "Key", line->key);
     if (line->type.len == 0 && !has_breaks(line->value) && !is_deepest(line->value)) {
-        json_name(&j, "Value");
-        json_raw(&j, line->value);
+        json_name(j, "Value");
+        json_raw(j, line->value);
     } else {
-        json_name(&j, "Value64");
-        json_base64(&j, line->value);
+        json_name(j, "Value64");
+        json_base64(j, line->value);
         if (line->type.len)
-            json_field_string(&j, "Type", line->type);
+            json_field_string(j, "Type", line->type);
     }
     if (line->expires_ms)
-        json_field_text(&j, "Expires", instant_text_ms(line->expires_ms, moment));
+        json_field_text(j, "Expires", instant_text_ms(line->expires_ms, moment));
     if (line->sibling)
-        json_field_bool(&j, "Sibling", true);
+        json_field_bool(j, "Sibling", true);
+}
+
+void import_line_put(struct buf *out, const struct import_line *line)
+{
+    struct json_out j = json_out_to(out);
+    json_object(&j);
+    if (line->space == SPACE_COUNTERS)
+        put_counter(&j, line);
+    else if (line->space == SPACE_SETS)
+        put_element(&j, line, out);
+    else
+        put_pair(&j, line);
     json_object_end(&j);
     buf_put_u8(out, '\n');
 }

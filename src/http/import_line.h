@@ -3,20 +3,28 @@
  *   {"Key":"a","Value":{"x":1}}
  *   {"Key":"b","Value64":"iVBORw==","Type":"image/png","Expires":"2030-01-31T12:00:00.000Z"}
  *   {"Key":"b","Value":2,"Sibling":true}
+ *   {"Counter":"visits","Value":17}
+ *   {"Set":"tags","Element":"red"}
  *
  * Value is JSON as it was written; Value64 is base64 of bytes of Type, or, without it, of
- * JSON. A Sibling stands beside what the line before it wrote. Each member at most once,
- * and nothing else. */
+ * JSON. A Sibling stands beside what the line before it wrote. A counter's Value is a whole
+ * number of 64 bits with a sign; null, where it did not fit, is written and not read. Each
+ * member at most once, and nothing else. */
 #ifndef YZMA_HTTP_IMPORT_LINE_H
 #define YZMA_HTTP_IMPORT_LINE_H
 
 #include "buf.h"
+#include "space.h"
 
 struct import_line {
-    struct bytes key, value;
+    enum space space;
+    struct bytes key;    /* or the name of the counter, or the set */
+    struct bytes value;  /* or the element, as JSON */
     struct bytes type;   /* empty: JSON */
     uint64_t expires_ms; /* since 1970; 0: never */
     bool sibling;
+    bool has_number; /* of a counter: its number fits */
+    int64_t number;
 };
 
 /* Reads a line, without its end, into what borrows from the line and from room, which is

@@ -1,6 +1,7 @@
 #include "json_scan.h"
 
 #include "check.h"
+#include "units.h"
 
 static bool is_space(uint8_t c)
 {
@@ -125,12 +126,6 @@ bool json_scan_is_done(struct json_scan *s)
     return s->text.len == 0;
 }
 
-bool json_string_is(struct bytes raw, const char *letters)
-{
-    return json_is_string(raw) && raw.len == strlen(letters) + 2 &&
-           memcmp(raw.data + 1, letters, raw.len - 2) == 0;
-}
-
 static uint32_t hex4(const uint8_t *digits)
 {
     uint32_t n = 0;
@@ -206,6 +201,32 @@ enum err json_string_read(struct bytes raw, struct buf *room, struct bytes *ret)
     if (room->err == OK)
         *ret = bytes_of(room->data + start, room->len - start);
     return room->err;
+}
+
+bool json_string_is(struct bytes raw, const char *letters)
+{
+    enum { ESCAPE = 6, LETTERS_MAX = 64 };
+    size_t length = strlen(letters);
+    CHECK(length <= LETTERS_MAX);
+    if (!json_is_string(raw) || raw.len < length + 2 || raw.len > ESCAPE * length + 2)
+        return false;
+    if (raw.len == length + 2)
+        return memcmp(raw.data + 1, letters, length) == 0;
+    uint8_t bytes[ESCAPE * LETTERS_MAX];
+    struct buf room = {.data = bytes, .cap = sizeof bytes, .max = sizeof bytes};
+    struct bytes text;
+    return json_string_read(raw, &room, &text) == OK && bytes_equal(text, bytes_str(letters));
+}
+
+bool json_integer_read(struct bytes raw, int64_t *ret)
+{
+    bool negative = raw.len && raw.data[0] == '-';
+    uint64_t size;
+    struct bytes digits = negative ? bytes_of(raw.data + 1, raw.len - 1) : raw;
+    if (number_parse(digits, &size) != OK || size > (uint64_t)INT64_MAX + negative)
+        return false;
+    *ret = negative ? (int64_t)(0 - size) : (int64_t)size;
+    return true;
 }
 
 /* ---- one form of many --------------------------------------------------------------- */

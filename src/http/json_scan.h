@@ -34,12 +34,15 @@ static inline bool json_is_string(struct bytes value)
 {
     return value.len > 0 && value.data[0] == '"';
 }
-/* A raw string of letters without escapes. */
+/* A raw string that stands for these letters. */
 bool json_string_is(struct bytes raw, const char *letters);
 /* What a raw string stands for: borrowed from it where it has no escapes, else from
  * what is appended to `room`, which must not move while that is in use. ERR_MALFORMED
  * for a lone surrogate; room->err. */
 enum err json_string_read(struct bytes raw, struct buf *room, struct bytes *ret) MUST_USE;
+
+/* A whole number of 64 bits with a sign. */
+bool json_integer_read(struct bytes raw, int64_t *ret);
 
 /* The same value in the one form that all its spellings with other white space and other
  * escapes have: no white space, and in strings only the escapes that must be. The order of

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+static const char lacks[] = "this node is catching up and lacks keys of this range";
+
 static bool clear_wants(void *ctx)
 {
     const struct store_work *work = ctx;
@@ -22,19 +24,37 @@ static void clear_key(void *ctx, struct bytes key, const struct version *surface
     write->key = bytes_of(text->data + at, key.len);
 }
 
-static void answer_cleared(struct exchange *x, enum err err)
+enum err clear_collect(struct exchange *x)
+{
+    x->asked = false;
+    if (x->timed_out)
+        return ERR_TIMEOUT;
+    if (x->write_err != OK)
+        return x->write_err;
+    x->listed += x->batch_deleted;
+    if (x->write_dot.counter)
+        x->cleared = x->write_dot;
+    return OK;
+}
+
+void answer_cleared(struct exchange *x, enum err err, const char *lacking)
 {
     char text[40];
     snprintf(text, sizeof text, "{\"Deleted\":%llu}", (unsigned long long)x->listed);
+    if (x->cleared.counter) {
+        struct token *token = &x->worker->reading.token;
+        token_of_write(token, bytes_of(NULL, 0), &x->cleared);
+        answer_token_after(x, token);
+    }
     if (err == OK)
         answer_ok(x, bytes_str(text));
     else
-        answer_error_data(
-            x, MHD_HTTP_SERVICE_UNAVAILABLE,
-            bytes_str(err == ERR_WALKING   ? "this node is catching up and lacks keys of this range"
-                      : err == ERR_TIMEOUT ? "a part is not confirmed to be on disk; it may still get there"
-                                           : err_text(err)),
-            bytes_str(text));
+        answer_error_data(x, MHD_HTTP_SERVICE_UNAVAILABLE,
+                          bytes_str(err == ERR_WALKING ? lacking
+                                    : err == ERR_TIMEOUT
+                                        ? "a part is not confirmed to be on disk; it may still get there"
+                                        : err_text(err)),
+                          bytes_str(text));
 }
 
 /* A slice that found nothing is followed by the next one at the library's next round. */
@@ -53,7 +73,7 @@ static void clear_slice(struct exchange *x)
     }
     store_work_free(work);
     if (err != OK || x->listing->done)
-        answer_cleared(x, err);
+        answer_cleared(x, err, lacks);
 }
 
 void keys_clear(struct exchange *x)
@@ -63,11 +83,9 @@ void keys_clear(struct exchange *x)
     if (!x->listing)
         list_begin(x);
     if (x->asked) {
-        x->asked = false;
-        enum err err = x->timed_out ? ERR_TIMEOUT : x->write_err;
-        x->listed += err == OK ? x->batch_deleted : 0;
+        enum err err = clear_collect(x);
         if (err != OK || x->listing->done) {
-            answer_cleared(x, err);
+            answer_cleared(x, err, lacks);
             return;
         }
     }

@@ -2,13 +2,13 @@
 #include "check.h"
 #include "exchange.h"
 
-size_t record_weight(struct exchange *x)
+size_t record_weight(struct exchange *x, struct bytes key)
 {
     struct snapshot *snapshot;
     struct bytes record = {0};
     if (snapshot_open(x->http->backend.store, &snapshot) != OK)
         return 0;
-    (void)!snapshot_record_bytes(snapshot, target_key(&x->target), &record);
+    (void)!snapshot_record_bytes(snapshot, key, &record);
     snapshot_close(snapshot);
     return record.len;
 }
@@ -25,7 +25,7 @@ static void submit_write(struct exchange *x, uint64_t expires_ms)
     write->expires_ms = expires_ms;
     if (p->touch) {
         write->touch = true;
-        write->weight = record_weight(x);
+        write->weight = record_weight(x, write->key);
     } else if (!write->remove) {
         write->value = buf_bytes(&x->body);
         write->type = bytes_str(x->type);

@@ -23,6 +23,8 @@ bool media_is_json(const char *content_type)
     if (!content_type)
         return true;
     const char *type = content_type + strspn(content_type, " \t");
+    if (!*type)
+        return true;
     size_t type_length = token_length(type);
     if (type_length == 0 || type[type_length] != '/')
         return false;

@@ -15,6 +15,7 @@ void params_init(struct params *params)
     params->mode = MODE_OF_CONFLICT;
     params->limit = LIST_LIMIT_DEFAULT;
     params->w = 0;
+    params->space = SPACE_KEYS;
     params->prefix.length = params->after.length = params->end.length = params->delimiter.length = 0;
     params->through.length = 0;
 }
@@ -60,6 +61,12 @@ static bool read_w(const struct text *value, unsigned *ret)
 {
     *ret = text_is(value, "all") ? W_ALL : W_MAJORITY;
     return *ret == W_ALL || text_is(value, "majority") || read_number(value, 1, W_MAX, ret);
+}
+
+static bool read_space(const struct text *value, enum space *ret)
+{
+    *ret = text_is(value, "counters") ? SPACE_COUNTERS : text_is(value, "sets") ? SPACE_SETS : SPACE_KEYS;
+    return *ret != SPACE_KEYS || text_is(value, "keys");
 }
 
 static bool read_key(const struct text *value, struct param_key *ret)
@@ -151,6 +158,8 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
         return read_key(value, &p->end) && p->end.length > 0;
     case PARAM_COUNT:
         return read_bool(value, &p->count);
+    case PARAM_SPACE:
+        return read_space(value, &p->space);
     case PARAM_DELIMITER:
         return read_key(value, &p->delimiter) && p->delimiter.length > 0;
     default:
@@ -185,6 +194,7 @@ static const struct {
     {"end", PARAM_END, "1 to 480 bytes of UTF-8 without NUL"},
     {"count", PARAM_COUNT, "true or false"},
     {"delimiter", PARAM_DELIMITER, "1 to 480 bytes of UTF-8 without NUL"},
+    {"space", PARAM_SPACE, "keys, counters or sets"},
 };
 
 static enum err refuse(struct buf *why, struct bytes raw_name, const char *problem)
@@ -227,7 +237,8 @@ static enum err parse_one(struct bytes name, struct bytes value, unsigned allowe
 /* Pairs of which only one can be meant: a name, and the one that stands against it. */
 static enum err check_against(const struct params *p, unsigned allowed, struct buf *why)
 {
-    bool lists = p->count;
+    bool lists = p->count, names = p->space != SPACE_KEYS;
+    static const char too_long[] = "must be at most 460 bytes, as a name is";
     const struct {
         bool wrong;
         const char *name, *problem;
@@ -236,6 +247,10 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
         {p->touch && !p->ttl_ms && !p->expires_ms, "touch", "needs \"ttl\" or \"expires\""},
         {p->touch && p->mode != MODE_OF_CONFLICT, "mode", "contradicts \"touch\""},
         {p->raw && p->siblings, "raw", "contradicts \"siblings\""},
+        {names && p->siblings, "siblings", "contradicts \"space\": only keys have them"},
+        {names && p->prefix.length > SPACE_NAME_MAX, "prefix", too_long},
+        {names && p->after.length > SPACE_NAME_MAX, "after", too_long},
+        {names && p->end.length > SPACE_NAME_MAX, "end", too_long},
         {lists && p->values, "values", "contradicts \"count\""},
         {lists && p->given & PARAM_LIMIT, "limit", "contradicts \"count\""},
         {lists && p->delimiter.length, "delimiter", "contradicts \"count\""},
@@ -254,6 +269,24 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
         if (rules[i].wrong)
             return refuse(why, bytes_str(rules[i].name), rules[i].problem);
     return OK;
+}
+
+static void put_into_space(enum space space, struct param_key *key)
+{
+    uint8_t room[KEY_MAX];
+    struct bytes whole = space_prefix(space, param_bytes(key), room);
+    memcpy(key->data, whole.data, key->length = whole.len);
+}
+
+static void put_all_into_space(struct params *p)
+{
+    if (p->space == SPACE_KEYS)
+        return;
+    put_into_space(p->space, &p->prefix);
+    if (p->after.length)
+        put_into_space(p->space, &p->after);
+    if (p->end.length)
+        put_into_space(p->space, &p->end);
 }
 
 enum err params_parse(struct bytes query, unsigned allowed, uint64_t wait_max_ms, struct params *params,
@@ -275,5 +308,8 @@ enum err params_parse(struct bytes query, unsigned allowed, uint64_t wait_max_ms
         if (err != OK)
             return err;
     }
-    return check_against(params, allowed, why);
+    enum err err = check_against(params, allowed, why);
+    if (err == OK)
+        put_all_into_space(params);
+    return err;
 }

@@ -4,7 +4,7 @@
 #ifndef YZMA_HTTP_PARAMS_H
 #define YZMA_HTTP_PARAMS_H
 
-#include "record.h"
+#include "space.h"
 
 enum {
     PARAM_WAIT = 1 << 0,     /* wait=1s: how long for a token's clock, and again for w */
@@ -31,6 +31,7 @@ enum {
     PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
     PARAM_MEMBER = 1 << 24, /* an element, as JSON; of any length, and so not decoded */
     PARAM_BYTES = 1 << 25,  /* of the route: after and through may be any bytes */
+    PARAM_SPACE = 1 << 26,  /* space=keys, counters or sets */
     PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
 };
 
@@ -55,6 +56,9 @@ struct params {
     enum mode mode;
     unsigned limit; /* 0: all */
     unsigned w;     /* 0: without; or a number, W_MAJORITY, W_ALL */
+    enum space space;
+    /* With another space than that of keys the first three are of its records' keys (space.h),
+     * and prefix is never empty. */
     struct param_key prefix, after, end, delimiter, through;
     struct dot row;
 };

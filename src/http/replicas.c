@@ -59,7 +59,7 @@ void answer_with_replicas(struct exchange *x, struct bytes data)
     if (x->write_dot.counter == 0)
         having = known; /* nothing was written: all have that */
     unsigned wanted = wanted_of(x->params.w, known);
-    bool short_of = having < wanted && x->write_dot.counter != 0;
+    bool short_of = having < wanted;
     if (short_of)
         count(x->http, COUNT_REPLICAS_SHORT);
     buf_reset(&x->answer);

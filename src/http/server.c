@@ -159,6 +159,9 @@ void http_counters(const struct http *http, void (*each)(void *each_ctx, const c
         [COUNT_WATCHES_DROPPED] = "api_watches_dropped",
         [COUNT_WATCHES_REFUSED] = "api_watches_refused",
         [COUNT_CURSORS_GONE] = "api_cursors_gone",
+        [COUNT_IMPORT_LINES] = "api_import_lines",
+        [COUNT_IMPORT_LINES_REFUSED] = "api_import_lines_refused",
+        [COUNT_IMPORT_BATCHES] = "api_import_batches",
         [COUNT_SPACES_MALFORMED] = "api_spaces_malformed",
     };
     for (size_t i = 0; i < COUNTERS; i++)

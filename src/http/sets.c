@@ -12,16 +12,17 @@
 
 enum { WHY_MAX = 400 };
 
+static const char lacks[] = "this node is catching up and lacks a part of this";
+
 /* ---- the space in slices, for counters too ------------------------------------------------ */
 
-static void spaces_begin(struct exchange *x, struct bytes prefix, struct bytes from)
+void spaces_begin(struct exchange *x, struct bytes prefix, struct bytes from, struct bytes end)
 {
     x->spaces = mem_new(sizeof *x->spaces);
-    spaces_init(x->spaces, prefix, from);
+    spaces_init(x->spaces, prefix, from, end);
 }
 
-/* Its next slice. */
-static enum err read_slice(struct exchange *x, const struct spaces_sink *sink)
+enum err spaces_read_slice(struct exchange *x, const struct spaces_sink *sink)
 {
     struct snapshot *snapshot;
     struct reading *r = &x->worker->reading;
@@ -42,7 +43,7 @@ static enum err read_slice(struct exchange *x, const struct spaces_sink *sink)
 static void answer_slice_error(struct exchange *x, enum err err)
 {
     if (err == ERR_WALKING)
-        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "this node is catching up and lacks a part of this");
+        answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "%s", lacks);
     else
         answer_store_error(x, err);
 }
@@ -62,7 +63,7 @@ static void begin_page(struct exchange *x, const char *member)
 static bool read_page(struct exchange *x, const struct spaces_sink *sink)
 {
     struct spaces *s = x->spaces;
-    enum err err = read_slice(x, sink);
+    enum err err = spaces_read_slice(x, sink);
     if (err != OK)
         answer_slice_error(x, err);
     return err != OK || s->done || !sink->wants(sink->ctx);
@@ -97,7 +98,7 @@ void spaces_list(struct exchange *x, enum space space, const char *member, const
             from = space_prefix(space, name, after);
             after[from.len++] = 0; /* the first place behind it */
         }
-        spaces_begin(x, space_prefix(space, param_bytes(&p->prefix), prefix), from);
+        spaces_begin(x, space_prefix(space, param_bytes(&p->prefix), prefix), from, bytes_of(NULL, 0));
         begin_page(x, member);
     }
     if (read_page(x, sink) && !x->status)
@@ -275,7 +276,7 @@ static bool begin_elements(struct exchange *x)
         from = space_element(target_name(&x->target), hash, room);
         room[from.len++] = 0; /* the first place behind it */
     }
-    spaces_begin(x, target_key(&x->target), from);
+    spaces_begin(x, target_key(&x->target), from, bytes_of(NULL, 0));
     begin_page(x, "Elements");
     return true;
 }
@@ -366,21 +367,6 @@ static bool clear_element(void *ctx, const struct space_name *name, const struct
     return false;
 }
 
-static void answer_cleared(struct exchange *x, enum err err)
-{
-    char text[40];
-    snprintf(text, sizeof text, "{\"Deleted\":%llu}", (unsigned long long)x->listed);
-    if (err == OK)
-        answer_ok(x, bytes_str(text));
-    else
-        answer_error_data(x, MHD_HTTP_SERVICE_UNAVAILABLE,
-                          bytes_str(err == ERR_WALKING ? "this node is catching up and lacks a part of this"
-                                    : err == ERR_TIMEOUT
-                                        ? "a part is not confirmed to be on disk; it may still get there"
-                                        : err_text(err)),
-                          bytes_str(text));
-}
-
 /* A slice that found nothing is followed by the next one at the library's next round. */
 static void clear_slice(struct exchange *x)
 {
@@ -390,14 +376,14 @@ static void clear_slice(struct exchange *x)
     buf_reserve(&batch->text, CLEAR_KEYS * KEY_MAX);
     enum err err = batch->text.err;
     if (err == OK)
-        err = read_slice(x, &(struct spaces_sink){clear_wants, clear_element, &clearing});
+        err = spaces_read_slice(x, &(struct spaces_sink){clear_wants, clear_element, &clearing});
     if (err == OK && batch->count > 0) {
         submit_work(x, clearing.work);
         return;
     }
     store_work_free(clearing.work);
     if (err != OK || x->spaces->done)
-        answer_cleared(x, err);
+        answer_cleared(x, err, lacks);
 }
 
 void set_clear(struct exchange *x)
@@ -405,13 +391,11 @@ void set_clear(struct exchange *x)
     if (waiting_for_clock(x))
         return;
     if (!x->spaces)
-        spaces_begin(x, target_key(&x->target), bytes_of(NULL, 0));
+        spaces_begin(x, target_key(&x->target), bytes_of(NULL, 0), bytes_of(NULL, 0));
     if (x->asked) {
-        x->asked = false;
-        enum err err = x->timed_out ? ERR_TIMEOUT : x->write_err;
-        x->listed += err == OK ? x->batch_deleted : 0;
+        enum err err = clear_collect(x);
         if (err != OK || x->spaces->done) {
-            answer_cleared(x, err);
+            answer_cleared(x, err, lacks);
             return;
         }
     }

@@ -7,10 +7,12 @@ static void stand_at(struct spaces *s, struct bytes place)
     s->at_length = place.len;
 }
 
-void spaces_init(struct spaces *s, struct bytes prefix, struct bytes from)
+void spaces_init(struct spaces *s, struct bytes prefix, struct bytes from, struct bytes end)
 {
     *s = (struct spaces){0};
     memcpy(s->prefix, prefix.data, s->prefix_length = prefix.len);
+    if (end.len)
+        memcpy(s->end, end.data, s->end_length = end.len);
     stand_at(s, bytes_compare(from, prefix) > 0 ? from : prefix);
 }
 
@@ -46,16 +48,22 @@ static enum err take(struct spaces *s, const struct spaces_sink *sink, struct by
     return OK;
 }
 
+static bool is_beyond(const struct spaces *s, struct bytes key)
+{
+    struct bytes end = bytes_of(s->end, s->end_length);
+    return !bytes_starts_with(key, bytes_of(s->prefix, s->prefix_length)) ||
+           (end.len && bytes_compare(key, end) >= 0);
+}
+
 static enum err read_on(struct spaces *s, struct snapshot *snapshot, struct scan *scan,
                         const struct spaces_sink *sink, size_t scan_max)
 {
-    struct bytes prefix = bytes_of(s->prefix, s->prefix_length);
     bool seeks = false;
     for (size_t scanned = 0; scanned < scan_max && sink->wants(sink->ctx); scanned++) {
         struct bytes key, encoded;
         enum err err = seeks ? scan_seek(scan, bytes_of(s->at, s->at_length), &key, &encoded)
                              : scan_next(scan, &key, &encoded);
-        if (err == ERR_NOT_FOUND || (err == OK && !bytes_starts_with(key, prefix))) {
+        if (err == ERR_NOT_FOUND || (err == OK && is_beyond(s, key))) {
             s->done = true;
             return OK;
         }

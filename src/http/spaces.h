@@ -18,6 +18,8 @@ struct spaces_sink {
 struct spaces {
     uint8_t prefix[KEY_MAX]; /* of the records' keys */
     size_t prefix_length;
+    uint8_t end[KEY_MAX]; /* it ends before this record's key; empty: with the prefix */
+    size_t end_length;
     uint8_t at[KEY_MAX + 1]; /* the next slice begins here */
     size_t at_length;
     bool done;            /* nothing is left */
@@ -25,13 +27,14 @@ struct spaces {
     struct record record; /* owned */
     struct clock seen;    /* owned: what the records looked at reflect */
     /* of whoever reads: */
+    struct spaces_sink sink; /* of a stream */
     struct json_out json;
     uint64_t found;
     uint8_t last[KEY_MAX]; /* what was found last, as the next request names it */
     size_t last_length;
 };
 
-void spaces_init(struct spaces *s, struct bytes prefix, struct bytes from);
+void spaces_init(struct spaces *s, struct bytes prefix, struct bytes from, struct bytes end);
 void spaces_done(struct spaces *s);
 
 /* Reads on until the sink has enough, the end, or scan_max records. ERR_WALKING: a part of

@@ -96,8 +96,8 @@ static void take_over(struct exchange *x, struct feed_cursor *cursor)
         answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "no file descriptor is left");
         return;
     }
-    struct stream *stream = stream_new(fd, variant_of(x), param_bytes(&x->params.prefix), cursor,
-                                       deadlines_now_ms());
+    struct stream *stream = stream_new(fd, variant_of(x), x->params.space, param_bytes(&x->params.prefix),
+                                       cursor, deadlines_now_ms());
     x->status = MHD_HTTP_OK;
     x->outcome = MHD_NO;
     count(x->http, COUNT_2XX);
@@ -112,13 +112,15 @@ void watch_get(struct exchange *x)
         watch_poll_run(x, &cursor);
         return;
     }
+    if (waiting_for_clock(x))
+        return;
     if (read_cursor(x, &cursor, &given) != OK) {
         answer_error(x, MHD_HTTP_BAD_REQUEST, "since, or Last-Event-ID, is no cursor");
         return;
     }
     if (!feed_cursor_serves(&cursor, param_bytes(&x->params.prefix))) {
         answer_error(x, MHD_HTTP_BAD_REQUEST,
-                     "since, or Last-Event-ID, stands in the listing of another \"prefix\"");
+                     "since, or Last-Event-ID, stands in the listing of another \"prefix\" or \"space\"");
         feed_cursor_done(&cursor);
         return;
     }

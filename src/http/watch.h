@@ -66,7 +66,8 @@ void watch_put_end(struct buf *out, unsigned variant);
 
 struct batch_event {
     size_t key_at, key_length, cursor_at, cursor_length; /* in keys */
-    bool large;                                          /* no value of it stands in the texts */
+    enum space space;
+    bool large; /* no value of it stands in the texts */
     size_t ends[WATCH_VARIANTS];
 };
 
@@ -81,12 +82,13 @@ struct watch_batch {
 
 void watch_batch_init(struct watch_batch *b);
 void watch_batch_done(struct watch_batch *b);
-/* The next step of `head`, into *b, in each variant that `wanted` counts. On an error
- * head stands where it stood. */
+/* The next step of `head`, into *b, in each variant that `wanted` counts, of these spaces
+ * (feed.h). On an error head stands where it stood. */
 enum err watch_batch_read(struct watch_batch *b, struct snapshot *snapshot, uint64_t wall_ms, bool continues,
-                          const size_t wanted[WATCH_VARIANTS], struct feed_cursor *head,
+                          const size_t wanted[WATCH_VARIANTS], unsigned spaces, struct feed_cursor *head,
                           enum feed_end *ret_end) MUST_USE;
-bool watch_batch_touches(const struct watch_batch *b, struct bytes prefix);
+bool watch_batch_wants(const struct watch_batch *b, size_t i, enum space space, struct bytes prefix);
+bool watch_batch_touches(const struct watch_batch *b, enum space space, struct bytes prefix);
 /* The cursor behind the first n events. */
 void watch_batch_cursor(const struct watch_batch *b, size_t n, struct feed_cursor *ret);
 
@@ -105,6 +107,7 @@ struct stream {
     enum stream_state state;
     int fd;
     unsigned variant;
+    enum space space;
     struct feed_cursor *cursor; /* owned; NULL at the head */
     bool continues;             /* has been shown something by this store since it came */
     bool was_at_head;
@@ -115,12 +118,12 @@ struct stream {
     uint64_t sent_ms;    /* when it was last given something; */
     uint64_t blocked_ms; /* when its socket last took anything */
     size_t prefix_length;
-    uint8_t prefix[]; /* of the keys wanted */
+    uint8_t prefix[]; /* of the records' keys wanted */
 };
 
 /* Takes the descriptor and the cursor. Head and first heartbeat wait in `out`. */
-struct stream *stream_new(int fd, unsigned variant, struct bytes prefix, struct feed_cursor *cursor,
-                          uint64_t now_ms);
+struct stream *stream_new(int fd, unsigned variant, enum space space, struct bytes prefix,
+                          struct feed_cursor *cursor, uint64_t now_ms);
 void stream_free(struct stream *s); /* closes; takes NULL */
 /* Sends from `out` what the socket takes. False when the client has gone. */
 bool stream_flush(struct stream *s, uint64_t now_ms) MUST_USE;

@@ -40,12 +40,13 @@ static void take(void *ctx, const struct feed_event *event, const struct feed_cu
     struct watch_batch *b = f->batch;
     CHECK(b->count <= FEED_ROWS_MAX);
     struct batch_event *e = &b->events[b->count++];
-    *e = (struct batch_event){.key_at = b->keys.len, .key_length = event->key.len};
+    *e = (struct batch_event){
+        .key_at = b->keys.len, .key_length = event->key.len, .space = event->name.space};
     buf_put_bytes(&b->keys, event->key);
     e->cursor_at = b->keys.len;
     feed_cursor_encode(cursor, &b->keys);
     e->cursor_length = b->keys.len - e->cursor_at;
-    e->large = event->version && event->version->value.len > WATCH_SHARED_VALUE_MAX;
+    e->large = event->version && !event->has_number && event->version->value.len > WATCH_SHARED_VALUE_MAX;
     b->has_large |= e->large;
     for (unsigned v = 0; v < WATCH_VARIANTS; v++) {
         if (f->wanted[v] && !(e->large && v & WATCH_VALUES))
@@ -55,11 +56,12 @@ static void take(void *ctx, const struct feed_event *event, const struct feed_cu
 }
 
 enum err watch_batch_read(struct watch_batch *b, struct snapshot *snapshot, uint64_t wall_ms, bool continues,
-                          const size_t wanted[WATCH_VARIANTS], struct feed_cursor *head,
+                          const size_t wanted[WATCH_VARIANTS], unsigned spaces, struct feed_cursor *head,
                           enum feed_end *ret_end)
 {
     struct filling filling = {.batch = b, .snapshot = snapshot, .wanted = wanted};
-    struct feed_reader reader = {.wall_ms = wall_ms,
+    struct feed_reader reader = {.spaces = spaces,
+                                 .wall_ms = wall_ms,
                                  .continues = continues,
                                  .rows_max = FEED_ROWS_MAX,
                                  .bytes_max = WATCH_BATCH_BYTES,
@@ -81,10 +83,16 @@ enum err watch_batch_read(struct watch_batch *b, struct snapshot *snapshot, uint
     return err;
 }
 
-bool watch_batch_touches(const struct watch_batch *b, struct bytes prefix)
+bool watch_batch_wants(const struct watch_batch *b, size_t i, enum space space, struct bytes prefix)
+{
+    const struct batch_event *e = &b->events[i];
+    return e->space == space && bytes_starts_with(part(b, e->key_at, e->key_length), prefix);
+}
+
+bool watch_batch_touches(const struct watch_batch *b, enum space space, struct bytes prefix)
 {
     for (size_t i = 0; i < b->count; i++)
-        if (bytes_starts_with(part(b, b->events[i].key_at, b->events[i].key_length), prefix))
+        if (watch_batch_wants(b, i, space, prefix))
             return true;
     return false;
 }

@@ -1,5 +1,6 @@
 /* Events as text: lines of JSON, or server-sent events (WHATWG HTML, 9.2), each perhaps
  * in a chunk of its own (RFC 9112, 7.1), so that a stream can be cut behind any of them. */
+#include "element.h"
 #include "exchange.h"
 #include "watch.h"
 
@@ -16,6 +17,33 @@ static void put_stamp(struct json_out *j, uint64_t stamp)
     json_field_text(j, "Stamp", text);
 }
 
+static void put_number(struct json_out *j, const struct feed_event *event)
+{
+    char text[UNITS_TEXT_MAX] = "null"; /* it does not fit */
+    if (event->has_number)
+        snprintf(text, sizeof text, "%lld", (long long)event->number);
+    json_name(j, "Value");
+    json_raw(j, bytes_str(text));
+}
+
+/* The value, as the event's space tells of it. */
+static void put_value(struct json_out *j, const struct feed_event *event, bool one_line)
+{
+    if (event->name.space == SPACE_COUNTERS)
+        put_number(j, event);
+    else if (event->name.space == SPACE_SETS)
+        element_put(j, event->version);
+    else
+        value_put(j, event->version, one_line);
+}
+
+static void put_hash(struct json_out *j, struct bytes hash)
+{
+    char text[ELEMENT_HASH_TEXT];
+    element_hash_text(hash, text);
+    json_field_string(j, "Hash", bytes_of(text, sizeof text));
+}
+
 void watch_event_json(struct json_out *j, struct snapshot *snapshot, const struct feed_event *event,
                       bool values, bool one_line, struct bytes cursor)
 {
@@ -23,10 +51,12 @@ void watch_event_json(struct json_out *j, struct snapshot *snapshot, const struc
     json_object(j);
     json_field_text(j, "Kind", kinds[event->kind]);
     if (event->kind != FEED_LISTED)
-        json_field_string(j, "Key", event->key);
+        json_field_string(j, "Key", event->name.name);
+    if (event->name.space == SPACE_SETS)
+        put_hash(j, event->name.hash);
     if (event->version) {
         if (values)
-            value_put(j, event->version, one_line);
+            put_value(j, event, one_line);
         value_put_expiry(j, event->version);
         put_stamp(j, event->version->stamp);
     }

@@ -50,9 +50,10 @@ struct watch_feed {
     pthread_mutex_t lock;
     struct stream *incoming; /* under the lock, by next; */
     struct watch_poll *polls;
+    size_t polls_of[SPACE_NONE];
     /* The thread's own: */
     struct list streams[STREAM_STATES];
-    size_t at_head[WATCH_VARIANTS];
+    size_t at_head[WATCH_VARIANTS], at_head_of[SPACE_NONE];
     struct feed_cursor head;
     bool has_head, continues, more;
     struct watch_batch batch;
@@ -93,7 +94,7 @@ static void enlist(struct watch_feed *f, struct stream *s, enum stream_state sta
     list->count++;
     f->pending += s->out.len - s->out_at;
     if (state == STREAM_HEAD)
-        f->at_head[s->variant]++;
+        f->at_head[s->variant]++, f->at_head_of[s->space]++;
 }
 
 static void delist(struct watch_feed *f, struct stream *s)
@@ -109,7 +110,7 @@ static void delist(struct watch_feed *f, struct stream *s)
         list->last = s->prev;
     list->count--;
     if (s->state == STREAM_HEAD)
-        f->at_head[s->variant]--;
+        f->at_head[s->variant]--, f->at_head_of[s->space]--;
 }
 
 /* Of a stream that is in no list. */
@@ -175,19 +176,23 @@ static void end_with(struct watch_feed *f, struct stream *s, const struct feed_c
 
 /* ---- a round ---------------------------------------------------------------------------------- */
 
-static bool somebody_at_head(struct watch_feed *f)
+/* Bits of the spaces (feed.h) that somebody at the head reads, or a poll waits for. */
+static unsigned spaces_at_head(struct watch_feed *f)
 {
+    unsigned spaces = 0;
     pthread_mutex_lock(&f->lock);
-    bool any = f->polls || f->streams[STREAM_HEAD].count;
+    for (unsigned i = 0; i < SPACE_NONE; i++)
+        spaces |= (unsigned)(f->polls_of[i] || f->at_head_of[i]) << i;
     pthread_mutex_unlock(&f->lock);
-    return any;
+    return spaces;
 }
 
 static enum err read_head(struct watch_feed *f, struct snapshot *snapshot, enum feed_end *ret_end)
 {
-    if (f->has_head && somebody_at_head(f)) {
-        enum err err = watch_batch_read(&f->batch, snapshot, wall_ms(f), f->continues, f->at_head, &f->head,
-                                        ret_end);
+    unsigned spaces = spaces_at_head(f);
+    if (f->has_head && spaces) {
+        enum err err = watch_batch_read(&f->batch, snapshot, wall_ms(f), f->continues, f->at_head, spaces,
+                                        &f->head, ret_end);
         f->continues |= err == OK && *ret_end != FEED_WALKING;
         return err;
     }
@@ -318,7 +323,7 @@ static void end_head(struct watch_feed *f, const struct feed_cursor *anew)
 
 static bool wakes(const struct watch_feed *f, const struct watch_poll *p, enum feed_end head_end)
 {
-    const struct param_key *prefix = &p->x->params.prefix;
+    const struct params *params = &p->x->params;
     if (head_end == FEED_WALKING)
         return false;
     if (head_end == FEED_GONE)
@@ -326,7 +331,7 @@ static bool wakes(const struct watch_feed *f, const struct watch_poll *p, enum f
     if (p->behind)
         return head_end == FEED_AT_HEAD && clock_covers(&f->head.low, &p->cursor.high);
     return (p->fresh && !clock_equal(&p->cursor.low, &f->head.low)) ||
-           watch_batch_touches(&f->batch, param_bytes(prefix));
+           watch_batch_touches(&f->batch, params->space, param_bytes(&params->prefix));
 }
 
 /* What epoll tells of: a stream, a poll, which has the lowest bit set, or the wake-up: 0. */
@@ -342,6 +347,7 @@ static void link_poll(struct watch_feed *f, struct watch_poll *p)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.u64 = tag_of_poll(p)};
     p->listed = p->fresh = true;
+    f->polls_of[p->x->params.space]++;
     p->prev = NULL;
     p->next = f->polls;
     if (f->polls)
@@ -360,6 +366,7 @@ static void unlink_poll(struct watch_feed *f, struct watch_poll *p)
     if (p->next)
         p->next->prev = p->prev;
     p->listed = false;
+    f->polls_of[p->x->params.space]--;
 }
 
 static void wake_polls(struct watch_feed *f, enum feed_end head_end, bool all)

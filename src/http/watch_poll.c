@@ -67,6 +67,7 @@ static enum err read_on(struct exchange *x, struct filling *filling, enum feed_e
     *ret_end = FEED_MORE;
     for (size_t n = 0; n < POLL_STEPS_MAX && err == OK && *ret_end == FEED_MORE && !filling->events; n++) {
         struct feed_reader reader = {.prefix = param_bytes(&x->params.prefix),
+                                     .spaces = 1U << x->params.space,
                                      .wall_ms = x->http->backend.wall_ms(x->http->backend.ctx),
                                      .continues = p->continues,
                                      .rows_max = POLL_ROWS,

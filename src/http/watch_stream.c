@@ -8,12 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct stream *stream_new(int fd, unsigned variant, struct bytes prefix, struct feed_cursor *cursor,
-                          uint64_t now_ms)
+struct stream *stream_new(int fd, unsigned variant, enum space space, struct bytes prefix,
+                          struct feed_cursor *cursor, uint64_t now_ms)
 {
     struct stream *s = mem_new(sizeof *s + prefix.len);
     s->fd = fd;
     s->variant = variant;
+    s->space = space;
     s->state = STREAM_BLOCKED;
     s->sent_ms = s->blocked_ms = now_ms;
     s->cursor = mem_copy(cursor, sizeof *cursor);
@@ -93,14 +94,9 @@ bool stream_flush(struct stream *s, uint64_t now_ms)
 
 /* ---- at the head ----------------------------------------------------------------------- */
 
-static struct bytes key_of(const struct watch_batch *b, size_t i)
-{
-    return bytes_of(b->keys.data + b->events[i].key_at, b->events[i].key_length);
-}
-
 static bool wants(const struct stream *s, const struct watch_batch *b, size_t i)
 {
-    return bytes_starts_with(key_of(b, i), bytes_of(s->prefix, s->prefix_length));
+    return watch_batch_wants(b, i, s->space, bytes_of(s->prefix, s->prefix_length));
 }
 
 static size_t begin_of(const struct stream *s, const struct watch_batch *b, size_t i)
@@ -194,6 +190,7 @@ enum err stream_step(struct stream *s, struct snapshot *snapshot, uint64_t wall_
 {
     struct own own = {.stream = s, .snapshot = snapshot};
     struct feed_reader reader = {.prefix = bytes_of(s->prefix, s->prefix_length),
+                                 .spaces = 1U << s->space,
                                  .wall_ms = wall_ms,
                                  .continues = s->continues,
                                  .rows_max = WATCH_STEP_ROWS,

@@ -33,6 +33,11 @@ static const char *wrong_with_key(struct bytes key)
     return NULL;
 }
 
+static const char *wrong_with_name(struct bytes name)
+{
+    return space_name_valid(name) ? NULL : "its name is longer than 460 bytes, or has a NUL or U+0001 in it";
+}
+
 enum err port_emit_line(struct port *p, const struct import_line *line)
 {
     struct import_line record = *line;
@@ -46,7 +51,7 @@ enum err port_emit_line(struct port *p, const struct import_line *line)
     record.key = buf_bytes(&p->key);
     if (record.expires_ms > EXPIRES_MAX_MS)
         record.expires_ms = EXPIRES_MAX_MS;
-    const char *wrong = wrong_with_key(record.key);
+    const char *wrong = record.space == SPACE_KEYS ? wrong_with_key(record.key) : wrong_with_name(record.key);
     if (!wrong && record.value.len > VALUE_MAX)
         wrong = "its value is longer than 256 MiB";
     if (!wrong)

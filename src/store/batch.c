@@ -9,10 +9,31 @@
 
 #include "check.h"
 
+static struct count_work count_of(const struct write_work *write)
+{
+    return (struct count_work){.key = write->key, .add = write->number, .set = true};
+}
+
+static enum err judge_one(struct store_txn *txn, struct write_work *write)
+{
+    struct count_work count = count_of(write);
+    return write->counts ? count_judge(txn, &count) : write_judge(txn, write);
+}
+
+static enum err do_one(struct store_txn *txn, struct write_work *write)
+{
+    struct count_work count = count_of(write);
+    if (!write->counts)
+        return write_do(txn, write);
+    enum err err = count_do(txn, &count);
+    write->dot = count.dot;
+    return err;
+}
+
 static enum err judge(struct store_txn *txn, struct batch_work *work)
 {
     for (size_t i = 0; i < work->count; i++) {
-        enum err err = write_judge(txn, &work->writes[i]);
+        enum err err = judge_one(txn, &work->writes[i]);
         if (err != OK) {
             work->failed = i;
             return err;
@@ -32,7 +53,7 @@ enum err batch_do(struct store_txn *txn, struct batch_work *work)
         return err;
     for (size_t i = 0; i < work->count; i++) {
         struct write_work *write = &work->writes[i];
-        err = write_do(txn, write);
+        err = do_one(txn, write);
         if (err != OK) {
             work->failed = i;
             txn->failed = err;

@@ -32,7 +32,8 @@ static enum err judge(struct store_txn *txn, const struct count_work *work)
     if (err == OK)
         err = txn_load(txn, work->key);
     /* What a walk has not reached yet is not known to be absent. An add needs not know. */
-    if (err == OK && work->remove && txn->local.count == 0 && walk_hides(&txn->state.walk, work->key))
+    bool looks = work->set || (work->remove && txn->local.count == 0);
+    if (err == OK && looks && walk_hides(&txn->state.walk, work->key))
         err = ERR_WALKING;
     return err == OK ? write_check_replica(txn) : err;
 }
@@ -70,8 +71,25 @@ static enum err store_change(struct store_txn *txn, const struct count_work *wor
     return OK;
 }
 
-enum err count_do(struct store_txn *txn, struct count_work *work)
+/* What a change comes to, before it is carried out. */
+struct counting {
+    struct dot dot; /* counter 0: there is nothing to do */
+    int64_t number;
+    bool *replaced;   /* owned; of the versions in txn->local */
+    struct buf value; /* owned */
+};
+
+static void counting_done(struct counting *c)
 {
+    free(c->replaced);
+    buf_done(&c->value);
+}
+
+/* *ret is to be let go of, whatever came of it. */
+static enum err plan(struct store_txn *txn, const struct count_work *work, struct counting *ret)
+{
+    *ret = (struct counting){0};
+    buf_init(&ret->value, VALUE_MAX);
     enum err err = judge(txn, work);
     if (err != OK)
         return err;
@@ -79,24 +97,38 @@ enum err count_do(struct store_txn *txn, struct count_work *work)
     struct counter_change change = {.session = session_of(&txn->state.identity),
                                     .dot = {*own, clock_get(&txn->state.clock, own) + 1},
                                     .add = work->add,
-                                    .remove = work->remove};
-    bool *replaced = mem_new((txn->local.count + 1) * sizeof *replaced);
-    int64_t number = 0;
-    struct buf value;
-    buf_init(&value, VALUE_MAX);
-    err = counter_change(&txn->local, &change, replaced, &value, &number);
-    if (err == ERR_NOT_FOUND) {
-        change.dot.counter = 0;
-        err = OK;
-    } else if (err == OK) {
-        let_go(txn, replaced);
-        err = store_change(txn, work, &change.dot, buf_bytes(&value));
+                                    .remove = work->remove,
+                                    .set = work->set};
+    ret->dot = change.dot;
+    ret->replaced = mem_new((txn->local.count + 1) * sizeof *ret->replaced);
+    err = counter_change(&txn->local, &change, ret->replaced, &ret->value, &ret->number);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    ret->dot.counter = 0;
+    ret->number = work->set ? work->add : 0;
+    return OK;
+}
+
+enum err count_judge(struct store_txn *txn, const struct count_work *work)
+{
+    struct counting counting;
+    enum err err = plan(txn, work, &counting);
+    counting_done(&counting);
+    return err;
+}
+
+enum err count_do(struct store_txn *txn, struct count_work *work)
+{
+    struct counting counting;
+    enum err err = plan(txn, work, &counting);
+    if (err == OK && counting.dot.counter) {
+        let_go(txn, counting.replaced);
+        err = store_change(txn, work, &counting.dot, buf_bytes(&counting.value));
     }
     if (err == OK) {
-        work->dot = change.dot;
-        work->number = number;
+        work->dot = counting.dot;
+        work->number = counting.number;
     }
-    buf_done(&value);
-    free(replaced);
+    counting_done(&counting);
     return err;
 }

@@ -1,9 +1,9 @@
 #include "feed.h"
 
 #include "check.h"
+#include "counter.h"
 #include "crc.h"
 #include "mem.h"
-#include "space.h"
 #include "weaken.h"
 
 #include <stdlib.h>
@@ -38,22 +38,60 @@ static void raise_high(struct step *s)
         record_reflects(&s->record, &s->cursor->high);
 }
 
-static enum err show_key(struct step *s, const struct row *row)
+static unsigned wanted_spaces(const struct step *s)
 {
-    struct feed_event event = {.kind = FEED_DELETE, .key = row->key, .replica = row->dot.replica};
+    return s->reader->spaces ? s->reader->spaces : 1U << SPACE_KEYS;
+}
+
+/* Of a reader's space? It is taken apart then. */
+static bool is_of_space(const struct step *s, struct bytes key, struct space_name *ret)
+{
+    *ret = space_parse(key);
+    return ret->space != SPACE_NONE && wanted_spaces(s) >> ret->space & 1;
+}
+
+/* What its versions tell together, and whether there is anything to see. */
+static void read_counter(struct step *s, struct feed_event *event)
+{
+    struct counter_view counter = {0};
+    size_t malformed; /* such versions are passed over, as a read does */
+    if (counter_of_record(&counter, &s->record, &malformed) != OK) {
+        event->kind = FEED_DAMAGED;
+        event->version = NULL;
+    } else if (counter_is_absent(&counter)) {
+        event->version = NULL;
+    } else {
+        event->has_number = counter_number(&counter, &event->number) == OK;
+    }
+    counter_done(&counter);
+}
+
+/* What s->record shows: kind becomes FEED_PUT where that is anything. */
+static void look(struct step *s, struct feed_event *event)
+{
+    event->version = record_surfaced(&s->record, s->reader->wall_ms);
+    if (event->version && event->name.space == SPACE_COUNTERS)
+        read_counter(s, event);
+    if (!event->version)
+        return;
+    event->kind = FEED_PUT;
+    event->replica = event->version->dot.replica;
+}
+
+static enum err show_key(struct step *s, const struct row *row, const struct space_name *name)
+{
+    struct feed_event event = {
+        .kind = FEED_DELETE, .key = row->key, .name = *name, .replica = row->dot.replica};
     enum err err = snapshot_record(s->snapshot, row->key, &s->record);
     if (err == ERR_NOT_FOUND || err == ERR_DAMAGED) { /* a row above the floor has its record */
         event.kind = FEED_DAMAGED;
-        err = OK;
+        show(s, &event);
+        return OK;
     }
     if (err != OK)
         return err;
     raise_high(s);
-    event.version = record_surfaced(&s->record, s->reader->wall_ms);
-    if (event.version) {
-        event.kind = FEED_PUT;
-        event.replica = event.version->dot.replica;
-    }
+    look(s, &event);
     show(s, &event);
     return OK;
 }
@@ -122,10 +160,10 @@ static enum err collect(struct step *s, struct row *rows, size_t *ret_count)
 }
 
 /* In a listing the keys that are still to come in it are left to it. */
-static bool is_wanted(const struct step *s, struct bytes key)
+static bool is_wanted(const struct step *s, struct bytes key, struct space_name *ret)
 {
     const struct feed_cursor *c = s->cursor;
-    if (!bytes_starts_with(key, s->reader->prefix) || !space_has_key(key))
+    if (!bytes_starts_with(key, s->reader->prefix) || !is_of_space(s, key, ret))
         return false;
     if (c->phase == FEED_LIST && WEAKENED(WATCH_LISTED))
         return false;
@@ -140,8 +178,9 @@ static enum err show_rows(struct step *s, const struct row *rows, size_t count)
     for (size_t i = 0; i < count && err == OK && !is_full(s); i++) {
         clock_raise(&s->cursor->low, &rows[i].dot);
         clock_raise(&s->cursor->high, &rows[i].dot);
-        if (is_wanted(s, rows[i].key) && *slot_of(&last, rows[i].key) == i + 1)
-            err = show_key(s, &rows[i]);
+        struct space_name name;
+        if (is_wanted(s, rows[i].key, &name) && *slot_of(&last, rows[i].key) == i + 1)
+            err = show_key(s, &rows[i], &name);
     }
     free(last.slots);
     return err;
@@ -169,17 +208,22 @@ static void list_one(struct step *s, struct bytes key, struct bytes encoded)
     CHECK(key.len <= sizeof s->cursor->after);
     memcpy(s->cursor->after, key.data, s->cursor->after_len = key.len);
     s->cursor->prefix_len = s->reader->prefix.len;
-    if (record_decode(key, encoded, &s->record) != OK) {
-        show(s, &event);
+    if (!is_of_space(s, key, &event.name))
         return;
+    if (record_decode(key, encoded, &s->record) == OK) {
+        raise_high(s);
+        event.kind = FEED_DELETE;
+        look(s, &event);
     }
-    raise_high(s);
-    event.version = record_surfaced(&s->record, s->reader->wall_ms);
-    if (!event.version)
-        return;
-    event.kind = FEED_PUT;
-    event.replica = event.version->dot.replica;
-    show(s, &event);
+    if (event.kind != FEED_DELETE)
+        show(s, &event);
+}
+
+/* Behind the last key that this listing could show. */
+static bool is_beyond(const struct step *s, struct bytes key)
+{
+    bool keys_alone = wanted_spaces(s) == 1U << SPACE_KEYS;
+    return !bytes_starts_with(key, s->reader->prefix) || (keys_alone && !space_has_key(key));
 }
 
 static void end_list(struct step *s)
@@ -205,7 +249,7 @@ static enum err list_some(struct step *s)
     do {
         struct bytes key, encoded;
         err = scan_next(scan, &key, &encoded);
-        if (err == ERR_NOT_FOUND || (err == OK && (!bytes_starts_with(key, prefix) || !space_has_key(key)))) {
+        if (err == ERR_NOT_FOUND || (err == OK && is_beyond(s, key))) {
             err = OK;
             end_list(s);
             break;

@@ -23,19 +23,24 @@
  * it: a key under the prefix that was shown neither in the listing nor since it began is
  * not there. (Keys absent count as shown: the snapshot's clock goes into high.)
  *
+ * Keys, counters and elements of sets are all records under keys, so one cursor and one
+ * argument serve the three: a reader names the spaces it wants. A counter's state is what its
+ * versions tell together, and what takes the place of a version tells all that it told.
+ *
  * Unlike sync/send.c, which raises a peer's clock with these same rows, a reader
  * is shown states (the surfaced version), and never merges. */
 #ifndef YZMA_STORE_FEED_H
 #define YZMA_STORE_FEED_H
 
 #include "feed_cursor.h"
+#include "space.h"
 #include "store.h"
 
 enum { FEED_ROWS_MAX = 1000 }; /* rows or keys looked at in one step, at most */
 
 enum feed_kind {
     FEED_PUT,
-    FEED_DELETE,  /* nothing to be seen under the key: deleted, or all versions have expired */
+    FEED_DELETE,  /* nothing to be seen under the key: deleted, expired, a counter that was taken back */
     FEED_DAMAGED, /* the key's record cannot be read here: what it is now, this node cannot say */
     FEED_LISTED,  /* the listing ends here; no key */
 };
@@ -43,13 +48,19 @@ enum feed_kind {
 struct feed_event {
     enum feed_kind kind;
     struct bytes key;              /* borrowed from the snapshot, as is the version */
-    const struct version *version; /* FEED_PUT: the one that a read shows */
+    struct space_name name;        /* the same, taken apart */
+    const struct version *version; /* FEED_PUT: the one that a read shows; of a counter the latest */
     struct replica_id replica;     /* whose operation: of a put its version's, else the row's */
+    bool has_number;               /* FEED_PUT of a counter, unless it does not fit into 64 bits */
+    int64_t number;
 };
 
 struct feed_reader {
-    struct bytes prefix; /* of the keys wanted; empty for all (other spaces are not shown: space.h) */
-    uint64_t wall_ms;    /* what has expired by then is not seen */
+    /* Of the records' keys (space.h); empty for all of these spaces: bits of 1 << enum space,
+     * 0 for keys alone. What is of no space is never shown. */
+    struct bytes prefix;
+    unsigned spaces;
+    uint64_t wall_ms; /* what has expired by then is not seen */
     /* The last step with this cursor was of this same store, since it was opened:
      * what it holds only grows, also where its clock does not say so yet. */
     bool continues;

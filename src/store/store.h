@@ -247,7 +247,11 @@ struct write_work {
     uint64_t expires_ms;
     const struct token *token;         /* or NULL; borrowed until done. Replaces exactly what it saw */
     const struct condition *condition; /* or NULL; the same. Of the newest state */
-    size_t weight;                     /* bytes that a touch will write, about */
+    size_t weight;                     /* bytes that a touch or a counter will write, about */
+    /* In a batch alone: a counter, key being one's, is brought to this number, by an add of
+     * what this store finds missing. All else is unused. Walks hide it as they do a delete's. */
+    bool counts;
+    int64_t number;
     /* results */
     struct dot dot; /* counter 0: a delete that removed nothing, so no operation */
     uint64_t tag;   /* of what the key holds now; after ERR_UNMET, of what it held */
@@ -269,9 +273,10 @@ struct count_work {
     const struct token *token; /* or NULL; borrowed until done: only what to wait for */
     int64_t add;
     bool remove;   /* a delete: add is unused */
+    bool set;      /* adds what is missing to `add`; what a walk hides is not known to be missing */
     size_t weight; /* bytes that it will write, about */
     /* results */
-    struct dot dot; /* counter 0: a delete of what is absent, so no operation */
+    struct dot dot; /* counter 0: a delete of what is absent, a set to what it is: no operation */
     int64_t number; /* the counter's now; after a delete 0 */
 };
 /* ERR_BEHIND, ERR_WRONGKEY, ERR_WALKING, ERR_REFUSED, ERR_DAMAGED as a write; ERR_CONFLICT:

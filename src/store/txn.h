@@ -117,6 +117,7 @@ enum err write_do(struct store_txn *txn, struct write_work *work) MUST_USE;
 enum err write_judge(struct store_txn *txn, struct write_work *work) MUST_USE;
 enum err batch_do(struct store_txn *txn, struct batch_work *work) MUST_USE;
 enum err count_do(struct store_txn *txn, struct count_work *work) MUST_USE;
+enum err count_judge(struct store_txn *txn, const struct count_work *work) MUST_USE; /* as write_judge */
 /* Of any client's operation. ERR_BEHIND, ERR_WRONGKEY. */
 enum err write_check_token(const struct store_txn *txn, struct bytes key, const struct token *token) MUST_USE;
 /* ERR_REFUSED: it would be this store's first, and there are as many replicas as there may be. */

@@ -168,6 +168,14 @@ static void check(struct world *w, struct node *node)
 
 /* ---- clients ------------------------------------------------------------------------------- */
 
+static void note_add(struct world *w, struct node *node, size_t counter, int64_t n)
+{
+    w->added[w->add_count] = n;
+    node->known.adds[counter][w->add_count / 64] |= (uint64_t)1 << w->add_count % 64;
+    w->add_count++;
+}
+
+/* Sometimes to a number, which is an add of what is missing there. */
 static void change(struct world *w, struct node *node, bool remove)
 {
     uint8_t room[KEY_MAX];
@@ -180,6 +188,7 @@ static void change(struct world *w, struct node *node, bool remove)
     work->count.key = name_of(counter, room);
     work->count.remove = remove;
     work->count.add = (int64_t)pick(w, 40) - 12;
+    work->count.set = !remove && chance(w, 150);
     must(w, kit_run(node->store, work), "a change is refused");
     if (remove && (work->count.dot.counter == 0) != absent)
         bad(w, "a delete of what is absent", work->count.dot.counter == 0, absent);
@@ -189,11 +198,12 @@ static void change(struct world *w, struct node *node, bool remove)
         w->delete_count++;
         w->deleted++;
     } else if (!remove) {
-        w->added[w->add_count] = work->count.add;
-        node->known.adds[counter][w->add_count / 64] |= (uint64_t)1 << w->add_count % 64;
-        w->add_count++;
-        if (work->count.number != before + work->count.add)
-            bad(w, "an add's answer", work->count.number, before + work->count.add);
+        int64_t number = work->count.add + (work->count.set ? 0 : before);
+        bool there = work->count.set && number == before && !absent;
+        if (!there)
+            note_add(w, node, counter, number - before);
+        if (work->count.number != number || there != (work->count.dot.counter == 0))
+            bad(w, "an add's answer", work->count.number, number);
     }
     store_work_free(work);
 }

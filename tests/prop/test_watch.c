@@ -1,10 +1,10 @@
 /* Readers of the changes in small random worlds, against an oracle that knows which
  * operations each state shown includes.
  *
- * A few replicas put, delete and add, exchange parts of deltas and rows ahead, walk
- * in pieces, prune to arbitrary floors and restart. Readers follow the changes of
- * all keys or of a prefix: over one connection for a while, step by step with small
- * limits, then from another node; connections break between any two events, and what
+ * A few replicas put, delete and add, also to counters and sets, exchange parts of deltas
+ * and rows ahead, walk in pieces, prune to arbitrary floors and restart. Readers follow the
+ * changes of all keys or of a prefix, of counters, of sets, or of all three: over one connection for a while,
+ * step by step with small limits, then from another node; connections break between any two events, and what
  * a step had shown beyond is lost. A reader keeps nothing but the last cursor it was
  * given, as text, and begins with a listing or with the present.
  *
@@ -21,6 +21,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "counter.h"
 #include "feed.h"
 #include "mem.h"
 #include "rng.h"
@@ -32,9 +33,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NODES_MAX = 4, KEYS_MAX = 6, OPS_MAX = 256, READERS = 3, TURNS_MAX = 60, TWICE_EVERY = 50 };
+enum { NODES_MAX = 4, KEYS_MAX = 9, OPS_MAX = 256, READERS = 3, TURNS_MAX = 60, TWICE_EVERY = 50 };
 
-static const char *const key_names[KEYS_MAX] = {"a0", "a1", "a2", "b0", "b1", "c0"};
+#define COUNTER "\xf8"
+#define ELEMENT "\xf9\x73\x01" /* of the set "s" */
+static const char *const key_names[KEYS_MAX] = {
+    "a0", "a1", COUNTER "n", "b0", ELEMENT "0123456789abcdef", "a2", COUNTER "m", "b1", "c0"};
+enum { KEYS = 1 << SPACE_KEYS, COUNTERS = 1 << SPACE_COUNTERS, SETS = 1 << SPACE_SETS };
 
 struct set { /* of operations, by their number */
     uint64_t words[OPS_MAX / 64];
@@ -54,13 +59,15 @@ struct node {
 /* What a reader knows of a key. */
 struct sight {
     struct dot surfaced; /* counter 0: nothing */
+    int64_t number;      /* of a counter */
     struct set includes; /* of all states shown so far */
     bool passed;         /* a listing under way has passed it, and it was not there; */
     struct set passed_includes;
 };
 
 struct reader {
-    const char *prefix;
+    const char *prefix; /* of the records' keys */
+    unsigned spaces;
     struct buf cursor; /* the last one given, as text */
     struct sight keys[KEYS_MAX];
     bool connected;
@@ -138,8 +145,26 @@ static bool covers_floor(struct node *a, struct node *b)
 
 struct state {
     struct dot surfaced;
+    int64_t number;
     struct set includes;
 };
+
+static unsigned space_of(size_t key)
+{
+    return 1U << space_parse(bytes_str(key_names[key])).space;
+}
+
+static void look_at_counter(const struct record *record, struct state *state)
+{
+    struct counter_view counter = {0};
+    size_t malformed;
+    assert_int_equal(counter_of_record(&counter, record, &malformed), OK);
+    assert_int_equal(malformed, 0);
+    assert_int_equal(counter_number(&counter, &state->number), OK);
+    if (counter_is_absent(&counter))
+        state->surfaced = (struct dot){0};
+    counter_done(&counter);
+}
 
 static struct state state_of(struct world *w, struct snapshot *snapshot, size_t key)
 {
@@ -152,6 +177,8 @@ static struct state state_of(struct world *w, struct snapshot *snapshot, size_t 
     const struct version *version = record_surfaced(&record, 0);
     if (version)
         state.surfaced = version->dot;
+    if (space_of(key) == COUNTERS)
+        look_at_counter(&record, &state);
     for (size_t i = 0; i < w->op_count; i++)
         if (w->ops[i].key == key &&
             (clock_covers_dot(&clock, &w->ops[i].dot) || clock_covers_dot(&record.context, &w->ops[i].dot) ||
@@ -162,15 +189,15 @@ static struct state state_of(struct world *w, struct snapshot *snapshot, size_t 
     return state;
 }
 
-static void show(struct world *w, struct reader *r, size_t key, const struct dot *surfaced,
-                 const struct set *includes)
+static void show(struct world *w, struct reader *r, size_t key, const struct state *state)
 {
     struct sight *sight = &r->keys[key];
     for (size_t i = 0; i < OPS_MAX / 64; i++)
-        if (sight->includes.words[i] & ~includes->words[i])
+        if (sight->includes.words[i] & ~state->includes.words[i])
             bad(w, "a reader is shown a key older than before", w->nodes[r->node].id, key);
-    sight->surfaced = *surfaced;
-    sight->includes = *includes;
+    sight->surfaced = state->surfaced;
+    sight->number = state->number;
+    sight->includes = state->includes;
     sight->passed = false;
     w->shown++;
 }
@@ -197,7 +224,8 @@ static size_t key_number(const struct world *w, struct bytes key)
 
 static bool wants(const struct reader *r, size_t key)
 {
-    return bytes_starts_with(bytes_str(key_names[key]), bytes_str(r->prefix));
+    unsigned spaces = r->spaces ? r->spaces : KEYS;
+    return spaces & space_of(key) && bytes_starts_with(bytes_str(key_names[key]), bytes_str(r->prefix));
 }
 
 static void take_cursor(struct reader *r, const struct feed_cursor *cursor)
@@ -254,7 +282,7 @@ static void end_listing(struct showing *s)
     for (size_t i = 0; i < s->w->key_count; i++) {
         struct sight *sight = &s->r->keys[i];
         if (sight->passed)
-            show(s->w, s->r, i, &(struct dot){0}, &sight->passed_includes);
+            show(s->w, s->r, i, &(struct state){.includes = sight->passed_includes});
     }
 }
 
@@ -283,9 +311,11 @@ static void on_event(void *ctx, const struct feed_event *event, const struct fee
     }
     struct state state = state_of(w, s->snapshot, key);
     if ((event->kind == FEED_PUT) != (state.surfaced.counter != 0) ||
-        (event->version && dot_compare(&event->version->dot, &state.surfaced) != 0))
+        (event->version && dot_compare(&event->version->dot, &state.surfaced) != 0) ||
+        event->number != state.number ||
+        event->has_number != (space_of(key) == COUNTERS && event->kind == FEED_PUT))
         bad(w, "an event shows what is not there", w->nodes[s->r->node].id, key);
-    show(w, s->r, key, &state.surfaced, &state.includes);
+    show(w, s->r, key, &state);
 }
 
 /* A listing that goes on behind `after`: what an earlier one passed further on was not told. */
@@ -304,8 +334,11 @@ static void begin_now(struct world *w, struct reader *r)
 {
     struct snapshot *snapshot = snapshot_of(&w->nodes[r->node]);
     assert_int_equal(feed_now(snapshot, &r->at), OK);
-    for (size_t i = 0; i < w->key_count; i++)
-        r->keys[i].surfaced = state_of(w, snapshot, i).surfaced;
+    for (size_t i = 0; i < w->key_count; i++) {
+        struct state state = state_of(w, snapshot, i);
+        r->keys[i].surfaced = state.surfaced;
+        r->keys[i].number = state.number;
+    }
     snapshot_close(snapshot);
 }
 
@@ -345,6 +378,7 @@ static enum feed_end one_step_of(struct world *w, struct reader *r, bool whole)
     struct showing s = {
         .w = w, .r = r, .snapshot = snapshot_of(&w->nodes[r->node]), .break_permille = whole ? 0 : 100};
     struct feed_reader reader = {.prefix = bytes_str(r->prefix),
+                                 .spaces = r->spaces,
                                  .continues = r->stepped,
                                  .rows_max = 1 + pick(w, 6),
                                  .bytes_max = 1 + pick(w, 4),
@@ -385,6 +419,19 @@ static void read_some(struct world *w, struct reader *r)
 
 /* ---- the replicas ----------------------------------------------------------------------- */
 
+static enum err count_one(struct world *w, struct node *node, const char *name, struct dot *ret_dot)
+{
+    struct store_work *work = store_work_new(WORK_COUNT);
+    work->count.key = bytes_str(name);
+    work->count.remove = chance(w, 300);
+    work->count.set = !work->count.remove && chance(w, 300);
+    work->count.add = (int64_t)pick(w, 9) - 4;
+    enum err err = kit_run(node->store, work);
+    *ret_dot = work->count.dot;
+    store_work_free(work);
+    return err;
+}
+
 static void write_one(struct world *w, struct node *node)
 {
     if (w->op_count == OPS_MAX)
@@ -393,9 +440,10 @@ static void write_one(struct world *w, struct node *node)
     struct dot dot = {0};
     const char *name = key_names[key];
     size_t how = pick(w, 10);
-    enum err err = how < 3   ? kit_delete(node->store, name, NULL, &dot)
-                   : how < 5 ? kit_add(node->store, name, "v", &dot)
-                             : kit_put(node->store, name, "v", NULL, &dot);
+    enum err err = space_of(key) == COUNTERS ? count_one(w, node, name, &dot)
+                   : how < 3                 ? kit_delete(node->store, name, NULL, &dot)
+                   : how < 5                 ? kit_add(node->store, name, "v", &dot)
+                                             : kit_put(node->store, name, "v", NULL, &dot);
     note(w, err);
     if (err != OK && err != ERR_WALKING)
         bad(w, err_text(err), node->id, key);
@@ -581,7 +629,8 @@ static void finish_reader(struct world *w, struct reader *r)
     struct snapshot *snapshot = snapshot_of(&w->nodes[0]);
     for (size_t i = 0; i < w->key_count && w->fine; i++) {
         struct state state = state_of(w, snapshot, i);
-        if (wants(r, i) && dot_compare(&r->keys[i].surfaced, &state.surfaced) != 0)
+        if (wants(r, i) &&
+            (dot_compare(&r->keys[i].surfaced, &state.surfaced) != 0 || r->keys[i].number != state.number))
             bad(w, "a reader ends with another picture", 0, i);
     }
     snapshot_close(snapshot);
@@ -589,7 +638,16 @@ static void finish_reader(struct world *w, struct reader *r)
 
 static struct world *world_run(uint64_t seed)
 {
-    static const char *const prefixes[] = {"", "", "a", "b"};
+    static const struct {
+        const char *prefix;
+        unsigned spaces;
+    } wanted[] = {{"", 0},
+                  {"", 0},
+                  {"a", KEYS},
+                  {"b", KEYS},
+                  {"\xf8", COUNTERS},
+                  {"\xf9", SETS},
+                  {"", KEYS | COUNTERS | SETS}};
     struct world *w = mem_new(sizeof *w);
     rng_init(&w->rng, seed);
     w->fine = true;
@@ -600,7 +658,9 @@ static struct world *world_run(uint64_t seed)
         w->nodes[n].store = kit_store_on(w->nodes[n].engine, w->nodes[n].id);
     }
     for (size_t n = 0; n < READERS; n++) {
-        w->readers[n].prefix = prefixes[pick(w, sizeof prefixes / sizeof *prefixes)];
+        size_t which = pick(w, sizeof wanted / sizeof *wanted);
+        w->readers[n].prefix = wanted[which].prefix;
+        w->readers[n].spaces = wanted[which].spaces;
         buf_init(&w->readers[n].cursor, FEED_CURSOR_TEXT_MAX);
     }
     size_t steps = 10 + pick(w, 111);

@@ -303,13 +303,17 @@ class Answers(SystemTest):
         self.check_nothing_is_left()
 
     def for_all(self):
-        """What every call refuses alike."""
-        for name, (path, _, operation, _) in self.page.operations.items():
+        """What every call refuses alike; and a condition every write that judges none."""
+        for name, (path, method, operation, parameters) in self.page.operations.items():
             key = {"key": "k"} if "{key}" in path else None
             self.ask(name, 400, key, {"colour": "red"})
             self.ask(name, 403, key, headers=FOREIGN)
             if "414" in operation["responses"]:
                 self.ask(name, 414, {"key": "k" * 481})
+            for header in ("If-Match", "If-None-Match"):
+                if method in ("post", "put", "delete") and ("header", header) not in parameters:
+                    query = {"prefix": "k"} if name == "deleteKeys" else None
+                    self.assertIn(header, self.ask(name, 400, key, query, {header: "*"}).error)
 
     def values(self):
         k = {"key": "a/k"}
@@ -495,9 +499,16 @@ class Answers(SystemTest):
         self.ask("importLines", 400, None, None, form, b"{}")
         self.ask("importLines", 409, None, None, form, (line + 3 * sibling).encode())
         self.ask("importLines", 413, None, None, form, b" " * (200 << 10), node=self.forgetful)
+        mixed = b'{"Counter":"i/c","Value":-7}\n{"Set":"i/s","Element":{"x":[]}}\n'
+        self.ask("importLines", 200, None, None, form, mixed)
+        context = {"X-Yzma-Context": self.context_of("i/2")}
         for name in ("exportLines", "headExport"):
             self.ask(name, 200)
             self.ask(name, 200, None, {"prefix": "i", "after": "a", "end": "z", "siblings": "true"})
+            for space in ("keys", "counters", "sets"):
+                self.ask(name, 200, None, {"space": space, "prefix": "i/", "wait": "1s"}, context)
+            self.ask(name, 503, None, {"wait": "0"}, {"X-Yzma-Context": self.ahead})
+            self.ask(name, 400, None, {"space": "sets", "siblings": "true"})
 
     def watches(self):
         for key in ("w/1", "w/2"):
@@ -515,6 +526,19 @@ class Answers(SystemTest):
         self.ask("watchKeys", 410, None, {"poll": "1ms", "since": self.old_cursor}, node=self.forgetful)
         self.stream("application/x-ndjson", "listed", since="0", prefix="w/")
         self.stream("application/x-ndjson", "behind", since=self.late_cursor)
+        context = {"X-Yzma-Context": self.context_of("w/2")}
+        for space, kinds in (("counters", ["put", "delete"]), ("sets", ["put", "put", "delete"])):
+            now = self.ask("watchKeys", 200, None, {"poll": "1ms", "wait": "1s", "space": space}, context).data
+            self.one.call("POST", "/counters/w", b'{"Add":1}')
+            self.one.call("POST", "/counters/w/1", b'{"Add":1}')
+            self.one.call("DELETE", "/counters/w/1")
+            self.one.call("POST", "/sets/w", b'{"Add":[[],2,3]}')
+            self.one.call("POST", "/sets/w", b'{"Remove":[3]}')
+            query = {"poll": "10s", "space": space, "since": now["Cursor"]}
+            events = self.ask("watchKeys", 200, None, query).data["Events"]
+            self.assertEqual([e["Kind"] for e in events], kinds)
+            self.stream("application/x-ndjson", "listed", since="0", space=space)
+        self.ask("watchKeys", 503, None, {"poll": "1s", "wait": "0"}, {"X-Yzma-Context": self.ahead})
         self.stream("text/event-stream", "listed", sse=True, since="0", prefix="w/")
 
     def stream(self, form, kind, **how):

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct dot remote_dot = {.replica = {{0x22}}, .counter = 5};
@@ -309,6 +310,39 @@ static void a_commit_that_hangs_ends_it(void **state)
     close(fd);
 }
 
+static void spend_until(uint64_t at_ms)
+{
+    const struct timespec step = {.tv_nsec = 5000000};
+    while (now_ms() < at_ms)
+        nanosleep(&step, NULL);
+}
+
+/* The time that the disk takes for a batch in the midst of the body is not the client's: the
+ * connection lives on beyond its own time. */
+static void a_slow_commit_is_not_charged(void **state)
+{
+    struct http_options options = usual;
+    options.request_timeout_ms = 1000;
+    start_with(&options);
+    static const char first[] = "{\"Key\":\"a\",\"Value\":1}\n{\"Key\":\"a\",\"Value\":2}\n",
+                      second[] = "{\"Key\":\"b\",\"Value\":3}\n";
+    int fd = connect_to();
+    fake_store_hold(world.store, true);
+    uint64_t begun = now_ms();
+    send_head(fd, strlen(first) + strlen(second));
+    spend_until(begun + 600);
+    send_text(fd, first); /* its second line wants the first on disk */
+    while (fake_store_waiting(world.store) == 0 && now_ms() < begun + 20000)
+        sched_yield();
+    spend_until(begun + 1250); /* which it is before that has its own 1000 ms */
+    fake_store_hold(world.store, false);
+    send_text(fd, second);
+    assert_answer(receive(fd), 200, OK_BODY(DONE(3, 3, 0, 0, "b")));
+    assert_int_equal(counter("api_import_batches"), 2);
+    assert_int_equal(counter("api_import_lines"), 3);
+    close(fd);
+}
+
 /* One who sends nothing more is cut off, in the middle of a line and behind a batch. */
 static void who_stops_sending_is_cut_off(void **state)
 {
@@ -372,6 +406,7 @@ int main(void)
         cmocka_unit_test_teardown(a_line_has_its_limit, stop),
         served(a_store_that_fails_ends_it),
         cmocka_unit_test_teardown(a_commit_that_hangs_ends_it, stop),
+        cmocka_unit_test_teardown(a_slow_commit_is_not_charged, stop),
         cmocka_unit_test_teardown(who_stops_sending_is_cut_off, stop),
         cmocka_unit_test_teardown(bodies_have_their_limit, stop),
         served(an_export_of_what_is_not_here_yet_is_refused),

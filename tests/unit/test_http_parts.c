@@ -343,7 +343,8 @@ static void json_is_walked_through(void **state)
     assert_false(json_scan_element(&inner, &part));
     assert_true(json_scan_is_done(&inner));
     assert_true(json_scan_member(&s, &name, &value));
-    assert_false(json_string_is(name, "b")); /* spelt with an escape */
+    assert_true(json_string_is(name, "b")); /* spelt with an escape */
+    assert_false(json_string_is(name, "bb") || json_string_is(name, "") || json_string_is(name, "u0062"));
     assert_true(bytes_equal(value, bytes_str("-1e5")));
     assert_false(json_scan_member(&s, &name, &value));
     assert_true(json_scan_is_done(&s));
@@ -567,7 +568,6 @@ static void media_types_that_are_json(void **state)
         "json",
         "application/",
         "/json",
-        "",
         "application/json, text/plain",
         "multipart/form-data; boundary=x",
         "application/octet-stream",
@@ -575,7 +575,7 @@ static void media_types_that_are_json(void **state)
         "application/x+jsonp",
         "application /json",
     };
-    assert_true(media_is_json(NULL));
+    assert_true(media_is_json(NULL) && media_is_json("") && media_is_json(" "));
     for (size_t i = 0; i < sizeof json / sizeof *json; i++)
         if (!media_is_json(json[i]))
             fail_msg("refused: %s", json[i]);

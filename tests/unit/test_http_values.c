@@ -335,6 +335,9 @@ static void a_write_waits_for_replicas(void **state)
     assert_answer(call(fd, "DELETE", "/keys/k?w=3", "", NULL), 200, /* nothing was written */
                   OK_BODY("{\"Result\":\"deleted k\",\"Replicas\":3,\"Wanted\":3,\"Known\":3}"));
     assert_int_equal(counter("api_replicas_short"), 0);
+    assert_answer(call(fd, "DELETE", "/keys/k?w=4&wait=20s", "", NULL), 202, /* .. and no fourth is known */
+                  OK_BODY("{\"Result\":\"deleted k\",\"Replicas\":3,\"Wanted\":4,\"Known\":3}"));
+    assert_int_equal(counter("api_replicas_short"), 1);
     close(fd);
 }
 
@@ -580,6 +583,57 @@ static void a_batch_is_all_or_nothing(void **state)
     close(fd);
 }
 
+/* Its members may be spelt in any way that JSON has, and its type be said by an empty one. */
+static void a_batch_may_be_spelt_otherwise(void **state)
+{
+    int fd = connect_to();
+    assert_answer(call(fd, "POST", "/batch", "Content-Type:\r\n",
+                       "{\"\\u004fps\":[{\"O\\u0070\":\"p\\u0075t\",\"Key\":\"a\",\"Value\":2}]}"),
+                  200, OK_BODY("{\"Operations\":1,\"Deleted\":0}"));
+    assert_error(call(fd, "POST", "/batch", "",
+                      "{\"Ops\":[{\"Op\":\"put\",\"O\\u0070\":\"put\",\"Key\":\"a\",\"Value\":2}]}"),
+                 400, "repeated");
+    close(fd);
+}
+
+static struct answer *batch_of(int fd, size_t count)
+{
+    char *body = mem_new(100 + count * 40);
+    size_t n = (size_t)sprintf(body, "{\"Ops\":[");
+    for (size_t i = 0; i < count; i++)
+        n += (size_t)sprintf(body + n, "%s{\"Op\":\"delete\",\"Key\":\"%zu\"}", i ? "," : "", i);
+    memcpy(body + n, "]}", 3);
+    struct answer *a = call(fd, "POST", "/batch", "", body);
+    free(body);
+    return a;
+}
+
+/* By how many it has; by its length, where that is told, and by its bytes, where it is not. */
+static void a_batch_has_its_limits(void **state)
+{
+    enum { PIECE = 1 << 20, PIECES = 64 };
+    int fd = connect_to();
+    assert_answer(batch_of(fd, 10000), 200, OK_BODY("{\"Operations\":10000,\"Deleted\":0}"));
+    assert_error(batch_of(fd, 10001), 413, "10000");
+    char *piece = mem_new(PIECE + 3), head[40];
+    memset(piece, ' ', PIECE);
+    memcpy(piece + PIECE, "\r\n", 2);
+    send_text(fd, "POST /batch HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (size_t i = 0; i < PIECES; i++) {
+        snprintf(head, sizeof head, "%x\r\n", PIECE);
+        send_text(fd, head);
+        send_bytes(fd, piece, PIECE + 2);
+    }
+    send_text(fd, "1\r\n \r\n0\r\n\r\n"); /* one too many */
+    assert_error(receive(fd), 413, "64 MiB");
+    assert_int_equal(call(fd, "GET", "/health", "", NULL)->status, 200);
+    send_text(fd, "POST /batch HTTP/1.1\r\nHost: a\r\nContent-Length: 67108865\r\n\r\n");
+    assert_error(receive(fd), 413, "64 MiB");
+    assert_true(closed_by_server(fd));
+    free(piece);
+    close(fd);
+}
+
 /* ---- contexts ------------------------------------------------------------------------- */
 
 /* A context takes on what the request's had, so that one header is passed on through a
@@ -628,6 +682,8 @@ int main(void)
         served(a_broken_stream_is_told),
         served(a_walk_hides_what_a_listing_has_not_reached),
         served(a_batch_is_all_or_nothing),
+        served(a_batch_may_be_spelt_otherwise),
+        served(a_batch_has_its_limits),
         served(a_context_keeps_what_it_stood_for),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -335,6 +335,75 @@ static enum err count_in(struct store *store, const char *name, int64_t n, bool 
     return err;
 }
 
+/* In one transaction with a put, which may be conditional. */
+static enum err bring_to(struct store *store, const char *name, int64_t number,
+                         const struct condition *condition, struct batch_work *ret)
+{
+    uint8_t room[KEY_MAX];
+    struct store_work *work = store_work_new(WORK_BATCH);
+    struct write_work *write = store_work_add_write(work);
+    write->key = space_prefix(SPACE_COUNTERS, bytes_str(name), room);
+    write->counts = true;
+    write->number = number;
+    write = store_work_add_write(work);
+    write->key = bytes_str("key");
+    write->value = bytes_str("1");
+    write->condition = condition;
+    enum err err = kit_run(store, work);
+    *ret = work->batch;
+    ret->writes = NULL;
+    store_work_free(work);
+    return err;
+}
+
+static int64_t number_in(struct store *store, const char *name)
+{
+    struct store_work *work = store_work_new(WORK_COUNT);
+    uint8_t room[KEY_MAX];
+    work->count.key = space_prefix(SPACE_COUNTERS, bytes_str(name), room);
+    assert_int_equal(kit_run(store, work), OK);
+    int64_t number = work->count.number;
+    store_work_free(work);
+    return number;
+}
+
+/* From whatever it is, by one operation, and by none where it is that already; and not at all
+ * where another of the batch is refused. */
+static void counters_are_brought_to_numbers(void **state)
+{
+    static const int64_t numbers[] = {5, 5, INT64_MIN, INT64_MAX, 0, 0, -1};
+    struct store *store = kit_store(1);
+    struct batch_work done;
+    struct condition absent = {.none_match = {.present = true, .any = true}};
+    uint64_t clock = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        bool same = i > 0 && numbers[i] == numbers[i - 1];
+        assert_int_equal(bring_to(store, "a", numbers[i], NULL, &done), OK);
+        clock += same ? 1 : 2; /* with the put */
+        assert_int_equal(kit_clock(store, 1), clock);
+        assert_int_equal(number_in(store, "a"), numbers[i]); /* an add of 0 */
+        clock++;
+    }
+    assert_int_equal(bring_to(store, "a", 7, &absent, &done), ERR_UNMET);
+    assert_int_equal(done.failed, 1);
+    assert_int_equal(number_in(store, "a"), -1);
+    store_close(store);
+}
+
+/* What a walk has not brought yet may be there: so nothing is known to be missing. */
+static void no_counter_is_brought_to_a_number_during_a_walk(void **state)
+{
+    struct store *store = kit_store(1);
+    struct batch_work done;
+    struct dot dot;
+    assert_int_equal(count_in(store, "a", 3, false, &dot), OK);
+    assert_int_equal(kit_walk_start(store), OK);
+    assert_int_equal(bring_to(store, "a", 5, NULL, &done), ERR_WALKING);
+    assert_int_equal(done.failed, 0);
+    assert_int_equal(number_in(store, "a"), 3);
+    store_close(store);
+}
+
 /* A node that is being filled takes adds; what a delete would take back it cannot say. */
 static void an_add_is_taken_during_a_walk(void **state)
 {
@@ -419,7 +488,7 @@ static void sets_are_read_one_by_one(void **state)
     put_element(store, "a", "0123456789abcdef");
     put_element(store, "a", "1123456789abcdef");
     put_element(store, "a!", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");
-    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0));
+    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0), bytes_of(NULL, 0));
     for (size_t slices = 0; slices < 10 && !s.done; slices++)
         assert_int_equal(read_slice(&s, store, &found, 1), OK);
     assert_string_equal(found.names, "a a! b ");
@@ -437,7 +506,7 @@ static void a_walk_hides_what_is_to_come(void **state)
     uint8_t room[KEY_MAX];
     put_element(store, "a", "0123456789abcdef");
     assert_int_equal(kit_walk_start(store), OK);
-    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0));
+    spaces_init(&s, space_prefix(SPACE_SETS, bytes_str(""), room), bytes_of(NULL, 0), bytes_of(NULL, 0));
     assert_int_equal(read_slice(&s, store, &found, 10), ERR_WALKING);
     spaces_done(&s);
     store_close(store);
@@ -549,16 +618,28 @@ static void an_element_has_a_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_come_back_from_keys),    cmocka_unit_test(sets_lie_in_order),
-        cmocka_unit_test(odd_keys_are_of_no_space),     cmocka_unit_test(each_replica_has_one_version),
-        cmocka_unit_test(a_delete_leaves_one_version),  cmocka_unit_test(numbers_beyond_64_bits_are_refused),
-        cmocka_unit_test(starts_do_not_add_up),         cmocka_unit_test(restored_starts_sum_up_alike),
-        cmocka_unit_test(deleted_starts_do_not_add_up), cmocka_unit_test(damaged_values_are_passed_over),
-        cmocka_unit_test(a_forged_state_does_not_wrap), cmocka_unit_test(an_add_is_taken_during_a_walk),
-        cmocka_unit_test(counters_are_deleted_once),    cmocka_unit_test(sets_are_read_one_by_one),
-        cmocka_unit_test(a_walk_hides_what_is_to_come), cmocka_unit_test(spellings_of_one_element),
-        cmocka_unit_test(hashes_have_one_text),         cmocka_unit_test(changes_are_read),
-        cmocka_unit_test(bad_changes_are_refused),      cmocka_unit_test(an_element_has_a_limit),
+        cmocka_unit_test(names_come_back_from_keys),
+        cmocka_unit_test(sets_lie_in_order),
+        cmocka_unit_test(odd_keys_are_of_no_space),
+        cmocka_unit_test(each_replica_has_one_version),
+        cmocka_unit_test(a_delete_leaves_one_version),
+        cmocka_unit_test(numbers_beyond_64_bits_are_refused),
+        cmocka_unit_test(starts_do_not_add_up),
+        cmocka_unit_test(restored_starts_sum_up_alike),
+        cmocka_unit_test(deleted_starts_do_not_add_up),
+        cmocka_unit_test(damaged_values_are_passed_over),
+        cmocka_unit_test(a_forged_state_does_not_wrap),
+        cmocka_unit_test(an_add_is_taken_during_a_walk),
+        cmocka_unit_test(counters_are_brought_to_numbers),
+        cmocka_unit_test(no_counter_is_brought_to_a_number_during_a_walk),
+        cmocka_unit_test(counters_are_deleted_once),
+        cmocka_unit_test(sets_are_read_one_by_one),
+        cmocka_unit_test(a_walk_hides_what_is_to_come),
+        cmocka_unit_test(spellings_of_one_element),
+        cmocka_unit_test(hashes_have_one_text),
+        cmocka_unit_test(changes_are_read),
+        cmocka_unit_test(bad_changes_are_refused),
+        cmocka_unit_test(an_element_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
