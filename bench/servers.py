@@ -26,9 +26,10 @@ class Server:
     protocol = "http"
 
     def __init__(self, folder: pathlib.Path, name: str, port: int, command: list[str], core: int | None,
-                 wait: bool = True):
+                 wait: bool = True, nice: bool = False):
         self.name, self.port = name, port
         pin = ["taskset", "-c", str(core)] if core is not None else []
+        pin += ["nice", "-n", "19"] if nice else []
         self.log_path = folder / f"{name}-{port}.log"
         self.spawned = time.monotonic()
         with open(self.log_path, "w") as log:
@@ -140,11 +141,12 @@ class Store:
 
 
 class Yzma(Server):
-    """A node. Settings are merged into the configuration, section by section."""
+    """A node. Settings are merged into the configuration, section by section. nice: gives way to a generator on
+    its core."""
 
     def __init__(self, folder: pathlib.Path, binary: pathlib.Path, store: Store, core: int | None = None,
                  join: str | None = None, wait: bool = True, ports: tuple[int, int] | None = None,
-                 **settings: dict[str, Any]):
+                 nice: bool = False, **settings: dict[str, Any]):
         self.store, self.settings, self.core = store, settings, core
         self.ports = ports or (free_ports(1), free_ports(2))
         api, gossip = self.ports
@@ -162,7 +164,7 @@ class Yzma(Server):
         file = folder / f"{store.path.stem}.json"
         file.write_text(json.dumps(config))
         command = [str(binary), "-c", str(file)] + (["-j", join] if join else [])
-        super().__init__(folder, store.path.stem, api, command, core, wait)
+        super().__init__(folder, store.path.stem, api, command, core, wait, nice)
 
     def client(self) -> Http:
         return Http(self.port)
@@ -172,6 +174,11 @@ class Yzma(Server):
             return Http(self.port).call("GET", "/health")[0] == 200
         except (OSError, HTTPException):
             return False
+
+    def is_catching_up(self) -> bool:
+        """Has it taken some of what it lacks, and not yet all?"""
+        status, data = self.client().call("GET", "/ready")
+        return status == 503 and data.get("KeysDone", 0) > 0
 
     def has_all_of(self, other: "Yzma") -> bool:
         """Ready, and its clock at or above the other's, which takes no writes now."""

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* A peer's frame of a moment's writes is no larger: see LIVE_ENTRIES_MAX in sync. */
+enum { BULK_RECORDS = 256, BULK_BYTES = 256 << 10 };
+
 /* Works in order, linked by their own `next`. */
 struct work_queue {
     struct store_work *first, **end;
@@ -60,36 +63,87 @@ static void queue_move(struct work_queue *to, struct work_queue *from)
     queue_init(from);
 }
 
-/* A group is a run of works from the front of a queue. */
-struct group {
-    struct store_work *first;
-    size_t works, bytes;
+/* What waits, of the committer's thread. Order is kept within each of the two, and
+ * nothing needs it between them. */
+struct waiting_works {
+    struct work_queue clients, others;
+    bool bulk_next; /* its turn has come */
 };
 
-/* Takes what fits one transaction; the first work always does. */
-static struct group group_take(struct work_queue *queue)
+static bool is_of_client(const struct store_work *work)
 {
-    struct group group = {.first = queue->first};
-    size_t records_sum = 0;
-    struct store_work *last = NULL;
-    for (struct store_work *work = queue->first; work; work = work->next) {
-        size_t records, bytes;
-        store_work_cost(work, &records, &bytes);
-        bool fits = records <= TXN_RECORDS_MAX - records_sum && bytes <= TXN_BYTES_MAX - group.bytes;
-        if (last && !fits)
-            break;
-        records_sum += records;
-        group.bytes += bytes;
-        group.works++;
-        last = work;
-        if (!fits)
-            break;
+    return work->kind == WORK_WRITE || work->kind == WORK_BATCH || work->kind == WORK_COUNT;
+}
+
+/* A peer's rows, so many that a client's write should wait for them once at most. */
+static bool is_bulk(const struct store_work *work)
+{
+    size_t records, bytes;
+    if (work->kind != WORK_ROWS && work->kind != WORK_AHEAD && work->kind != WORK_WALK_PIECE &&
+        work->kind != WORK_WALK_ROWS)
+        return false;
+    store_work_cost(work, &records, &bytes);
+    return records > BULK_RECORDS || bytes > BULK_BYTES;
+}
+
+static void sort_in(struct waiting_works *waiting, struct work_queue *submitted)
+{
+    for (struct store_work *work = submitted->first, *next; work; work = next) {
+        next = work->next;
+        queue_push(is_of_client(work) ? &waiting->clients : &waiting->others, work);
     }
-    queue->first = last->next;
+    queue_init(submitted);
+}
+
+static bool is_waiting(const struct waiting_works *waiting)
+{
+    return waiting->clients.first || waiting->others.first;
+}
+
+/* Some of what waits, for one transaction. */
+struct group {
+    struct work_queue list;
+    size_t works, records, bytes;
+};
+
+/* Moves the first of the queue; false when it does not fit. What comes first always does. */
+static bool group_add(struct group *group, struct work_queue *queue)
+{
+    size_t records, bytes;
+    struct store_work *work = queue->first;
+    store_work_cost(work, &records, &bytes);
+    bool fits = records <= TXN_RECORDS_MAX - group->records && bytes <= TXN_BYTES_MAX - group->bytes;
+    if (group->works && !fits)
+        return false;
+    queue->first = work->next;
     if (!queue->first)
         queue_init(queue);
-    last->next = NULL;
-    return group;
+    queue_push(&group->list, work);
+    group->works++;
+    group->records += records;
+    group->bytes += bytes;
+    return fits;
+}
+
+/* Clients' works and what else is short share a group. Bulk has groups of its own, and
+ * where others wait too, every second one: so it holds a client up once at most. */
+static void group_take(struct waiting_works *waiting, struct group *group)
+{
+    struct work_queue *others = &waiting->others;
+    bool bulk = others->first && is_bulk(others->first);
+    *group = (struct group){0};
+    queue_init(&group->list);
+    if (bulk && (waiting->bulk_next || !waiting->clients.first)) {
+        waiting->bulk_next = false;
+        (void)group_add(group, others);
+        return;
+    }
+    waiting->bulk_next = bulk;
+    bool room = true;
+    while (room && waiting->clients.first)
+        room = group_add(group, &waiting->clients);
+    while (room && others->first && !is_bulk(others->first))
+        room = group_add(group, others);
 }
 
 static uint64_t now_us(void)
@@ -191,12 +245,12 @@ static void run_alone(struct committer *c, struct store_work *work)
         c->paused_until_us = now_us() + 1000 * c->options.io_pause_ms;
 }
 
-static void fail_group(struct committer *c, struct group group, enum err err)
+static void fail_group(struct committer *c, const struct group *group, enum err err)
 {
-    for (struct store_work *work = group.first; work; work = work->next)
+    for (struct store_work *work = group->list.first; work; work = work->next)
         work->err = err;
     pthread_mutex_lock(&c->lock);
-    c->counters.works_failed += group.works;
+    c->counters.works_failed += group->works;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -208,16 +262,16 @@ static bool is_too_late(struct committer *c)
     return stop_at_us != UINT64_MAX && now_us() >= stop_at_us;
 }
 
-static void run_group(struct committer *c, struct group group)
+static void run_group(struct committer *c, const struct group *group)
 {
     if (is_too_late(c)) {
         fail_group(c, group, ERR_CLOSED);
         goto done;
     }
-    if (group.works > 1 && now_us() >= c->paused_until_us) {
-        enum err err = run_and_count(c, group.first, group.works);
+    if (group->works > 1 && now_us() >= c->paused_until_us) {
+        enum err err = run_and_count(c, group->list.first, group->works);
         if (err == OK) {
-            watch_trouble(c, group.first, OK);
+            watch_trouble(c, group->list.first, OK);
             goto done;
         }
         if (err == ERR_BUSY || err == ERR_CLOSED) { /* the store has waited already, for all of them */
@@ -228,11 +282,11 @@ static void run_group(struct committer *c, struct group group)
         c->counters.groups_failed++;
         pthread_mutex_unlock(&c->lock);
     }
-    for (struct store_work *work = group.first; work;) {
+    for (struct store_work *work = group->list.first; work;) {
         struct store_work *next = work->next;
         work->next = NULL; /* run() goes on to the end of the list */
         if (is_too_late(c))
-            fail_group(c, (struct group){.first = work, .works = 1}, ERR_CLOSED);
+            fail_group(c, &(struct group){.list.first = work, .works = 1}, ERR_CLOSED);
         else
             run_alone(c, work);
         work->next = next;
@@ -242,11 +296,11 @@ done:
     if (c->changed && c->options.on_visible)
         c->options.on_visible(c->options.ctx);
     pthread_mutex_lock(&c->lock);
-    c->counters.works += group.works;
-    c->counters.queued_works -= group.works;
-    c->counters.queued_bytes -= group.bytes;
+    c->counters.works += group->works;
+    c->counters.queued_works -= group->works;
+    c->counters.queued_bytes -= group->bytes;
     pthread_mutex_unlock(&c->lock);
-    for (struct store_work *work = group.first; work;) {
+    for (struct store_work *work = group->list.first; work;) {
         struct store_work *next = work->next; /* done may free the work */
         work->next = NULL;
         work->more = next && next->done == work->done;
@@ -261,38 +315,44 @@ done:
 
 /* ---- the thread ---------------------------------------------------------- */
 
-/* Moves what was submitted to `queue`, and waits for it when there is nothing to
- * do. False when there is nothing and never will be. */
-static bool take_submitted(struct committer *c, struct work_queue *queue)
+/* Sorts in what was submitted, and waits for it when there is nothing to do. False
+ * when there is nothing and never will be. */
+static bool take_submitted(struct committer *c, struct waiting_works *waiting)
 {
+    struct work_queue submitted;
+    queue_init(&submitted);
     pthread_mutex_lock(&c->lock);
-    while (!queue->first && !c->submitted.first && !c->stopping) {
+    while (!is_waiting(waiting) && !c->submitted.first && !c->stopping) {
         c->idle = true;
         pthread_cond_wait(&c->wake, &c->lock);
     }
     c->idle = false;
-    queue_move(queue, &c->submitted);
+    queue_move(&submitted, &c->submitted);
     pthread_mutex_unlock(&c->lock);
-    return queue->first != NULL;
+    sort_in(waiting, &submitted);
+    return is_waiting(waiting);
 }
 
 /* Whoever was waiting for this core while the last group was done has more works
  * already: one turn for them makes groups twice as large, and a group costs what its
  * sync costs. Where nobody waits for the core this returns at once. */
-static void let_others_submit(struct committer *c, struct work_queue *queue)
+static void let_others_submit(struct committer *c, struct waiting_works *waiting)
 {
     sched_yield();
-    (void)take_submitted(c, queue); /* there is something: it does not wait */
+    (void)take_submitted(c, waiting); /* there is something: it does not wait */
 }
 
 static void *committer_main(void *arg)
 {
     struct committer *c = arg;
-    struct work_queue queue;
-    queue_init(&queue);
-    while (take_submitted(c, &queue)) {
-        let_others_submit(c, &queue);
-        run_group(c, group_take(&queue));
+    struct waiting_works waiting = {0};
+    struct group group;
+    queue_init(&waiting.clients);
+    queue_init(&waiting.others);
+    while (take_submitted(c, &waiting)) {
+        let_others_submit(c, &waiting);
+        group_take(&waiting, &group);
+        run_group(c, &group);
     }
     return NULL;
 }

@@ -1,9 +1,12 @@
 /* The committer: the one thread that changes the store.
  *
- * Any thread submits works; the committer takes what has queued, does it in order
+ * Any thread submits works; the committer takes what has queued, does it in order (that
+ * of clients' works and that of all others: nothing depends on any between the two)
  * in one transaction, and commits: group commit (Gray and Reuter 1993, 9.4.7). While
  * one group syncs the next one forms, so the load sets the size of the groups, and
- * a lone write waits for nothing. Local writes and peers' rows share groups.
+ * a lone write waits for nothing. Local writes and peers' rows share groups; where a
+ * peer sends many rows at once, each such work is a group of its own, and those of
+ * clients go before it, but for every second group.
  *
  * A group that fails is undone and its works are tried again one by one, so that
  * each gets its own answer: on a full disk a delete still goes through where the
@@ -47,7 +50,7 @@ struct committer_counters {
 struct committer *committer_new(struct store *store, const struct committer_options *options);
 
 /* Any thread. OK: work->done will be called once, from the committer's thread, in
- * order of submission, with the result in work->err, and work->more set where the
+ * order of submission (see above), with the result in work->err, and work->more set where the
  * group has another such call. ERR_BUSY (a limit is reached)
  * or ERR_CLOSED (stopping): nothing was taken. */
 enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;

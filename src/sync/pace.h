@@ -1,7 +1,7 @@
 /* How much of a peer's bulk goes to the committer at once.
  *
  * One thread commits, so a client's write waits for whatever stands before it. As
- * long as nobody writes here, bulk may fill whole transactions. Once there was a
+ * long as nobody writes here, bulk comes in large slices, a few ahead. Once there was a
  * write, and for some seconds after each, one slice at a time is handed on, of a
  * size that the committer was seen to take in about PACE_TARGET_MS, and then as
  * long again is left to others: a write waits for a slice at most, and no more
@@ -17,14 +17,14 @@
 #include <stdint.h>
 
 enum {
-    PACE_TARGET_MS = 10,
+    PACE_TARGET_MS = 4,       /* what a client's write may wait for: a few syncs of a quick disk */
     PACE_BUSY_MS = 5000,      /* after a client's write */
     PACE_ENTRIES_MIN = 32,    /* below it a slice costs about what its commit costs */
     PACE_ENTRIES_FIRST = 256, /* for a start: some milliseconds where a disk is slow */
-    PACE_ENTRIES_MAX = 10000,
-    PACE_ENTRY_BYTES = 1024, /* a slice of n entries has at most n times so many bytes */
-    PACE_BYTES_MAX = 8 << 20,
-    PACE_OUT_MAX = 3, /* slices at the committer while nobody writes: it is never idle */
+    PACE_ENTRIES_MAX = 2048,  /* some 15 ms, of which the first write after a while may see one slice; */
+    PACE_BYTES_MAX = 2 << 20, /* beside it what a sync costs is little */
+    PACE_ENTRY_BYTES = 1024,  /* a slice of n entries has at most n times so many bytes */
+    PACE_OUT_MAX = 3,         /* slices at the committer while nobody writes: it is never idle */
     PACE_REST_MAX_MS = 1000,
 };
 

@@ -196,6 +196,11 @@ static struct store_work removal(uint64_t ticket)
     return (struct store_work){.kind = WORK_WRITE, .ticket = ticket, .write.remove = true};
 }
 
+static struct store_work rows(uint64_t ticket)
+{
+    return (struct store_work){.kind = WORK_ROWS, .ticket = ticket};
+}
+
 static enum err submit(struct desk *desk, struct store_work *work)
 {
     work->done = note_done;
@@ -316,6 +321,83 @@ static void a_group_is_bounded(void **state)
     release(d);
     wait_done(d, 10);
     assert_int_equal(counters(d).groups, 3 + 1 + 4); /* (5000, 5000), (1), (20000), (1) */
+    desk_free(d);
+}
+
+/* Lets what is held go, and the commit after it hang in its place. */
+static void hold_the_next(struct desk *desk)
+{
+    struct store *store = &desk->store;
+    pthread_mutex_lock(&store->lock);
+    size_t next = store->commits + 2;
+    store->hold = false;
+    store->hold_at = next;
+    pthread_cond_broadcast(&store->changed);
+    while (store->commits + 1 < next || !store->held)
+        pthread_cond_wait(&store->changed, &store->lock);
+    pthread_mutex_unlock(&store->lock);
+}
+
+/* A peer's rows of a moment ago share the group of the clients' works. */
+static void short_rows_share_a_group(void **state)
+{
+    struct desk *d = desk();
+    struct store_work works[] = {put(1, 0), rows(3), put(2, 0), rows(1000256)};
+
+    hold_with(d, &works[0]);
+    for (size_t i = 1; i < 4; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+    release(d);
+    wait_done(d, 4);
+
+    static const uint64_t order[] = {1, 2, 3, 1000256};
+    assert_memory_equal(d->store.durable, order, sizeof order);
+    assert_int_equal(counters(d).groups, 2);
+    desk_free(d);
+}
+
+/* Bulk goes one by one, and clients' works go before it. */
+static void bulk_holds_clients_up_once(void **state)
+{
+    struct desk *d = desk();
+    struct store_work works[] = {put(1, 0), rows(1000257), rows(1010000), rows(3), put(2, 0)};
+    struct store_work later = put(4, 0);
+
+    hold_with(d, &works[0]);
+    for (size_t i = 1; i < 5; i++)
+        assert_int_equal(submit(d, &works[i]), OK);
+    hold_the_next(d); /* the client's that came behind all */
+    assert_int_equal(submit(d, &later), OK);
+    release(d);
+    wait_done(d, 6);
+
+    static const uint64_t order[] = {1, 2, 1000257, 4, 1010000, 3};
+    assert_memory_equal(d->store.durable, order, sizeof order);
+    assert_memory_equal(d->store.done, order, sizeof order);
+    assert_int_equal(counters(d).groups, 6);
+    desk_free(d);
+}
+
+/* However many write, bulk has every second group. */
+static void bulk_is_not_starved(void **state)
+{
+    struct desk *d = desk();
+    struct store_work first = put(1, 0), bulk[] = {rows(1000300), rows(1000301)};
+    struct store_work puts[] = {put(2, 0), put(3, 0), put(4, 0), put(5, 0)};
+
+    hold_with(d, &first);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(submit(d, &bulk[i]), OK);
+    for (size_t i = 0; i < 4; i++) { /* one more is there while a group is done */
+        assert_int_equal(submit(d, &puts[i]), OK);
+        hold_the_next(d);
+    }
+    release(d);
+    wait_done(d, 7);
+
+    static const uint64_t order[] = {1, 2, 1000300, 3, 4, 1000301, 5};
+    assert_memory_equal(d->store.durable, order, sizeof order);
+    assert_int_equal(d->store.durable_count, 7);
     desk_free(d);
 }
 
@@ -681,6 +763,9 @@ int main(void)
         cmocka_unit_test(a_lone_work_is_committed_at_once),
         cmocka_unit_test(works_that_wait_share_a_commit),
         cmocka_unit_test(a_group_is_bounded),
+        cmocka_unit_test(short_rows_share_a_group),
+        cmocka_unit_test(bulk_holds_clients_up_once),
+        cmocka_unit_test(bulk_is_not_starved),
         cmocka_unit_test(a_refusal_is_one_works_own),
         cmocka_unit_test(no_change_wakes_nobody),
         cmocka_unit_test(a_full_disk_still_takes_deletes),

@@ -632,7 +632,7 @@ static void a_cached_frame_is_packed_once(void **state)
 
 /* ---- the pace -------------------------------------------------------------------------- */
 
-/* While nobody writes, bulk goes in whole frames and a few at a time. */
+/* While nobody writes, bulk goes in large slices and a few at a time. */
 static void an_idle_committer_is_fed(void **state)
 {
     struct pace pace = {0};
@@ -643,7 +643,7 @@ static void an_idle_committer_is_fed(void **state)
         pace_gave(&pace);
     }
     assert_false(pace_may(&pace, 1000, &entries, &bytes));
-    pace_stored(&pace, 1100, 10000, 100);
+    pace_stored(&pace, 1100, PACE_ENTRIES_MAX, 100);
     assert_true(pace_may(&pace, 1100, &entries, &bytes));
 }
 
@@ -653,7 +653,7 @@ static void slices_find_their_size(void **state)
 {
     static const struct {
         unsigned base_us, record_us, low_ms, high_ms;
-    } disks[] = {{500, 10, 5, 13}, {500, 100, 5, 13}, {3000, 20, 5, 15}, {20000, 10, 20, 60}};
+    } disks[] = {{500, 10, 3, 5}, {500, 100, 3, 10}, {3000, 20, 3, 10}, {20000, 10, 20, 60}};
     for (size_t d = 0; d < sizeof disks / sizeof *disks; d++) {
         struct pace pace = {0};
         uint64_t now = 1000, worked = 0, began = 0;
