@@ -67,7 +67,7 @@ static void queue_move(struct work_queue *to, struct work_queue *from)
  * nothing needs it between them. */
 struct waiting_works {
     struct work_queue clients, others;
-    bool bulk_next; /* its turn has come */
+    bool others_next; /* their turn has come */
 };
 
 static bool is_of_client(const struct store_work *work)
@@ -125,25 +125,36 @@ static bool group_add(struct group *group, struct work_queue *queue)
     return fits;
 }
 
+/* What is short, as long as there is room; tells whether there still is. */
+static bool add_short(struct group *group, struct work_queue *others)
+{
+    bool room = true;
+    while (room && others->first && !is_bulk(others->first))
+        room = group_add(group, others);
+    return room;
+}
+
 /* Clients' works and what else is short share a group. Bulk has groups of its own, and
- * where others wait too, every second one: so it holds a client up once at most. */
+ * where others wait too, every second one: so it holds a client up once at most. What
+ * found no room behind clients' works comes first in the next group. */
 static void group_take(struct waiting_works *waiting, struct group *group)
 {
     struct work_queue *others = &waiting->others;
-    bool bulk = others->first && is_bulk(others->first);
+    const struct store_work *waited = others->first;
+    bool turn = waited && (waiting->others_next || !waiting->clients.first);
     *group = (struct group){0};
     queue_init(&group->list);
-    if (bulk && (waiting->bulk_next || !waiting->clients.first)) {
-        waiting->bulk_next = false;
+    waiting->others_next = false;
+    if (turn && is_bulk(waited)) {
         (void)group_add(group, others);
         return;
     }
-    waiting->bulk_next = bulk;
-    bool room = true;
+    bool room = turn ? add_short(group, others) : true;
     while (room && waiting->clients.first)
         room = group_add(group, &waiting->clients);
-    while (room && others->first && !is_bulk(others->first))
-        room = group_add(group, others);
+    if (room)
+        (void)add_short(group, others);
+    waiting->others_next = waited && others->first == waited;
 }
 
 static uint64_t now_us(void)

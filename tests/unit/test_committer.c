@@ -401,6 +401,26 @@ static void bulk_is_not_starved(void **state)
     desk_free(d);
 }
 
+/* Nor is what is short, where clients' works alone fill each transaction. */
+static void short_works_are_not_starved(void **state)
+{
+    struct desk *d = desk();
+    struct store_work first = put(1, 0), work = rows(3);
+    struct store_work large[] = {put(2, TXN_BYTES_MAX), put(4, TXN_BYTES_MAX), put(5, TXN_BYTES_MAX)};
+
+    hold_with(d, &first);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(submit(d, &large[i]), OK);
+    assert_int_equal(submit(d, &work), OK);
+    release(d);
+    wait_done(d, 5);
+
+    static const uint64_t order[] = {1, 2, 3, 4, 5};
+    assert_memory_equal(d->store.durable, order, sizeof order);
+    assert_int_equal(counters(d).groups, 4);
+    desk_free(d);
+}
+
 /* A refusal is an answer to one work: the others go on. */
 static void a_refusal_is_one_works_own(void **state)
 {
@@ -766,6 +786,7 @@ int main(void)
         cmocka_unit_test(short_rows_share_a_group),
         cmocka_unit_test(bulk_holds_clients_up_once),
         cmocka_unit_test(bulk_is_not_starved),
+        cmocka_unit_test(short_works_are_not_starved),
         cmocka_unit_test(a_refusal_is_one_works_own),
         cmocka_unit_test(no_change_wakes_nobody),
         cmocka_unit_test(a_full_disk_still_takes_deletes),
