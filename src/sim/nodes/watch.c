@@ -319,19 +319,29 @@ static bool same_held(const struct host *a, const struct host *b, const struct s
     return true;
 }
 
+static size_t core_count(const struct world *w)
+{
+    size_t count = 0;
+    for (int i = 0; i < w->host_count; i++)
+        count += watch_is_core(&w->hosts[i]);
+    return count;
+}
+
 /* Equal clocks and equal versions, by what was seen after each one's last commit. What is
- * over each drops in its own time. */
+ * over each drops in its own time. One that all others have left has nobody to ask for
+ * what it cannot read. */
 bool watch_agree(struct world *w)
 {
     const struct host *first = NULL;
     struct set dropped = oracle_dropped(&w->oracle);
+    bool alone = core_count(w) == 1;
     for (int i = 0; i < w->host_count; i++) {
         const struct host *host = &w->hosts[i];
         if (host->used && !host->removed && !host->left && !host->running)
             return false;
         if (!watch_is_core(host))
             continue;
-        if (host->held || host->stopping || damage_read(w, &w->hosts[i]))
+        if (host->held || host->stopping || (damage_read(w, &w->hosts[i]) && !alone))
             return false;
         if (first &&
             (!clock_equal(&first->view.clock, &host->view.clock) || !same_held(first, host, &dropped)))
