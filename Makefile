@@ -87,7 +87,7 @@ soak: $(BUILD)/build.ninja
 OPERATIONS ?= 3
 EXPLORE = GLIBC_TUNABLES=glibc.malloc.hugetlb=1 chrt -i 0 nice -n 19 $(BUILD)/tests/prop/test_explore
 FEWEST_3 = 3716000
-FEWEST_4 = 165000000
+FEWEST_4 = 204000000
 FEWEST_OTHER_KEY_3 = 2695000
 explore: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) tests/prop/test_explore
