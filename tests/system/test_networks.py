@@ -18,7 +18,7 @@ import time
 import unittest
 
 from harness import SANITIZED, Api, Cluster, SystemTest, key_path, linked, net, until
-from harness.history import History, Session
+from harness.history import History, Session, assert_agreed
 
 SEED = int(os.environ.get("YZMA_SEED") or time.time_ns() % 1000000)
 SOAK = float(os.environ.get("YZMA_SOAK", 0))
@@ -270,21 +270,7 @@ class Networks(SystemTest):
         cluster = Cluster(nodes)
         cluster.wait_formed(120)
         cluster.wait_equal(120)
-        held = [self.held(node) for node in nodes]
-        for other in held[1:]:
-            self.assertEqual(other, held[0])
-        plain = {name: frozenset(v[0] for v in versions) for name, versions in held[0].items()}
-        self.assertEqual(self.history.check_end(plain), [])
-
-    def held(self, node):
-        """Key -> (value, stamp, writer) of all versions."""
-        found = {}
-        for name in KEYS:
-            answer = node.get(name, siblings="true")
-            if answer.status != 404:
-                versions = node.expect(200, answer).data["Versions"]
-                found[name] = [(v["Value"].split()[0], v["Stamp"], v["Node"]) for v in versions]
-        return found
+        assert_agreed(self, self.history, nodes, KEYS)
 
     def employ(self):
         batch = len(self.done)

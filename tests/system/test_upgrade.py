@@ -9,7 +9,7 @@ import time
 import unittest
 
 from harness import BINARY, Cluster, SystemTest, until
-from harness.history import History
+from harness.history import History, assert_agreed
 from test_networks import KEYS, Client
 
 SEED = int(os.environ.get("YZMA_SEED") or time.time_ns() % 1000000)
@@ -40,23 +40,10 @@ class Upgrade(SystemTest):
         node.binary = binary
         node.start()
 
-    def held(self, node):
-        found = {}
-        for name in KEYS:
-            answer = node.get(name, siblings="true")
-            if answer.status != 404:
-                versions = node.expect(200, answer).data["Versions"]
-                found[name] = [(v["Value"].split()[0], v["Stamp"], v["Node"]) for v in versions]
-        return found
-
     def assert_agree(self):
         self.three.wait_formed(60)
         self.three.wait_equal(60)
-        held = [self.held(node) for node in self.three]
-        for other in held[1:]:
-            self.assertEqual(other, held[0])
-        plain = {name: frozenset(v[0] for v in versions) for name, versions in held[0].items()}
-        self.assertEqual(self.history.check_end(plain), [])
+        assert_agreed(self, self.history, self.three, KEYS)
 
     def roll(self, binary, batch):
         """One by one, in any order, one of them by kill -9; then all agree."""

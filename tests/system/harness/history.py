@@ -125,3 +125,23 @@ class History:
             if values - key.written:
                 wrong.append(f"{name}: {sorted(values - key.written)} was never written")
         return wrong
+
+
+def held(node, names):
+    """Key -> (value, stamp, writer) of all versions."""
+    found = {}
+    for name in names:
+        answer = node.get(name, siblings="true")
+        if answer.status != 404:
+            versions = node.expect(200, answer).data["Versions"]
+            found[name] = [(v["Value"].split()[0], v["Stamp"], v["Node"]) for v in versions]
+    return found
+
+
+def assert_agreed(test, history, nodes, names):
+    """All hold the same, and what the history asks for."""
+    first, *others = [held(node, names) for node in nodes]
+    for other in others:
+        test.assertEqual(other, first)
+    plain = {name: frozenset(v[0] for v in versions) for name, versions in first.items()}
+    test.assertEqual(history.check_end(plain), [])
