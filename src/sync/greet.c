@@ -149,7 +149,7 @@ static bool starts_same(const struct starts *a, const struct starts *b)
  * than what came round by third nodes. So for some seconds it is only hung up on, and says
  * the next one. (Told of a fork it would find one: we know of operations of its new life,
  * and of no start that they come after.) */
-enum past { PAST_SAME, PAST_DOUBTED, PAST_FORK };
+enum past { PAST_SAME, PAST_DOUBTED, PAST_OVERTAKEN, PAST_FORK };
 enum {
     DOUBT_MS = 3000,       /* time for a few dials; nothing else special about these values */
     DOUBT_MS_MAX = 120000, /* a doubt this old was about others */
@@ -164,14 +164,15 @@ static enum past look_at_past(struct sync *s, struct sync_time time, const struc
         snapshot_close(snapshot);
     }
     *ret_known = highest > now ? highest : peer->told;
-    if (peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told))
-        return PAST_FORK;
-    if (highest <= now) {
+    bool differs = peer->has_starts && !starts_follow(&hello->starts, now, &peer->starts, peer->told);
+    if (!differs && highest <= now) {
         peer->doubted_ms = 0;
         return PAST_SAME;
     }
     if (peer->has_starts && starts_same(&hello->starts, &peer->starts))
-        return PAST_FORK; /* or overtaken in this same life: it can tell */
+        return PAST_OVERTAKEN;
+    if (differs)
+        return PAST_FORK;
     if (!peer->doubted_ms || time.now_ms - peer->doubted_ms > DOUBT_MS_MAX)
         peer->doubted_ms = time.now_ms;
     return time.now_ms - peer->doubted_ms > DOUBT_MS ? PAST_FORK : PAST_DOUBTED;
@@ -180,14 +181,13 @@ static enum past look_at_past(struct sync *s, struct sync_time time, const struc
 /* It must not use its dots again. Within one life of its process it is likely a hello that
  * was overtaken by rows on another link of the pair: it will see that, and dial again. */
 static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
-                        const struct peer *peer, uint64_t known, struct effects *out)
+                        const struct peer *peer, bool overtaken, uint64_t known, struct effects *out)
 {
     struct refusal refusal = {.reason = REFUSE_FORK};
     snprintf(refusal.text, sizeof refusal.text, "this replica id has another past here: take a new id");
     if (peer->has_starts)
         refusal.starts = peer->starts;
     refusal.counter = known;
-    bool overtaken = peer->has_starts && starts_same(&hello->starts, &peer->starts);
     if (overtaken)
         s->count.hellos_overtaken++;
     else
@@ -365,8 +365,8 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         } else if (past == PAST_DOUBTED) {
             s->count.hellos_overtaken++;
             sync_link_end(s, time, link, "claims less than is known of it: perhaps an old hello", out);
-        } else if (past == PAST_FORK) {
-            refuse_fork(s, time, link, &hello, peer, known, out);
+        } else if (past != PAST_SAME) {
+            refuse_fork(s, time, link, &hello, peer, past == PAST_OVERTAKEN, known, out);
         } else if (old && !newer_stays(s, old, link, &hello, peer)) {
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,
                                       .text = "another connection of this pair stays"};
