@@ -484,9 +484,13 @@ static enum err start_api(struct daemon *d, struct buf *why)
     struct http *http;
     enum err err = http_start(&options, &backend, &http, why);
     d->api.fd = -1;
-    if (err == OK)
-        atomic_store(&d->http, http);
-    return err;
+    if (err != OK)
+        return err;
+    atomic_store(&d->http, http);
+    /* It serves already: what was committed or reported before this told nobody. */
+    http_on_commit(http);
+    http_on_replicas(http);
+    return OK;
 }
 
 /* ---- start and stop --------------------------------------------------------------- */

@@ -126,6 +126,9 @@ static void delist(struct watch_feed *f, struct stream *s)
 /* Of a stream that is in no list. */
 static void close_stream(struct watch_feed *f, struct stream *s)
 {
+    /* Closing is not enough: as long as the library still has its own descriptor of the
+     * socket, epoll would go on telling of this one. */
+    (void)!epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
     stream_free(s);
     atomic_fetch_sub(&f->open, 1);
 }
