@@ -53,7 +53,7 @@ static struct timespec time_of_ms(uint64_t ms)
 
 /* ---- what the engine tells, from the writer's thread ------------------------------- */
 
-static void on_frozen(void *ctx)
+static void on_work(void *ctx)
 {
     struct applier *a = ctx;
     pthread_mutex_lock(&a->lock);
@@ -148,9 +148,11 @@ static bool worth_a_smaller_try(struct applier *a, enum err err)
     return err == ERR_FULL && counters.chunk > 1;
 }
 
-/* All that is frozen; false when it failed and should rest. */
+/* All that is frozen; false when it failed and should rest. The log goes on meanwhile and
+ * wants its segments. */
 static bool drain(struct applier *a)
 {
+    bool disk_has_room = true;
     while (!must_stop(a)) {
         if (is_stopping(a))
             log_engine_be_brief(a->engine);
@@ -163,6 +165,7 @@ static bool drain(struct applier *a)
             log_engine_took(a->engine, took);
             tell(a, OK);
             count_chunk(a);
+            disk_has_room = disk_has_room && log_engine_prepare(a->engine) == OK;
             pause_after(a, took);
         } else if (!worth_a_smaller_try(a, err)) {
             tell(a, err);
@@ -219,7 +222,7 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
     CHECK(pthread_mutex_init(&a->lock, NULL) == 0);
     CHECK(pthread_cond_init(&a->wake, NULL) == 0);
     CHECK(pthread_cond_init(&a->moved, NULL) == 0);
-    log_engine_listen(engine, on_frozen, wait_for_chunk, a);
+    log_engine_listen(engine, on_work, wait_for_chunk, a);
     /* The opening's commits have used the segment that was ready. From here on there
      * are two, which take turns when the disk is full. */
     (void)!log_engine_prepare(engine);

@@ -73,13 +73,14 @@ void log_engine_be_brief(struct engine *engine);
 enum err log_engine_prepare(struct engine *engine) MUST_USE;
 
 /* Set before other threads use the engine. Both may be NULL.
- * frozen: a generation waits to be applied; from the writer's thread, after a commit.
+ * work: a generation waits to be applied, or a segment to be prepared; from the writer's
+ * thread, after a commit.
  * wait: by the writer, when both generations are full, or soon will be, or the log has
  * no room: returns OK when a chunk has been tried, ERR_BUSY when none was for so many
  * milliseconds. *left_ms is what is left of the writer's patience: it waits no longer,
  * takes off what it has waited, and all of it when a writer should be kept no more.
  * Without it the writer applies by itself. */
-void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
+void log_engine_listen(struct engine *engine, void (*work)(void *ctx),
                        enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx);
 
 struct log_engine_counters {

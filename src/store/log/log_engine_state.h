@@ -72,7 +72,7 @@ struct logged {
     uint8_t log_id[LOG_ID_SIZE];
     uint64_t memory_max;
     struct writer writer;
-    void (*on_frozen)(void *ctx);
+    void (*on_work)(void *ctx);
     enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms);
     void *listener;
 
