@@ -62,6 +62,23 @@ static void on_work(void *ctx)
     pthread_cond_signal(&a->wake);
 }
 
+/* From the applier's own. */
+static void count_chunk(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->chunks++;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_broadcast(&a->moved);
+    if (a->options.on_chunk)
+        a->options.on_chunk(a->options.ctx);
+}
+
+/* Whoever waits for room has it now. */
+static void on_applied(void *ctx)
+{
+    count_chunk(ctx);
+}
+
 /* Until a chunk has been tried, or the writer's patience ends. */
 static enum err wait_for_chunk(void *ctx, uint64_t most_ms, uint64_t *left_ms)
 {
@@ -111,14 +128,6 @@ static bool is_stopping(struct applier *a)
     bool stopping = a->stopping;
     pthread_mutex_unlock(&a->lock);
     return stopping;
-}
-
-static void count_chunk(struct applier *a)
-{
-    pthread_mutex_lock(&a->lock);
-    a->chunks++;
-    pthread_mutex_unlock(&a->lock);
-    pthread_cond_broadcast(&a->moved);
 }
 
 static void tell(struct applier *a, enum err err)
@@ -222,7 +231,7 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
     CHECK(pthread_mutex_init(&a->lock, NULL) == 0);
     CHECK(pthread_cond_init(&a->wake, NULL) == 0);
     CHECK(pthread_cond_init(&a->moved, NULL) == 0);
-    log_engine_listen(engine, on_work, wait_for_chunk, a);
+    log_engine_listen(engine, on_work, on_applied, wait_for_chunk, a);
     /* The opening's commits have used the segment that was ready. From here on there
      * are two, which take turns when the disk is full. */
     (void)!log_engine_prepare(engine);
@@ -261,7 +270,7 @@ void applier_free(struct applier *a)
     if (!a)
         return;
     applier_stop(a, 0);
-    log_engine_listen(a->engine, NULL, NULL, NULL);
+    log_engine_listen(a->engine, NULL, NULL, NULL, NULL);
     pthread_cond_destroy(&a->moved);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);

@@ -85,8 +85,7 @@ static enum err wait_for_room(struct logged *logged)
 static void keep_pace(struct logged *logged)
 {
     pthread_mutex_lock(&logged->lock);
-    bool slow = logged->wait && memtable_bytes(logged->active->table) > logged->memory_max / 4 &&
-                logged->stuck == OK && logged_behind_locked(logged);
+    bool slow = logged->wait && logged_far_behind_locked(logged);
     pthread_mutex_unlock(&logged->lock);
     if (!slow)
         return;
