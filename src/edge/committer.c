@@ -106,7 +106,7 @@ static bool may_begin(const struct waiting_works *waiting)
 struct group {
     struct work_queue list;
     size_t works, records, bytes;
-    bool bulk; /* clients' works may come to it while it is done */
+    bool open; /* clients' works may join it while it is done */
 };
 
 /* Moves the first of the queue; false when it does not fit. What comes first always does. */
@@ -149,8 +149,7 @@ static void group_take(struct waiting_works *waiting, struct group *group)
     queue_init(&group->list);
     waiting->others_next = false;
     if (turn && is_bulk(waited)) {
-        (void)group_add(group, others);
-        group->bulk = true;
+        group->open = group_add(group, others);
         return;
     }
     bool room = turn ? add_short(group, others) : true;
@@ -310,8 +309,8 @@ static void run_group(struct committer *c, struct waiting_works *waiting, struct
         fail_group(c, group, ERR_CLOSED);
         goto done;
     }
-    if ((group->works > 1 || group->bulk) && now_us() >= c->paused_until_us) {
-        enum err err = run_and_count(c, group, group->bulk ? waiting : NULL);
+    if ((group->works > 1 || group->open) && now_us() >= c->paused_until_us) {
+        enum err err = run_and_count(c, group, group->open ? waiting : NULL);
         if (err == OK) {
             watch_trouble(c, group->list.first, OK);
             goto done;

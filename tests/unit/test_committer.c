@@ -431,6 +431,22 @@ static void who_shares_the_commit_of_bulk_does_not_fail_with_it(void **state)
     desk_free(d);
 }
 
+/* Nobody does where bulk fills a transaction as it is. */
+static void nobody_joins_what_is_full(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000001 + TXN_RECORDS_MAX), late = put(2, 0);
+
+    late.done = note_done;
+    late.ctx = &d->store;
+    d->store.late = &late;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 2);
+
+    assert_int_equal(counters(d).groups, 2);
+    desk_free(d);
+}
+
 /* Bulk that fails is not tried twice for being bulk. */
 static void bulk_that_fails_is_told_once(void **state)
 {
@@ -897,6 +913,7 @@ int main(void)
         cmocka_unit_test(bulk_holds_clients_up_once),
         cmocka_unit_test(bulk_is_not_starved),
         cmocka_unit_test(who_comes_during_bulk_shares_its_commit),
+        cmocka_unit_test(nobody_joins_what_is_full),
         cmocka_unit_test(who_shares_the_commit_of_bulk_does_not_fail_with_it),
         cmocka_unit_test(bulk_that_fails_is_told_once),
         cmocka_unit_test(bulk_waits_for_room),
