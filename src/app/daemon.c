@@ -284,10 +284,26 @@ static void on_apply_trouble(void *ctx, enum err err)
             err_text(err));
 }
 
+/* From the applier's thread. */
+static void on_chunk(void *ctx)
+{
+    struct daemon *d = ctx;
+    struct committer *committer = atomic_load(&d->committer);
+    if (committer)
+        committer_look_again(committer);
+}
+
 static void start_applier(struct daemon *d)
 {
-    struct applier_options options = {.on_trouble = on_apply_trouble, .ctx = d};
+    struct applier_options options = {.on_trouble = on_apply_trouble, .on_chunk = on_chunk, .ctx = d};
     d->applier = applier_new(d->log_engine, &options);
+}
+
+/* From the committer's thread. */
+static bool has_room(void *ctx)
+{
+    struct daemon *d = ctx;
+    return !log_engine_crowded(d->log_engine);
 }
 
 /* From the committer's thread, after each commit. */
@@ -333,6 +349,7 @@ static void start_committer(struct daemon *d)
     struct committer_options options = {.works_max = COMMIT_WORKS_MAX,
                                         .bytes_max = d->config->api.bodies_bytes_max + COMMIT_PEER_BYTES_MAX,
                                         .wall_ms = wall_ms,
+                                        .has_room = has_room,
                                         .on_visible = on_visible,
                                         .on_commit = on_commit,
                                         .on_trouble = on_trouble,
