@@ -9,6 +9,7 @@
  * on disk, and none behind. */
 #include "import.h"
 
+#include "check.h"
 #include "crc.h"
 #include "element.h"
 #include "exchange.h"
@@ -166,6 +167,13 @@ static struct bytes keep(struct buf *text, struct bytes bytes)
     return bytes_of(text->data + at, bytes.len);
 }
 
+/* Where an event says put and the value has ended since, nothing is there. */
+static bool removes(const struct import *im, const struct import_line *line)
+{
+    bool ended = line->event && line->expires_ms && line->expires_ms <= im->wall_ms;
+    return line->does == LINE_REMOVES || ended;
+}
+
 static void add(struct import *im, const struct import_line *line, const struct entry *entry)
 {
     struct batch_work *batch = &im->work->batch;
@@ -173,9 +181,12 @@ static void add(struct import *im, const struct import_line *line, const struct 
     im->line_of[batch->count] = im->taken.lines + 1;
     struct write_work *write = store_work_add_write(im->work);
     write->key = keep(&batch->text, entry->key);
-    write->type = keep(&batch->text, line->type);
-    write->value = keep(&batch->text, entry->value);
-    write->expires_ms = line->expires_ms;
+    write->remove = removes(im, line);
+    if (!write->remove) {
+        write->type = keep(&batch->text, line->type);
+        write->value = keep(&batch->text, entry->value);
+        write->expires_ms = line->expires_ms;
+    }
     write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says */
     write->counts = line->space == SPACE_COUNTERS;
     write->number = line->number;
@@ -257,6 +268,11 @@ static bool find_element(struct exchange *x, const struct import_line *line, str
 {
     struct import *im = x->import;
     uint8_t hash[ELEMENT_HASH_SIZE];
+    if (line->does == LINE_REMOVES) {
+        CHECK(element_hash_parse(line->hash, hash) == OK); /* was judged */
+        ret->key = space_element(line->key, hash, im->key);
+        return true;
+    }
     buf_reset(&im->element);
     if (line->value.len <= ELEMENT_RAW_MAX)
         json_put_canonical(line->value, &im->element);
@@ -297,7 +313,14 @@ static bool take_record(struct exchange *x, const struct import_line *line)
         im->taken.skipped++;
         return true;
     }
-    if (line->expires_ms && line->expires_ms <= im->wall_ms) {
+    if (line->does == LINE_PASSES)
+        return true;
+    if (line->does == LINE_LACKS) {
+        stop(x, MHD_HTTP_BAD_REQUEST, im->taken.lines + 1,
+             "it says \"damaged\": what wrote this could not read its record");
+        return true;
+    }
+    if (line->expires_ms && line->expires_ms <= im->wall_ms && !line->event) {
         im->taken.expired++;
         return true;
     }

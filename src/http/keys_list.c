@@ -168,7 +168,7 @@ void keys_list(struct exchange *x)
     if (x->params.count)
         answer_count(x);
     else if (x->params.limit == 0)
-        answer_stream(x, &(struct listing_sink){stream_wants, stream_key, stream_folder, x});
+        answer_stream(x, &(struct listing_sink){stream_wants, stream_key, stream_folder, x}, NULL);
     else
         answer_page(x, false);
 }

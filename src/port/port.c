@@ -93,7 +93,12 @@ static enum err take_line(struct port *p, struct bytes text, struct buf *why)
         buf_put_bytes(why, buf_bytes(&problem));
     }
     buf_done(&problem);
-    return err == OK ? port_emit_line(p, &line) : err;
+    if (err != OK || line.does == LINE_PASSES)
+        return err;
+    if (line.does != LINE_LACKS)
+        return port_emit_line(p, &line);
+    port_leave_out(p, line.key, "what wrote this could not read its record");
+    return OK;
 }
 
 static enum err keep_part(struct port *p, struct bytes part, struct buf *why)
