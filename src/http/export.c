@@ -9,13 +9,30 @@
 
 #include <stdlib.h>
 
+/* As a read of this key would give it. */
+static void put_context(struct exchange *x, struct bytes key, struct buf *out)
+{
+    struct reading *r = &x->worker->reading; /* its floor is that of the slice */
+    token_of_read(&r->token, key, &x->listing->record, &r->floor.floor);
+    token_encode(&r->token, out);
+    if (out->err != OK)
+        x->answer.err = out->err;
+}
+
+/* The first of a key's lines has the context, which is of all its versions. */
 static void put_line(struct exchange *x, struct bytes key, const struct version *version, bool sibling)
 {
+    struct buf context;
+    buf_init(&context, TOKEN_TEXT_MAX);
+    if (x->params.contexts && !sibling)
+        put_context(x, key, &context);
     import_line_put(&x->answer, &(struct import_line){.key = key,
                                                       .value = version->value,
                                                       .type = version->type,
+                                                      .context = buf_bytes(&context),
                                                       .expires_ms = version->expires_ms,
                                                       .sibling = sibling});
+    buf_done(&context);
 }
 
 static void export_key(void *ctx, struct bytes key, const struct version *surfaced, size_t living)

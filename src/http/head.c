@@ -42,7 +42,7 @@ static const struct handler handlers[] = {
     {ROUTE_IMPORT, VERB_POST, PARAM_AFTER, .body = BODY_LINES, .run = import_post},
     {ROUTE_EXPORT, VERB_GET | VERB_HEAD,
      PARAM_WAIT | PARAM_SPACE | PARAM_PREFIX | PARAM_FROM | PARAM_AFTER | PARAM_MEMBER | PARAM_END |
-         PARAM_SIBLINGS,
+         PARAM_SIBLINGS | PARAM_CONTEXTS,
      .takes_token = true, .run = export_get},
     {ROUTE_WATCH, VERB_GET,
      PARAM_WAIT | PARAM_SPACE | PARAM_PREFIX | PARAM_KEY | PARAM_SINCE | PARAM_VALUES | PARAM_POLL,

@@ -22,6 +22,7 @@ enum member {
     MEMBER_COUNTER,
     MEMBER_SET,
     MEMBER_ELEMENT,
+    MEMBER_CONTEXT,
     /* Of events alone: */
     MEMBER_KIND,
     MEMBER_SPACE,
@@ -34,8 +35,8 @@ enum member {
 };
 
 static const char *const member_names[MEMBERS] = {
-    "Key",     "Value", "Value64", "Type", "Expires", "Sibling", "Counter", "Set",
-    "Element", "Kind",  "Space",   "Hash", "Stamp",   "Node",    "Cursor",  "Reason"};
+    "Key",     "Value", "Value64", "Type", "Expires", "Sibling", "Counter", "Set",   "Element",
+    "Context", "Kind",  "Space",   "Hash", "Stamp",   "Node",    "Cursor",  "Reason"};
 
 struct reader {
     struct bytes values[MEMBERS]; /* raw; data NULL: not there */
@@ -249,7 +250,15 @@ static enum err read_pair(struct reader *r, struct import_line *line)
         err = read_value(r, line);
     if (err == OK)
         err = read_expiry(r, &line->expires_ms);
-    return err == OK ? read_sibling(r, &line->sibling) : err;
+    if (err == OK)
+        err = read_sibling(r, &line->sibling);
+    if (err == OK && has(r, MEMBER_CONTEXT))
+        err = read_text(r, MEMBER_CONTEXT, &line->context);
+    if (err == OK && has(r, MEMBER_CONTEXT) && !line->context.len)
+        err = refuse(r, "Context", "is empty");
+    if (err == OK && has(r, MEMBER_CONTEXT) && line->sibling)
+        err = refuse(r, "Context", "contradicts \"Sibling\"");
+    return err;
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
@@ -320,8 +329,8 @@ static enum err read_event(struct reader *r, struct import_line *line, bool *ret
         return err;
     line->event = true;
     err = read_space(r, &line->space);
-    if (err == OK && has(r, MEMBER_SIBLING))
-        err = refuse(r, "Sibling", "does not belong to an event");
+    if (err == OK && (has(r, MEMBER_SIBLING) || has(r, MEMBER_CONTEXT)))
+        err = refuse(r, has(r, MEMBER_SIBLING) ? "Sibling" : "Context", "does not belong to an event");
     if (err != OK)
         return err;
     *ret_done = line->does != LINE_PUTS;
@@ -425,6 +434,8 @@ static void put_pair(struct json_out *j, const struct import_line *line)
     }
     if (line->expires_ms)
         json_field_text(j, "Expires", instant_text_ms(line->expires_ms, moment));
+    if (line->context.len)
+        json_field_string(j, "Context", line->context);
     if (line->sibling)
         json_field_bool(j, "Sibling", true);
 }

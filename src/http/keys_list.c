@@ -20,7 +20,10 @@ enum err list_read(struct exchange *x, size_t scan_max)
     enum err err = snapshot_open(x->http->backend.store, &snapshot);
     if (err != OK)
         return err;
-    err = listing_read(x->listing, snapshot, scan_max);
+    if (x->params.contexts)
+        err = snapshot_floor(snapshot, &x->worker->reading.floor);
+    if (err == OK)
+        err = listing_read(x->listing, snapshot, scan_max);
     snapshot_close(snapshot);
     return err;
 }

@@ -10,7 +10,7 @@ void params_init(struct params *params)
     params->wait_ms = WAIT_DEFAULT_MS;
     params->ttl_ms = params->expires_ms = 0;
     params->siblings = params->values = params->raw = params->touch = params->reverse = params->count = false;
-    params->list = params->exact = params->all = false;
+    params->list = params->exact = params->all = params->contexts = false;
     params->row = (struct dot){0};
     params->mode = MODE_OF_CONFLICT;
     params->limit = LIST_LIMIT_DEFAULT;
@@ -156,6 +156,8 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
         return read_bool(value, &p->reverse);
     case PARAM_END:
         return read_key(value, &p->end) && p->end.length > 0;
+    case PARAM_CONTEXTS:
+        return read_bool(value, &p->contexts);
     case PARAM_COUNT:
         return read_bool(value, &p->count);
     case PARAM_SPACE:
@@ -199,6 +201,7 @@ static const struct {
     {"reverse", PARAM_REVERSE, "true or false"},
     {"end", PARAM_END, "1 to 480 bytes of UTF-8 without NUL"},
     {"count", PARAM_COUNT, "true or false"},
+    {"contexts", PARAM_CONTEXTS, "true or false"},
     {"delimiter", PARAM_DELIMITER, "1 to 480 bytes of UTF-8 without NUL"},
     {"space", PARAM_SPACE, "keys, counters, sets or all"},
     {"from", PARAM_FROM, "keys, counters or sets"},
@@ -259,6 +262,7 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
         {p->touch && p->mode != MODE_OF_CONFLICT, "mode", "contradicts \"touch\""},
         {p->raw && p->siblings, "raw", "contradicts \"siblings\""},
         {names && p->siblings, "siblings", "contradicts \"space\": only keys have them"},
+        {names && p->contexts, "contexts", "contradicts \"space\": only keys have them"},
         {p->exact && p->given & PARAM_PREFIX, "prefix", "contradicts \"key\""},
         {p->exact && names && !space_name_valid(param_bytes(&p->prefix)), "key",
          "must have 1 to 460 bytes without NUL and U+0001, as a name has"},

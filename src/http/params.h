@@ -26,15 +26,16 @@ enum {
     PARAM_ALL = 1 << 16, /* of the route: limit may be 0, for all in one stream */
     PARAM_ROW = 1 << 18, /* row=48 hex digits: a dot */
     PARAM_THROUGH = 1 << 19,
-    PARAM_LIST = 1 << 20,   /* list=true */
-    PARAM_SINCE = 1 << 21,  /* a cursor; of any length, and so not decoded */
-    PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
-    PARAM_MEMBER = 1 << 24, /* an element, as JSON; of any length, and so not decoded */
-    PARAM_BYTES = 1 << 25,  /* of the route: after and through may be any bytes */
-    PARAM_SPACE = 1 << 26,  /* space=keys, counters, sets or all */
-    PARAM_FROM = 1 << 27,   /* from=keys, counters or sets: in which of all spaces it begins */
-    PARAM_KEY = 1 << 28,    /* key=: one key or name, where prefix= means many */
-    PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
+    PARAM_LIST = 1 << 20,     /* list=true */
+    PARAM_SINCE = 1 << 21,    /* a cursor; of any length, and so not decoded */
+    PARAM_POLL = 1 << 22,     /* poll=30s, up to POLL_MAX_MS */
+    PARAM_MEMBER = 1 << 24,   /* an element, as JSON; of any length, and so not decoded */
+    PARAM_BYTES = 1 << 25,    /* of the route: after and through may be any bytes */
+    PARAM_SPACE = 1 << 26,    /* space=keys, counters, sets or all */
+    PARAM_FROM = 1 << 27,     /* from=keys, counters or sets: in which of all spaces it begins */
+    PARAM_KEY = 1 << 28,      /* key=: one key or name, where prefix= means many */
+    PARAM_CONTEXTS = 1 << 29, /* contexts=true */
+    PARAM_NEEDED = 1 << 17,   /* of the route: prefix must be there, if only as prefix= */
 };
 
 enum { WAIT_DEFAULT_MS = 1000, LIST_LIMIT_DEFAULT = 100, LIST_LIMIT_MAX = 10000 };
@@ -54,7 +55,7 @@ struct params {
     uint64_t wait_ms, ttl_ms, expires_ms; /* the last two: 0 without */
     uint64_t poll_ms;
     struct bytes since, member; /* raw, borrowed from the query */
-    bool siblings, values, raw, touch, reverse, count, list;
+    bool siblings, values, raw, touch, reverse, count, list, contexts;
     bool exact; /* prefix is the whole of a key */
     bool all;   /* of all spaces; space is then that of keys */
     enum mode mode;

@@ -49,6 +49,8 @@ enum err port_emit_line(struct port *p, const struct import_line *line)
     if (p->key.err != OK)
         return p->key.err;
     record.key = buf_bytes(&p->key);
+    if (p->options.into.len)
+        record.context = bytes_of(NULL, 0); /* it is of another key */
     if (record.expires_ms > EXPIRES_MAX_MS)
         record.expires_ms = EXPIRES_MAX_MS;
     const char *wrong = record.space == SPACE_KEYS ? wrong_with_key(record.key) : wrong_with_name(record.key);

@@ -139,12 +139,71 @@ class All(SystemTest):
             self.assertEqual(answer.status, 400, query)
             self.assertIn(f'"{named}"', answer.error, query)
 
+    def contexts(self, node, **params):
+        lines = [json.loads(line) for line in export(node, contexts="true", **params).splitlines()]
+        return {line["Key"]: line["Context"] for line in lines if "Context" in line}
+
+    def lines_of(self, node, key):
+        return [json.loads(line)["Value"] for line in export(node, prefix=key, siblings="true").splitlines()]
+
+    def test_contexts(self):
+        """A line with its context replaces what was seen when it was written, and nothing that came
+        since; in another cluster nothing was seen, and it stands beside what is there."""
+        node, other = self.node("pacha").start(), self.node("kronk").start()
+        for key in ("a", "b"):
+            node.put(key, 1)
+        lines = export(node, contexts="true")
+        contexts = self.contexts(node, space="all")
+        self.assertEqual((list(contexts), lines.count(b"\n")), (["a", "b"], 2))
+        self.assertEqual(contexts["a"], node.get("a").headers["X-Yzma-Context"])
+        node.call("PUT", "/keys/a?mode=add", b"2")
+        both = export(node, prefix="a", siblings="true", contexts="true")
+        self.assertEqual([line.count(b"Context") for line in both.splitlines()], [1, 0])
+        self.assertEqual(take_in(node, lines.replace(b":1,", b":9,")).data["Imported"], 2)
+        self.assertEqual((self.lines_of(node, "a"), self.lines_of(node, "b")), ([2, 9], [9]))
+        self.assertEqual(take_in(node, both).status, 200)  # they saw 1 and 2: of those 2 is there
+        self.assertEqual(self.lines_of(node, "a"), [9, 1, 2])
+        # another cluster
+        other.put("a", 7)
+        self.assertEqual(take_in(other, lines).data["Imported"], 2)
+        self.assertEqual((self.lines_of(other, "a"), self.lines_of(other, "b")), ([7, 1], [1]))
+        # one that this node has not caught up with
+        ahead = node.call("PUT", "/keys/c", b"1").headers["X-Yzma-Context"]
+        self.assertEqual(take_in(node, json.dumps({"Key": "c", "Value": 2, "Context": ahead}).encode()).status, 200)
+        self.assertEqual(self.lines_of(node, "c"), [2])
+        for line, why in (({"Context": "AQ"}, "no context"), ({"Context": ""}, "empty"), ({"Context": 7}, "string"),
+                          ({"Context": contexts["b"]}, "another key"),
+                          ({"Context": contexts["a"], "Sibling": True}, "Sibling"),
+                          ({"Context": contexts["a"], "Kind": "put"}, "event")):
+            text = json.dumps({"Key": "a", "Value": 3, **line}).encode()
+            answer = take_in(node, b'{"Key":"d","Value":1}\n' + text)
+            self.assertEqual((answer.status, answer.data["Line"], answer.data["Lines"]), (400, 2, 1), line)
+            self.assertIn("Context", answer.error), self.assertIn(why, answer.error)
+
+    def test_a_context_ahead(self):
+        """One of a replica that is known, and has not come so far here: 503 with the line, and it is
+        taken once it has."""
+        pacha, kronk = cluster = self.cluster("pacha", "kronk")
+        pacha.put("a", 1), cluster.wait_equal()
+        self.assertEqual(kronk.call("POST", "/cluster/pause").status, 200)
+        pacha.put("a", 2)
+        lines = export(pacha, contexts="true").replace(b":2,", b":3,")
+        refused = take_in(kronk, lines)
+        self.assertEqual((refused.status, refused.data["Line"], refused.data["Lines"]), (503, 1, 0))
+        self.assertIn("Context", refused.error)
+        self.assertEqual(kronk.call("POST", "/cluster/resume").status, 200)
+        cluster.wait_equal()
+        self.assertEqual(take_in(kronk, lines).status, 200)
+        cluster.wait_equal()
+        self.assertEqual([self.lines_of(node, "a") for node in cluster], [[3], [3]])
+
     def test_bad_use(self):
         node = self.node().start()
         for query, named in (("space=all&prefix=a", "prefix"), ("space=all&end=a", "end"), ("from=sets", "from"),
                              ("space=all&from=all", "from"), ("space=all&from=", "from"),
                              ("space=all&member=1", "member"), ("space=all&from=sets&member=1", "member"),
                              ("space=counters&after=a&member=1", "member"), ("after=a&member=1", "member"),
+                             ("space=sets&contexts=true", "contexts"),
                              ("space=sets&after=a&member=red", "member"), ("space=sets&after=a&member=%zz", "member"),
                              ("space=all&from=sets&after=" + 461 * "n", "after"), ("key=a", "key")):
             answer = node.call("GET", "/export?" + query)
