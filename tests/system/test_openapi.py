@@ -507,7 +507,7 @@ class Answers(SystemTest):
             self.ask(name, 200, None, {"prefix": "i", "after": "a", "end": "z", "siblings": "true"})
             for space in ("keys", "counters", "sets"):
                 self.ask(name, 200, None, {"space": space, "prefix": "i/", "wait": "1s"}, context)
-            self.ask(name, 200, None, {"space": "all"})
+            self.ask(name, 200, None, {"space": "all", "contexts": "true"})
             self.ask(name, 200, None, {"space": "all", "from": "sets", "after": "i/s", "member": '{"x":[]}'})
             self.ask(name, 503, None, {"wait": "0"}, {"X-Yzma-Context": self.ahead})
             self.ask(name, 400, None, {"space": "sets", "siblings": "true"})
