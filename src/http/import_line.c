@@ -315,8 +315,8 @@ static enum err read_removed(struct reader *r, struct import_line *line)
     if (!has(r, MEMBER_HASH))
         return refuse(r, "Hash", "is missing");
     err = read_text(r, MEMBER_HASH, &line->hash);
-    if (err == OK && element_hash_parse(line->hash, hash) != OK)
-        return refuse(r, "Hash", "must be 32 hexadecimal digits");
+    if (err == OK && (element_hash_parse(line->hash, hash) != OK || memchr(hash, 0, sizeof hash)))
+        return refuse(r, "Hash", "must be 32 hexadecimal digits, as an event has them");
     return err;
 }
 

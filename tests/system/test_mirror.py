@@ -218,6 +218,7 @@ class All(SystemTest):
                           (b'{"Kind":"put","Counter":"b","Value":1}', "Counter"), (b'{"Kind":"delete"}', "Key"),
                           (b'{"Kind":"delete","Space":"sets","Key":"b"}', "Hash"),
                           (b'{"Kind":"delete","Space":"sets","Key":"b","Hash":"12"}', "Hash"),
+                          (b'{"Kind":"delete","Space":"sets","Key":"b","Hash":"%s"}' % (32 * b"0"), "Hash"),
                           (b'{"Kind":"damaged","Key":"b"}', "damaged"), (b'{"Kind":"put","Key":"b","Value":1,"Sibling":true}', "Sibling"),
                           (b'{"Key":"b","Value":1,"Cursor":"x"}', "Cursor"), (b'{"Key":"b","Value":1,"Space":"keys"}', "Space")):
             answer = take_in(node, good + line + b"\n" + good.replace(b'"a"', b'"b"'))
