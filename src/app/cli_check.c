@@ -128,7 +128,7 @@ static bool is_of_keys(const struct cli *cli)
 /* What the listing of counters and sets does not know. */
 static const char *find_foreign(const struct cli *cli)
 {
-    return is_of(cli, "all") ? "lists one name space: keys, counters or sets"
+    return is_of(cli, "all") ? "a listing is of one name space: keys, counters or sets"
            : cli_has(cli, OPT_END) || cli_has(cli, OPT_REVERSE) || cli_has(cli, OPT_DELIMITER)
                ? "--end, --reverse and --delimiter are of keys alone"
            : cli_has(cli, OPT_VALUES) && is_of(cli, "sets") ? "sets have elements, which yzma set list shows"
