@@ -88,6 +88,13 @@ static void count_more(struct watch_feed *f, enum counter counter, uint64_t n)
     atomic_fetch_add_explicit(&f->http->counters[counter], n, memory_order_relaxed);
 }
 
+static void count_spaces(size_t of[SPACE_NONE], unsigned spaces, bool more)
+{
+    for (unsigned i = 0; i < SPACE_NONE; i++)
+        if (spaces >> i & 1)
+            of[i] += more ? 1 : SIZE_MAX; /* one less */
+}
+
 /* ---- streams and their states ------------------------------------------------------------ */
 
 static void enlist(struct watch_feed *f, struct stream *s, enum stream_state state)
@@ -103,8 +110,10 @@ static void enlist(struct watch_feed *f, struct stream *s, enum stream_state sta
     list->last = s;
     list->count++;
     f->pending += s->out.len - s->out_at;
-    if (state == STREAM_HEAD)
-        f->at_head[s->variant]++, f->at_head_of[s->space]++;
+    if (state == STREAM_HEAD) {
+        f->at_head[s->variant]++;
+        count_spaces(f->at_head_of, s->range.spaces, true);
+    }
 }
 
 static void delist(struct watch_feed *f, struct stream *s)
@@ -119,8 +128,10 @@ static void delist(struct watch_feed *f, struct stream *s)
     else
         list->last = s->prev;
     list->count--;
-    if (s->state == STREAM_HEAD)
-        f->at_head[s->variant]--, f->at_head_of[s->space]--;
+    if (s->state == STREAM_HEAD) {
+        f->at_head[s->variant]--;
+        count_spaces(f->at_head_of, s->range.spaces, false);
+    }
 }
 
 /* Of a stream that is in no list. */
@@ -337,15 +348,14 @@ static void end_head(struct watch_feed *f, const struct feed_cursor *anew)
 
 static bool wakes(const struct watch_feed *f, const struct watch_poll *p, enum feed_end head_end)
 {
-    const struct params *params = &p->x->params;
+    struct watch_range range = watch_range_of(&p->x->params);
     if (head_end == FEED_WALKING)
         return false;
     if (head_end == FEED_GONE)
         return true;
     if (p->behind)
         return head_end == FEED_AT_HEAD && clock_covers(&f->head.low, &p->cursor.high);
-    return (p->fresh && !clock_equal(&p->cursor.low, &f->head.low)) ||
-           watch_batch_touches(&f->batch, params->space, param_bytes(&params->prefix));
+    return (p->fresh && !clock_equal(&p->cursor.low, &f->head.low)) || watch_batch_touches(&f->batch, &range);
 }
 
 /* What epoll tells of: a stream, a poll, which has the lowest bit set, or the wake-up: 0. */
@@ -361,7 +371,7 @@ static void link_poll(struct watch_feed *f, struct watch_poll *p)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.u64 = tag_of_poll(p)};
     p->listed = p->fresh = true;
-    f->polls_of[p->x->params.space]++;
+    count_spaces(f->polls_of, params_spaces(&p->x->params), true);
     p->prev = NULL;
     p->next = f->polls;
     if (f->polls)
@@ -380,7 +390,7 @@ static void unlink_poll(struct watch_feed *f, struct watch_poll *p)
     if (p->next)
         p->next->prev = p->prev;
     p->listed = false;
-    f->polls_of[p->x->params.space]--;
+    count_spaces(f->polls_of, params_spaces(&p->x->params), false);
 }
 
 static void wake_polls(struct watch_feed *f, enum feed_end head_end, bool all)
