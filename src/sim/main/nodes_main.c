@@ -97,6 +97,7 @@ static bool weaken(const char *name)
         enum weaken rule;
     } rules[] = {{"merge", WEAKEN_CLOCK},
                  {"floor", WEAKEN_FLOOR},
+                 {"past", WEAKEN_PAST},
                  {"sync", WEAKEN_SYNC},
                  {"tree-sync", WEAKEN_TREE_SYNC},
                  {"repair-rows", WEAKEN_REPAIR_ROWS},
