@@ -114,8 +114,8 @@ static bool have_above(const struct sync *s, const struct replica_id *id, uint64
 }
 
 /* Two stores have counted on under this id. */
-static void meet_difference(struct sync *s, struct sync_time time, const struct link *link,
-                            struct peer *peer, const struct past *past, struct effects *out)
+static void meet_difference(struct sync *s, struct sync_time time, const struct link *link, struct peer *peer,
+                            const struct past *past, struct effects *out)
 {
     char uuid[REPLICA_ID_TEXT];
     uint64_t told = peer->told;
@@ -126,10 +126,11 @@ static void meet_difference(struct sync *s, struct sync_time time, const struct 
         if (!theirs)
             return; /* they go over to ours */
         s->count.pasts_differ++;
-        effects_notice(out, NOTICE_ERROR,
-                       "event=pasts_differ replica=%s by=%s fork=%llu next=\"two stores were written to under "
-                       "one id, and both are known: compare the nodes (yzma doctor)\"",
-                       replica_id_text(&peer->id, uuid), link->peer->name, (unsigned long long)fork);
+        effects_notice(
+            out, NOTICE_ERROR,
+            "event=pasts_differ replica=%s by=%s fork=%llu next=\"two stores were written to under "
+            "one id, and both are known: compare the nodes (yzma doctor)\"",
+            replica_id_text(&peer->id, uuid), link->peer->name, (unsigned long long)fork);
         return;
     }
     if (!unproven && !theirs && !starts_older(&past->starts, &peer->starts))
@@ -192,8 +193,7 @@ static bool is_anybody_left(const struct sync *s, const struct peer *in_question
         const struct peer *peer = s->peers.list[i];
         bool heard = peer->link && (peer->link->protocol < 4 || peer->link->past_told);
         bool expected = peer->awaited || (peer->member && !peer->left);
-        if (peer != in_question && expected && !heard &&
-            !s->config.blocked(s->config.ctx, peer->name))
+        if (peer != in_question && expected && !heard && !s->config.blocked(s->config.ctx, peer->name))
             return true;
     }
     return false;
