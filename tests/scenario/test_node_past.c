@@ -110,6 +110,27 @@ static void who_is_all_there_is_is_believed(void **state)
     world_free(w);
 }
 
+/* A program of protocol 3 is told of no pasts and is not waited for; what it remembers itself
+ * it still refuses. */
+static void protocol_3_is_spoken(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 504}, 2, FORMED_MS);
+    world_kill(w, 0);
+    world_protocol(w, 0, 3);
+    world_start_alone(w, 0);
+    put_many(w, 0, "k", 20);
+    put_many(w, 1, "l", 20);
+    assert_agree_within(w, 5000);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 1000); /* within the time that it would wait for somebody who has to tell */
+    assert_string_equal(world_get(w, 2, "k00019"), "1");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
+        assert_int_equal(world_counter(w, i, "sync_pasts_differ"), 0);
+    }
+    world_free(w);
+}
+
 /* ---- retired ids and walks ----------------------------------------------------------------- */
 
 static void count(struct world *w, int i, int64_t add)
@@ -335,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_knows_what_others_remember),
         cmocka_unit_test(a_newcomer_asks_before_it_takes),
         cmocka_unit_test(who_is_all_there_is_is_believed),
+        cmocka_unit_test(protocol_3_is_spoken),
         cmocka_unit_test(a_walk_from_who_has_not_heard),
         cmocka_unit_test(a_walk_to_who_has_retired),
         cmocka_unit_test(the_retired_one_comes_back_counting),
