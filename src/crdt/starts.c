@@ -73,6 +73,25 @@ bool starts_extend(const struct starts *newer, const struct starts *older)
     return newer->total >= older->total && first_difference(newer, older) == older->total;
 }
 
+bool starts_same(const struct starts *a, const struct starts *b)
+{
+    return a->total == b->total && starts_extend(a, b);
+}
+
+static bool shows(const struct starts *list, uint64_t n)
+{
+    return n >= first_kept(list) && n < list->total;
+}
+
+bool starts_older(const struct starts *a, const struct starts *b)
+{
+    uint64_t n = first_difference(a, b);
+    if (!shows(a, n) || !shows(b, n))
+        return a->total < b->total;
+    const struct start *x = number(a, n), *y = number(b, n);
+    return x->random != y->random ? x->random < y->random : x->counter < y->counter;
+}
+
 bool starts_follow(const struct starts *now, uint64_t counter_now, const struct starts *remembered,
                    uint64_t told)
 {

@@ -29,6 +29,12 @@ enum err starts_decode(struct cursor *in, struct starts *ret) MUST_USE;
  * both still show it. */
 bool starts_extend(const struct starts *newer, const struct starts *older);
 
+bool starts_same(const struct starts *a, const struct starts *b);
+
+/* Of two lists that have parted: the one that all take for the original where nothing
+ * else tells. Who has not started since is it; else chance decides, for all alike. */
+bool starts_older(const struct starts *a, const struct starts *b);
+
 /* May a replica that shows this list and this own counter be the one that is
  * remembered, later? Its list must extend the remembered one, and whatever it told
  * while that list was its own (told: the highest counter seen from itself) must lie

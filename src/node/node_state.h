@@ -48,8 +48,9 @@ enum request_kind { REQUEST_JOIN, REQUEST_LEAVE, REQUEST_SHUTDOWN, REQUEST_BY_HA
 struct request {
     uint64_t ticket, deadline_ms;
     enum request_kind kind;
-    size_t waiting; /* JOIN: targets, and the note; LEAVE, BY_HAND: 1 while the note is not stored */
+    size_t waiting; /* JOIN: targets, then notes; LEAVE, BY_HAND: 1 while the note is not stored */
     size_t joined;
+    bool kept;            /* JOIN: whom it has found is on the way to the store */
     struct buf failed;    /* JOIN: the elements of "Failed", with their commas */
     uint64_t note_ticket; /* JOIN (or 0), LEAVE, BY_HAND */
 };
@@ -98,7 +99,8 @@ void tell_change(struct node *n, const struct swim_event *event, struct effects 
 /* remember.c */
 enum err remember_read(struct node *n, uint32_t *ret_incarnation) MUST_USE;
 void remember_incarnation(struct node *n, uint32_t incarnation, struct effects *out);
-void remember_members(struct node *n, struct effects *out);
+/* Returns the ticket of the work; 0: there is nobody to remember. */
+uint64_t remember_members(struct node *n, struct effects *out);
 struct addr remember_addr(struct cursor *in);
 void remember_seek(struct node *n); /* all that were remembered are looked for */
 void remember_name(struct node *n, struct effects *out);

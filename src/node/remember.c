@@ -79,10 +79,10 @@ struct addr remember_addr(struct cursor *in)
  *
  *   u8 length, address bytes, u16 port       each other member that has not left: to join
  *   the same, then the name as a blob        the same ones, and those that were lost: to look for */
-void remember_members(struct node *n, struct effects *out)
+uint64_t remember_members(struct node *n, struct effects *out)
 {
     struct buf list, names, value;
-    uint64_t count = 0;
+    uint64_t count = 0, ticket = 0;
     size_t lost = swim_sought_count(n->swim);
     buf_init(&list, REMEMBERED_MAX * 32);
     buf_init(&names, (REMEMBERED_MAX + lost) * (SWIM_NAME_MAX + 32));
@@ -107,12 +107,13 @@ void remember_members(struct node *n, struct effects *out)
     buf_put_varint(&value, count + lost);
     buf_put_bytes(&value, buf_bytes(&names));
     if (count > 0) /* alone: the last company is better than none */
-        put_note(n, NOTE_MEMBERS, buf_bytes(&value), out);
+        ticket = put_note(n, NOTE_MEMBERS, buf_bytes(&value), out);
     buf_done(&list);
     buf_done(&names);
     buf_done(&value);
     n->remember_at_ms = UINT64_MAX;
     n->remember_after_ms = n->now_ms + REMEMBER_EVERY_MS;
+    return ticket;
 }
 
 void remember_note(struct node *n, const char *name, struct bytes value, struct effects *out)

@@ -91,11 +91,22 @@ static bool is_done(const struct node *n, const struct request *request)
     return true;
 }
 
+/* A join is answered when a restart would find the cluster again. */
+static void keep_joined(struct node *n, struct request *request, struct effects *out)
+{
+    if (request->kind != REQUEST_JOIN || request->waiting || !request->joined || request->kept)
+        return;
+    request->kept = true;
+    request->note_ticket = node_is_going(n) ? 0 : remember_members(n, out);
+    request->waiting += request->note_ticket != 0;
+}
+
 void request_due(struct node *n, struct effects *out)
 {
     for (size_t i = n->request_count; i-- > 0;) {
         struct request *request = &n->requests[i];
         bool late = n->now_ms >= request->deadline_ms;
+        keep_joined(n, request, out);
         if (!is_done(n, request) && !late)
             continue;
         struct request ended = *request;

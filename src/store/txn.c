@@ -302,12 +302,28 @@ static bool only_deletes(const struct batch_work *batch)
     return true;
 }
 
+static bool only_removes(const struct rows_work *rows)
+{
+    bool removes = rows->count > 0;
+    for (size_t i = 0; i < rows->count && removes; i++)
+        removes = rows->entries[i].kind == ROW_DELETE;
+    for (size_t i = 0; i < rows->count && removes; i++) { /* the key may have been put since */
+        struct record record = {0};
+        const struct work_entry *entry = &rows->entries[i];
+        if (entry->record.len)
+            removes = record_decode(entry->key, entry->record, &record) == OK && record.count == 0;
+        record_done(&record);
+    }
+    return removes;
+}
+
 /* A delete writes a row and a context before anything is given back. */
 static bool makes_room(const struct store_work *work)
 {
     return (work->kind == WORK_WRITE && work->write.remove) ||
            (work->kind == WORK_BATCH && only_deletes(&work->batch)) ||
-           (work->kind == WORK_COUNT && work->count.remove) || work->kind == WORK_PRUNE ||
+           (work->kind == WORK_COUNT && work->count.remove) ||
+           (work->kind == WORK_ROWS && only_removes(&work->rows)) || work->kind == WORK_PRUNE ||
            work->kind == WORK_EXPIRE;
 }
 

@@ -25,6 +25,7 @@ enum weaken {
     WEAKEN_WATCH_LISTED, /* a listing does not follow the changes of keys already listed */
     WEAKEN_FLOOR,        /* rows go to who lacks what their source has forgotten */
     WEAKEN_SESSIONS,     /* a counter's chain goes on over starts */
+    WEAKEN_PAST,         /* nobody hears what others know of a replica's past */
     WEAKEN_SYNC,         /* a commit does not wait for the disk */
     WEAKEN_TREE_SYNC,    /* nor does one of the tree behind the log */
 };

@@ -39,6 +39,8 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         {"sync_store_refused", c->store_refused},
         {"sync_notes_damaged", c->notes_damaged},
         {"sync_forks_met", c->forks_met},
+        {"sync_pasts_heard", c->pasts_heard},
+        {"sync_pasts_differ", c->pasts_differ},
         {"sync_hellos_overtaken", c->hellos_overtaken},
         {"sync_twins_met", c->twins_met},
         {"sync_reidentified", c->reidentified},

@@ -119,7 +119,7 @@ static struct link *choose(struct sync *s)
     struct digesting *d = &s->digesting;
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[(d->turn + i) % s->link_count];
-        if (link->state == LINK_UP && link->protocol >= 3 && !link->peer->walking) {
+        if (link->state == LINK_UP && !link->unproven && link->protocol >= 3 && !link->peer->walking) {
             d->turn = (d->turn + i + 1) % s->link_count;
             return link;
         }
@@ -374,7 +374,7 @@ bool digest_diverged(struct sync *s, struct sync_time time, struct link *link, c
     struct digesting *d = &s->digesting;
     struct record_frame record = {0};
     bool fine = frame_get_record(frame, &record) == OK && record.state != RECORD_UNREADABLE;
-    if (fine && d->mends < DIGEST_MENDS_MAX &&
+    if (fine && !link->unproven && d->mends < DIGEST_MENDS_MAX &&
         (record.answer || repair_send_record(s, time, link, FRAME_DIVERGED, true, record.key, out))) {
         struct store_work *work = repair_work_of(WORK_MEND, &record);
         if (work) {

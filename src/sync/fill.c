@@ -60,7 +60,7 @@ static struct link *source_to_begin_with(struct sync *s, struct sync_time time)
     bool delta_moves = false;
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
-        if (!has_what_we_lack(s, link) || link->peer->walking)
+        if (!has_what_we_lack(s, link) || link->peer->walking || link->unproven)
             continue;
         if (can_serve_delta(s, link) && !is_blank(&s->clock, &s->id, &link->peer->clock)) {
             delta_moves = true;
@@ -86,7 +86,8 @@ static struct link *source_to_go_on_with(const struct sync *s, uint64_t now_ms, 
     *ret_later = false;
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
-        if (link->state != LINK_UP || link->peer->walking || !clock_covers(&link->peer->clock, &s->walk.last))
+        if (link->state != LINK_UP || link->peer->walking || link->unproven ||
+            !clock_covers(&link->peer->clock, &s->walk.last))
             continue;
         if (now_ms < link->no_walk_until_ms) {
             *ret_later = true;
@@ -277,7 +278,7 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
     }
     for (size_t i = 0; i < s->link_count; i++) { /* nobody left who has seen what the pieces had seen */
         struct link *other = s->links[i];
-        if (other->state == LINK_UP && !other->peer->walking) {
+        if (other->state == LINK_UP && !other->peer->walking && !other->unproven) {
             s->count.walks_restarted++;
             s->walk_source_ms = 0;
             start(s, other, "no source has seen what the walk has seen", out);

@@ -353,6 +353,39 @@ enum err frame_get_retired(struct bytes body, struct retired **ret_list, size_t 
     return OK;
 }
 
+void past_encode(const struct past *past, struct buf *out)
+{
+    put_id(out, &past->id);
+    starts_encode(&past->starts, out);
+    buf_put_varint(out, past->told);
+    buf_put_u8(out, past->awaited);
+}
+
+enum err frame_get_past(struct bytes body, struct past **ret_list, size_t *ret_count)
+{
+    enum { PAST_SIZE_MIN = REPLICA_ID_SIZE + 4 };
+    struct cursor in = cursor_of(body);
+    size_t count = (size_t)cursor_varint_max(&in, PASTS_MAX);
+    if (in.err == OK && count > cursor_left(&in) / PAST_SIZE_MIN)
+        cursor_fail(&in, ERR_MALFORMED);
+    struct past *list = in.err == OK && count ? mem_new(count * sizeof *list) : NULL;
+    for (size_t i = 0; i < count && in.err == OK; i++) {
+        list[i].id = replica_id_decode(&in);
+        if (in.err == OK && (replica_id_is_zero(&list[i].id) || starts_decode(&in, &list[i].starts) != OK))
+            cursor_fail(&in, ERR_MALFORMED);
+        list[i].told = cursor_varint(&in);
+        list[i].awaited = cursor_u8(&in) & 1; /* further flags: later protocols */
+    }
+    enum err err = cursor_finish(&in);
+    if (err != OK) {
+        free(list);
+        return err;
+    }
+    *ret_list = list;
+    *ret_count = count;
+    return OK;
+}
+
 void frame_put_time(struct buf *out, uint64_t wall_ms)
 {
     size_t begun = frame_begin(out, FRAME_TIME);

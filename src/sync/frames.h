@@ -42,6 +42,10 @@
  *   17 TIME         u64 ms since 1970: the sender's wall clock (protocol 3)
  *   18 FORGET       16 bytes id: an operator lets go of this replica (protocol 3)
  *   20 to 24        repair_frames.h (protocol 3)
+ *   25 PAST         varint n, n entries: what the sender knows of a replica's past (16 bytes id,
+ *                   starts, varint told: the highest counter of its own that it showed
+ *                   while these were its starts, u8 flags: bit 0, the sender expects it
+ *                   back; protocol 4)
  *
  * A run is a number by which the receiver of a walk tells its questions apart; the
  * source gives it back. A record blob is empty where an entry before it in the frame brought the same
@@ -53,12 +57,12 @@
 #include "store.h"
 
 #ifndef YZMA_SYNC_PROTOCOL
-#define YZMA_SYNC_PROTOCOL 3 /* another one: tests/programs */
+#define YZMA_SYNC_PROTOCOL 4 /* another one: tests/programs */
 #endif
 
 enum {
     SYNC_PROTOCOL_MIN = 1,              /* 2 has packed bodies, and walks of several pieces ahead */
-    SYNC_PROTOCOL = YZMA_SYNC_PROTOCOL, /* 3 has frames from 16 on */
+    SYNC_PROTOCOL = YZMA_SYNC_PROTOCOL, /* 3 has frames from 16 on, 4 PAST */
     FRAME_HEADER = 12,
     FRAME_FLAGS_AT = 5,
     FRAME_PACKED = 1,                   /* flag */
@@ -71,6 +75,7 @@ enum {
     PREDECESSORS_MAX = 64, /* of a store's former ids, the newest are told */
     REFUSE_TEXT_MAX = 255,
     RETIRED_MAX = 256,        /* ids that may be retired */
+    PASTS_MAX = 128,          /* of replicas, in a frame: it is below FRAME_FIRST_MAX then */
     RETIRED_KNOWN_MAX = 1024, /* operations of one, found early, that are told to the one itself */
 };
 
@@ -97,6 +102,7 @@ enum frame_type {
     FRAME_DIGEST_ASK,
     FRAME_DIGEST,
     FRAME_DIVERGED,
+    FRAME_PAST,
     FRAME_TYPES
 };
 
@@ -219,6 +225,18 @@ void frame_put_time(struct buf *out, uint64_t wall_ms);
 enum err frame_get_time(struct bytes body, uint64_t *ret_wall_ms) MUST_USE;
 void frame_put_forget(struct buf *out, const struct replica_id *id);
 enum err frame_get_forget(struct bytes body, struct replica_id *ret_id) MUST_USE;
+
+/* What a replica has shown of itself: true whoever hears of it (past.c). */
+struct past {
+    struct replica_id id;
+    struct starts starts;
+    uint64_t told;
+    bool awaited; /* the teller expects it back */
+};
+void past_encode(const struct past *past, struct buf *out);
+/* Between frame_begin and frame_end: varint n, then n times past_encode. */
+enum err frame_get_past(struct bytes body, struct past **ret_list,
+                        size_t *ret_count) MUST_USE; /* *ret_list is the caller's to free */
 
 /* ROWS, AHEAD, WALK_PIECE and WALK_ROWS are written by chunk.c; read into work
  * for the store. The work owns the body where the frame did, else a copy of it; its

@@ -138,24 +138,19 @@ static bool refuse_text(struct sync *s, struct sync_time time, struct link *link
     return refuse(s, time, link, &refusal, out);
 }
 
-static bool starts_same(const struct starts *a, const struct starts *b)
-{
-    return a->total == b->total && starts_extend(a, b);
-}
-
 /* Is this another past than the one we know? Besides what it told us itself, no
  * counter of it may be known here, from wherever, that it has not reached: but a hello
  * that lay about while we or the network stood still, alone or with others, may be older
  * than what came round by third nodes. So for some seconds it is only hung up on, and says
  * the next one. (Told of a fork it would find one: we know of operations of its new life,
  * and of no start that they come after.) */
-enum past { PAST_SAME, PAST_DOUBTED, PAST_OVERTAKEN, PAST_FORK };
+enum verdict { PAST_SAME, PAST_DOUBTED, PAST_OVERTAKEN, PAST_FORK };
 enum {
     DOUBT_MS = 3000,       /* time for a few dials; nothing else special about these values */
     DOUBT_MS_MAX = 120000, /* a doubt this old was about others */
 };
-static enum past look_at_past(struct sync *s, struct sync_time time, const struct hello *hello,
-                              struct peer *peer, uint64_t *ret_known)
+static enum verdict look_at_past(struct sync *s, struct sync_time time, const struct hello *hello,
+                                 struct peer *peer, uint64_t *ret_known)
 {
     struct snapshot *snapshot;
     uint64_t now = clock_get(&hello->clock, &hello->id), highest = clock_get(&s->clock, &hello->id);
@@ -180,8 +175,9 @@ static enum past look_at_past(struct sync *s, struct sync_time time, const struc
 
 /* It must not use its dots again. Within one life of its process it is likely a hello that
  * was overtaken by rows on another link of the pair: it will see that, and dial again. */
-static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const struct hello *hello,
-                        const struct peer *peer, bool overtaken, uint64_t known, struct effects *out)
+static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link, const char *name,
+                        uint64_t told, const struct peer *peer, bool overtaken, uint64_t known,
+                        struct effects *out)
 {
     struct refusal refusal = {.reason = REFUSE_FORK};
     snprintf(refusal.text, sizeof refusal.text, "this replica id has another past here: take a new id");
@@ -194,11 +190,16 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
         s->count.forks_met++;
     effects_notice(out, overtaken ? NOTICE_INFO : NOTICE_WARN,
                    "event=%s node=%s known_counter=%llu told_counter=%llu next=\"%s\"",
-                   overtaken ? "hello_overtaken" : "fork_met", hello->name,
-                   (unsigned long long)refusal.counter,
-                   (unsigned long long)clock_get(&hello->clock, &hello->id),
+                   overtaken ? "hello_overtaken" : "fork_met", name, (unsigned long long)refusal.counter,
+                   (unsigned long long)told,
                    overtaken ? "it looks at its own, and dials again" : "it takes a new id");
     return refuse(s, time, link, &refusal, out);
+}
+
+void greet_refuse_past(struct sync *s, struct sync_time time, struct peer *peer, uint64_t told,
+                       struct effects *out)
+{
+    (void)refuse_fork(s, time, peer->link, peer->name, told, peer, false, peer->told, out);
 }
 
 /* Our own id from outside: we have dialled ourselves, or two nodes run on copies of one
@@ -243,9 +244,9 @@ static bool refuse_retired(struct sync *s, struct sync_time time, struct link *l
 
 /* Of two links of one pair: does the new one stay? */
 static bool newer_stays(const struct sync *s, const struct link *old, const struct link *link,
-                        const struct hello *hello, const struct peer *peer)
+                        const struct hello *hello)
 {
-    if (peer->starts.total != hello->starts.total)
+    if (old->life != hello->starts.total)
         return true; /* the peer has started anew: the old link is of its former life */
     if (old->dialed == link->dialed)
         return true; /* dialled twice by one side: it has given the old one up */
@@ -281,10 +282,18 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     link_move(link, LINK_UP, time.now_ms);
     memcpy(peer->name, hello->name, sizeof peer->name);
     memcpy(peer->ingress, hello->ingress, sizeof peer->ingress);
+    link->life = hello->starts.total;
+    bool anew = !peer->has_starts || !starts_same(&hello->starts, &peer->starts);
+    link->unproven = past_is_asked_for(peer, hello);
+    if (link->unproven && !peer->met_ms)
+        peer->met_ms = time.now_ms ? time.now_ms : 1;
     peer->left = peer->forgotten = false;
-    peer->has_starts = true;
+    peer->has_starts = !link->unproven;
+    peer->awaited = false;
     peer->starts = hello->starts;
     peer->told = clock_get(&hello->clock, &hello->id);
+    if (anew && peer->has_starts)
+        past_tell_of(s, time, peer, out);
     peer->walking = hello->flags & SYNC_WALKING;
     peer->heard_wall_ms = time.wall_ms;
     peer->dial_failures = 0;
@@ -359,15 +368,16 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         struct peer *peer = sync_peer(s, time, &hello.id, out);
         struct link *old = peer ? peer->link : NULL;
         uint64_t known = 0;
-        enum past past = peer ? look_at_past(s, time, &hello, peer, &known) : PAST_SAME;
+        enum verdict past = peer ? look_at_past(s, time, &hello, peer, &known) : PAST_SAME;
         if (!peer) {
             refuse_text(s, time, link, REFUSE_PROTOCOL, "too many replicas are known here", &hello, out);
         } else if (past == PAST_DOUBTED) {
             s->count.hellos_overtaken++;
             sync_link_end(s, time, link, "claims less than is known of it: perhaps an old hello", out);
         } else if (past != PAST_SAME) {
-            refuse_fork(s, time, link, &hello, peer, past == PAST_OVERTAKEN, known, out);
-        } else if (old && !newer_stays(s, old, link, &hello, peer)) {
+            refuse_fork(s, time, link, hello.name, clock_get(&hello.clock, &hello.id), peer,
+                        past == PAST_OVERTAKEN, known, out);
+        } else if (old && !newer_stays(s, old, link, &hello)) {
             struct refusal refusal = {.reason = REFUSE_DUPLICATE,
                                       .text = "another connection of this pair stays"};
             if (link->dialed && link->peer) {

@@ -223,7 +223,7 @@ static void give(struct sync *s, struct sync_time time, struct link *link, size_
 static bool give_one(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     size_t entries, bytes;
-    if (!link->waiting || link->state != LINK_UP || link->works >= INTAKE_FRAMES_MAX)
+    if (!link->waiting || link->unproven || link->state != LINK_UP || link->works >= INTAKE_FRAMES_MAX)
         return false;
     bool bulk = is_bulk(link->waiting);
     if (!bulk) {
@@ -265,7 +265,7 @@ void intake_stored(struct sync *s, struct sync_time time, const struct pending *
 uint64_t intake_deadline(const struct sync *s, uint64_t now_ms)
 {
     for (size_t i = 0; i < s->link_count && !s->held_by_hand; i++)
-        if (s->links[i]->waiting)
+        if (s->links[i]->waiting && !s->links[i]->unproven)
             return pace_deadline(&s->pace, now_ms);
     return UINT64_MAX;
 }

@@ -39,6 +39,7 @@ struct link {
     uint64_t stream;
     enum link_state state;
     uint16_t protocol; /* UP: the highest that both speak */
+    uint64_t life;     /* UP: the peer's starts, in all, as its hello had them */
     bool dialed;       /* by us */
     struct peer *peer; /* DIALING by us: the one meant; UP: the one that said hello; else NULL */
     struct buf in;     /* bytes of the next frame so far */
@@ -63,6 +64,10 @@ struct link {
     uint64_t time_told_ms;   /* 0: not yet */
     struct retired *retired; /* owned: of the peer, as it told last */
     size_t retired_count;
+
+    /* past.c */
+    bool past_told; /* the peer has told what it knows of others' pasts */
+    bool unproven;  /* its own past is asked for first: what it sends waits */
 
     /* receiving */
     struct waiting *waiting, **waiting_end; /* for the committer, in order */

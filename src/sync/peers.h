@@ -45,6 +45,8 @@ struct peer {
     bool left;           /* said that it leaves for good, or has taken another id */
     bool forgotten;      /* an operator has let go of it; until its next hello */
     bool walking;        /* is being filled: takes and gives no rows */
+    uint64_t met_ms;     /* first, while its past was not known; 0: it was */
+    bool awaited;        /* others have told that they expect it back, and we have not met it */
     uint64_t doubted_ms; /* since when its hellos claim less than is known of it here; 0: they do not */
     bool has_starts;
     struct starts starts;      /* as at its last hello */

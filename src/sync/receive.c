@@ -173,6 +173,7 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         if (frame->type == FRAME_HELLO && link->state == LINK_HELLO) {
             if (!greet_hello(s, time, link, frame->body, out))
                 return false;
+            past_tell(s, time, link, out); /* before anything of theirs */
             relay_link_up(s, time, link, out);
             retire_tell(s, time, link, out);
             expire_tell(s, time, link, out);
@@ -221,6 +222,8 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
             return malformed(s, time, link, "retired", out);
         return !gone;
     }
+    case FRAME_PAST:
+        return past_take(s, time, link, frame->body, out) || malformed(s, time, link, "past", out);
     case FRAME_TIME:
         return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
     case FRAME_FORGET:

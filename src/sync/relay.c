@@ -109,7 +109,7 @@ static bool can_relay(const struct sync *s, const struct link *link, const struc
                       uint64_t now_ms)
 {
     const struct peer *peer = link->peer;
-    if (link->state != LINK_UP || peer->walking || replica_id_equal(&peer->id, &origin->id))
+    if (link->state != LINK_UP || link->unproven || peer->walking || replica_id_equal(&peer->id, &origin->id))
         return false;
     if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
         return false;

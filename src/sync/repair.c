@@ -73,8 +73,9 @@ static void look(struct sync *s, uint64_t now_ms, struct effects *out)
 
 static bool can_help(const struct link *link, const struct clock *needed, bool settled)
 {
-    return link->state == LINK_UP && link->protocol >= 3 && (settled || !link->peer->walking) &&
-           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, needed);
+    return link->state == LINK_UP && !link->unproven && link->protocol >= 3 &&
+           (settled || !link->peer->walking) && link->queued < SEND_QUEUE_HIGH &&
+           clock_covers(&link->peer->clock, needed);
 }
 
 /* The next one in turn; every second time it need not have all that we have, and where it

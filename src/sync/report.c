@@ -160,7 +160,8 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
     json_name(out, "Links");
     json_array(out);
     for (size_t i = 0; i < s->peers.count; i++)
-        put_peer(s, time, s->peers.list[i], out);
+        if (s->peers.list[i]->name[0]) /* of others we know only the past, by hearsay */
+            put_peer(s, time, s->peers.list[i], out);
     json_array_end(out);
 }
 

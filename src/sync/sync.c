@@ -72,7 +72,7 @@ static enum err read_identity(struct sync *s, struct snapshot *snapshot)
     return OK;
 }
 
-static bool is_own_id(const struct sync *s, const struct replica_id *id)
+bool sync_is_own_id(const struct sync *s, const struct replica_id *id)
 {
     for (size_t k = 0; k < s->predecessor_count; k++)
         if (replica_id_equal(id, &s->predecessors[k]))
@@ -85,7 +85,7 @@ static void drop_own_ids(struct sync *s)
 {
     for (size_t i = 0; i < s->peers.count; i++) {
         struct peer *peer = s->peers.list[i];
-        if (is_own_id(s, &peer->id)) {
+        if (sync_is_own_id(s, &peer->id)) {
             peer->left = true;
             peer->ingress[0] = 0;
         }
@@ -333,7 +333,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
 void sync_member(struct sync *s, struct sync_time time, const struct replica_id *id, const char *name,
                  const char *ingress, bool alive, struct effects *out)
 {
-    if (is_own_id(s, id)) /* a former one may still be a member, until it is found dead */
+    if (sync_is_own_id(s, id)) /* a former one may still be a member, until it is found dead */
         return;
     bool known = peers_find(&s->peers, id) != NULL;
     struct peer *peer = known || alive ? sync_peer(s, time, id, out) : NULL;
@@ -583,6 +583,8 @@ void sync_store_changed(struct sync *s, struct sync_time time, struct effects *o
 static void tick_links(struct sync *s, struct sync_time time, struct effects *out)
 {
     for (size_t i = s->link_count; i-- > 0;) {
+        if (i >= s->link_count)
+            continue; /* what one was read has ended others */
         struct link *link = s->links[i];
         if (link->state != LINK_UP && time.now_ms >= link->state_ms + HELLO_TIMEOUT_MS) {
             s->count.hellos_late++;
@@ -647,6 +649,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
     forget_look_at_space(s, time, out);
     retire_tick(s, time, out);
     tick_links(s, time, out);
+    past_tick(s, time, out);
     intake_pump(s, time, out);
     cache_expire(&s->cache, time.now_ms);
     if (!s->left)
@@ -703,6 +706,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     if (think_soon)
         next = earlier(next, s->think_at_ms);
     next = earlier(next, intake_deadline(s, now_ms));
+    next = earlier(next, past_deadline(s, now_ms));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
     next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));

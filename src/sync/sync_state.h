@@ -163,7 +163,7 @@ struct sync_count {
         pieces_sent;
     uint64_t walks_started, walks_finished, walks_restarted, relays_asked, floor_held, store_refused,
         notes_damaged;
-    uint64_t reidentified, forks_met, hellos_overtaken, links_over_limit;
+    uint64_t reidentified, forks_met, pasts_heard, pasts_differ, hellos_overtaken, links_over_limit;
     uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
     uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
     uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;
@@ -246,6 +246,7 @@ struct sync {
 /* sync.c */
 uint64_t sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
 void sync_push_event(struct sync *s, const struct sync_event *event);
+bool sync_is_own_id(const struct sync *s, const struct replica_id *id); /* present or former */
 enum err sync_look(struct sync *s); /* reads clock, floor and walk from the store */
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
@@ -285,6 +286,9 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
 bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                    struct effects *out);
 void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms);
+/* Ends the link of a peer that told so much, where another past of it is known since. */
+void greet_refuse_past(struct sync *s, struct sync_time time, struct peer *peer, uint64_t told,
+                       struct effects *out);
 uint64_t greet_deadline(const struct sync *s);
 
 /* send.c */
@@ -335,6 +339,18 @@ void relay_released(struct sync *s, struct effects *out); /* the quarantine was 
 void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 /* True when a peer's clock names something above ours. */
 bool relay_lacking(const struct sync *s);
+
+/* past.c: what a replica has shown of itself, told to others */
+/* Must others be asked first before what this one has is taken? */
+bool past_is_asked_for(const struct peer *peer, const struct hello *hello);
+void past_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
+void past_tell_of(struct sync *s, struct sync_time time, const struct peer *peer, struct effects *out);
+/* False: malformed. May end links of other peers. */
+bool past_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+               struct effects *out);
+/* Ends the wait of those that are proven, or that nobody in reach knows more of. */
+void past_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t past_deadline(const struct sync *s, uint64_t now_ms);
 
 /* fill.c: being filled */
 /* Will this peer rather walk than take our rows? */

@@ -47,6 +47,13 @@ static void read_body(const struct frame *frame)
     case FRAME_UNWANT:
         (void)!frame_get_unwant(frame->body, &origin);
         break;
+    case FRAME_PAST: {
+        struct past *list;
+        size_t count;
+        if (frame_get_past(frame->body, &list, &count) == OK)
+            free(list);
+        break;
+    }
     case FRAME_RETIRED: {
         struct retired *list;
         size_t count;

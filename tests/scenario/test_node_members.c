@@ -363,6 +363,27 @@ static void a_return_is_for_later_starts_too(void **state)
     world_free(w);
 }
 
+/* The first join by hand, and dead as soon as it is answered: the next start finds the cluster. */
+static void a_first_join_is_remembered_when_answered(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 36, .record_us = 1000});
+    enum err err;
+    for (int i = 0; i < 2; i++)
+        world_start_alone(w, i);
+    world_run(w, 5000);
+    for (int i = 0; i < 100; i++) /* what the store has to do first */
+        world_ask(w, 1, NODE_REQUEST_RESUME, NULL);
+    world_request(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    assert_int_equal(err, OK);
+    world_kill(w, 1);
+    world_kill(w, 0); /* and nobody is left who would look for it */
+    world_wipe(w, 0);
+    for (int i = 0; i < 2; i++)
+        world_start_alone(w, i);
+    assert_true(world_until(w, both_alive, NULL, 5000));
+    world_free(w);
+}
+
 /* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
  * nor sends them anything. */
 static void who_has_left_is_silent(void **state)
@@ -499,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_goodbye_ends_retries),
         cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(a_return_is_for_later_starts_too),
+        cmocka_unit_test(a_first_join_is_remembered_when_answered),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),

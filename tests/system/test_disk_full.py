@@ -125,6 +125,19 @@ class DiskFull(SystemTest):
         self.assertEqual(full.everything(), other.everything())
         self.assertEqual(len(full.everything()), 21 + len(acked) + len(load.acked))
 
+    def test_deletes_of_a_peer(self):
+        """What another node deletes makes room here as well."""
+        full = self.node("full", {"Server.MaxStoreBytes": "16MiB"}).start()
+        other = self.node("other").start("-j", full.gossip)
+        acked, refusal = self.put_until_refused(full, "y" * 100000)
+        self.assertEqual(refusal.status, 503)
+        until(lambda: other.clock() == full.clock(), 20, "the other has all of it")
+        other.delete("k0")
+        until(lambda: full.value("k0") is None, 10, "one is gone")
+        self.assertEqual(other.call("DELETE", "/keys?prefix=k").data["Deleted"], len(acked) - 1)
+        until(lambda: full.everything() == {}, 10, "all are")
+        until(lambda: full.api.put("back", 1).status == 200, 10, "it takes writes again")
+
     def test_limit_of_the_configuration(self):
         """Server.MaxStoreBytes is met the same way, after a warning, and deletes make room:
         many at a time, and one by one."""

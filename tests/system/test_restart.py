@@ -1,5 +1,7 @@
 """Restarts: a node finds its cluster again by itself and is who it was, wherever
 it comes back; who left stays away until it joins."""
+import os
+import shutil
 import unittest
 
 from harness import SystemTest, linked, until
@@ -71,6 +73,20 @@ class NewAddress(SystemTest):
         cluster.wait_formed()
         pacha.put("back", 1)
         until(lambda: kronk.value("back") == "1", 10, "it hears the others")
+
+    def test_killed_when_it_has_joined(self):
+        """A first join is answered when it is on disk: killed at that moment, it finds its way
+        back to an address where nobody knows it any more."""
+        one, two = self.node("one").start(), self.node("two").start()
+        answer = two.join(one)
+        two.kill9()
+        self.assertEqual(answer.status, 200, answer)
+        one.kill9()
+        os.unlink(one.db_path)
+        shutil.rmtree(one.db_log)
+        for node in (one, two):
+            node.start()
+        until(lambda: one.sees(two) == "alive", 10, "it has come by itself")
 
     def test_all_but_one_moved(self):
         """Two of three come back elsewhere; the one that stayed is what they know."""

@@ -1,8 +1,9 @@
-/* Frames of the protocol of today as they were when it was released (tests/golden/protocol-3):
+/* Frames of the protocol of today as they were when they were released (tests/golden/protocol-3,
+ * and what protocol 4 has added):
  * each is still written to the same bytes, and read to the same contents.
  *
  * With YZMA_GOLDEN_WRITE set the files are written instead of compared: for a new protocol,
- * into a folder of its own (PROTOCOL below). Those of one that was released do not change. */
+ * into a folder of its own (protocol_of below). Those of one that was released do not change. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,11 @@
 #include "squeeze.h"
 #include "storekit.h"
 
-#define PROTOCOL "protocol-3"
+/* The protocol that each kind of frame has had its bytes since. */
+static int protocol_of(const char *name)
+{
+    return strcmp(name, "past") == 0 ? 4 : 3;
+}
 
 enum { BYTES_MAX = 1 << 20, LINE = 48 };
 
@@ -25,7 +30,7 @@ enum { BYTES_MAX = 1 << 20, LINE = 48 };
 static FILE *open_file(const char *name, const char *mode)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/%s/%s.hex", YZMA_GOLDEN, PROTOCOL, name);
+    snprintf(path, sizeof path, "%s/protocol-%d/%s.hex", YZMA_GOLDEN, protocol_of(name), name);
     FILE *file = fopen(path, mode);
     if (!file)
         fail_msg("%s cannot be opened", path);
@@ -35,7 +40,7 @@ static FILE *open_file(const char *name, const char *mode)
 static void write_file(const char *name, const struct buf *bytes)
 {
     FILE *file = open_file(name, "w");
-    fprintf(file, "# A %s frame of protocol 3, as its encoder wrote it.\n", name);
+    fprintf(file, "# A %s frame of protocol %d, as its encoder wrote it.\n", name, protocol_of(name));
     for (size_t i = 0; i < bytes->len; i++)
         fprintf(file, "%02x%s", bytes->data[i], i % LINE == LINE - 1 || i + 1 == bytes->len ? "\n" : "");
     fclose(file);
@@ -241,6 +246,32 @@ static void retired_again(const struct frame *frame, struct buf *out)
     size_t count;
     assert_int_equal(frame_get_retired(frame->body, &list, &count), OK);
     frame_put_retired(out, list, count);
+    free(list);
+}
+
+static void put_past_list(struct buf *out, const struct past *list, size_t count)
+{
+    size_t begun = frame_begin(out, FRAME_PAST);
+    buf_put_varint(out, count);
+    for (size_t i = 0; i < count; i++)
+        past_encode(&list[i], out);
+    frame_end(out, begun);
+}
+
+static void put_past(struct buf *out)
+{
+    struct past list[] = {{.id = kit_id(1), .told = 1000, .awaited = true}, {.id = kit_id(2)}};
+    starts_append(&list[0].starts, (struct start){0, 11});
+    starts_append(&list[0].starts, (struct start){200, 12});
+    put_past_list(out, list, 2);
+}
+
+static void past_again(const struct frame *frame, struct buf *out)
+{
+    struct past *list = NULL;
+    size_t count = 0;
+    assert_int_equal(frame_get_past(frame->body, &list, &count), OK);
+    put_past_list(out, list, count);
     free(list);
 }
 
@@ -571,12 +602,13 @@ static const struct golden {
     {"digest-ask", FRAME_DIGEST_ASK, put_digest_ask, digest_ask_again},
     {"digest", FRAME_DIGEST, put_digest, digest_again},
     {"diverged", FRAME_DIVERGED, put_diverged, record_again},
+    {"past", FRAME_PAST, put_past, past_again},
 };
 
 static void assert_same(const char *name, const struct buf *a, const struct buf *b)
 {
     if (!bytes_equal(buf_bytes(a), buf_bytes(b)))
-        fail_msg("%s is written otherwise than tests/golden/%s has it", name, PROTOCOL);
+        fail_msg("%s is written otherwise than tests/golden/protocol-%d has it", name, protocol_of(name));
 }
 
 static void frames_are_written_as_they_were(void **state)
@@ -638,7 +670,7 @@ static void every_kind_is_here(void **state)
             assert_int_equal(type, free_types[missing++]);
     }
     assert_int_equal(kinds, FRAME_TYPES - 1 - sizeof free_types);
-    assert_int_equal(SYNC_PROTOCOL, 3); /* a new protocol gets files of its own */
+    assert_int_equal(SYNC_PROTOCOL, 4); /* a new protocol gets files of its own */
 }
 
 int main(void)

@@ -579,6 +579,62 @@ static void the_own_id_may_be_one_too_many(void **state)
     store_close(s);
 }
 
+/* ---- room ------------------------------------------------------------------------- */
+
+/* An engine without room: it puts nothing but from its reserve. */
+static struct engine_ops full_ops;
+static const struct engine_ops *roomy_ops;
+static bool is_full, in_reserve;
+
+static void use_reserve(struct engine_txn *txn, bool on)
+{
+    (void)txn;
+    in_reserve = on;
+}
+
+static enum err put_if_room(struct engine_txn *txn, enum table table, struct bytes key, struct bytes value)
+{
+    if (is_full && !in_reserve)
+        return ERR_FULL;
+    return roomy_ops->put(txn, table, key, value);
+}
+
+/* What a peer deletes goes where its puts do not: alone. Behind a put it waits, and so it
+ * does with a key that was put again since. */
+static void deletes_of_a_peer_need_no_room(void **state)
+{
+    struct store *from = kit_store(1);
+    struct engine *engine = engine_mem_new();
+    roomy_ops = engine->ops;
+    full_ops = *roomy_ops;
+    full_ops.use_reserve = use_reserve;
+    full_ops.put = put_if_room;
+    engine->ops = &full_ops;
+    struct store *to = kit_store_on(engine, 2);
+    struct replica_id id = kit_id(1);
+    struct dot dot;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(kit_put(from, i == 0 ? "a" : i == 1 ? "b" : "c", "1", NULL, &dot), OK);
+    assert_int_equal(kit_send(from, to, &id, 10, true), OK);
+    is_full = true;
+    assert_int_equal(kit_delete(from, "a", NULL, &dot), OK);
+    assert_int_equal(kit_delete(from, "b", NULL, &dot), OK);
+    assert_int_equal(kit_send(from, to, &id, 10, true), OK);
+    assert_int_equal(kit_clock(to, 1), 5);
+    assert_string_equal(kit_value(to, "a"), "");
+    assert_string_equal(kit_value(to, "c"), "1");
+
+    assert_int_equal(kit_delete(from, "c", NULL, &dot), OK);
+    assert_int_equal(kit_put(from, "c", "2", NULL, &dot), OK);
+    assert_int_equal(kit_send(from, to, &id, 1, true), ERR_FULL); /* the delete's row brings the put */
+    assert_int_equal(kit_clock(to, 1), 5);
+    is_full = false;
+    assert_int_equal(kit_send(from, to, &id, 10, true), OK);
+    assert_string_equal(kit_value(to, "c"), "2");
+    store_close(to);
+    store_close(from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_refused_write_is_news_once),
         cmocka_unit_test(merges_are_not_cut),
         cmocka_unit_test(the_own_id_may_be_one_too_many),
+        cmocka_unit_test(deletes_of_a_peer_need_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,6 +34,8 @@ static const char help[] =
     "      --twice       each world twice: both must leave the same trace\n"
     "      --keep-going  past a failure\n"
     "      --break RULE  with one rule switched off: only in a program built for it\n"
+    "      --strict      what has a dot that was given out twice is not left out: dots of stores\n"
+    "                    that were put back may mix where nobody is there who remembers\n"
     "      --expect      turns it round: success is that a world fails\n"
     "  -h, --help        print this text\n";
 
@@ -44,6 +46,7 @@ enum {
     OPTION_SECONDS,
     OPTION_BREAK,
     OPTION_EXPECT,
+    OPTION_STRICT,
     OPTION_COUNTS,
     OPTION_MEMORY,
     OPTION_LMDB
@@ -60,6 +63,7 @@ static const struct option long_options[] = {
     {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
     {"break", required_argument, NULL, OPTION_BREAK},
     {"expect", no_argument, NULL, OPTION_EXPECT},
+    {"strict", no_argument, NULL, OPTION_STRICT},
     {"counts", no_argument, NULL, OPTION_COUNTS},
     {"memory", no_argument, NULL, OPTION_MEMORY},
     {"lmdb", no_argument, NULL, OPTION_LMDB},
@@ -70,7 +74,7 @@ static const struct option long_options[] = {
 struct nodes_command {
     uint64_t seed, worlds, seconds;
     unsigned nodes, operations;
-    bool trace, twice, keep_going, expect, counts, memory, lmdb, help;
+    bool trace, twice, keep_going, expect, counts, memory, lmdb, strict, help;
     const char *broken;
     struct nodes_trees trees;
 };
@@ -97,6 +101,7 @@ static bool weaken(const char *name)
         enum weaken rule;
     } rules[] = {{"merge", WEAKEN_CLOCK},
                  {"floor", WEAKEN_FLOOR},
+                 {"past", WEAKEN_PAST},
                  {"sync", WEAKEN_SYNC},
                  {"tree-sync", WEAKEN_TREE_SYNC},
                  {"repair-rows", WEAKEN_REPAIR_ROWS},
@@ -166,6 +171,9 @@ static bool parse(int argc, char **argv, struct nodes_command *ret)
             ret->broken = optarg;
             good = weaken(optarg);
             break;
+        case OPTION_STRICT:
+            ret->strict = true;
+            break;
         case OPTION_EXPECT:
             ret->expect = true;
             break;
@@ -202,6 +210,8 @@ static void print_replay(const struct nodes_command *c, uint64_t seed)
         printf(" --memory");
     if (c->lmdb)
         printf(" --lmdb");
+    if (c->strict)
+        printf(" --strict");
     printf(" --trace\n");
 }
 
@@ -267,7 +277,8 @@ static bool run_world(const struct nodes_command *c, uint64_t seed, struct nodes
                                     .nodes = c->nodes,
                                     .steps = c->operations,
                                     .trees = c->trees.open ? &c->trees : NULL,
-                                    .on_files = c->lmdb};
+                                    .on_files = c->lmdb,
+                                    .strict = c->strict};
     if (c->trace)
         options.tell = tell;
     present.seed = seed;

@@ -56,6 +56,7 @@ struct nodes_options {
     void *tell_ctx;
     const struct nodes_trees *trees; /* NULL: all in memory */
     bool on_files;                   /* none in memory; else a share of the worlds is on files */
+    bool strict;                     /* operations whose dot was given out twice are not left out */
 };
 
 struct nodes_result {

@@ -436,7 +436,8 @@ static void check_final_op(struct world *w, struct host *host, size_t i, const s
     if (held && set_has(surely, i) && !excused(w, i))
         world_fail(w, "n%d: op %zu is there at the end, and was removed by op %zu (promise 3)", host->index,
                    i, remover_of(w, i));
-    if (!held && op->state == OP_DONE && !op->may_be_lost && !op->twice && !set_has(perhaps, i))
+    if (!held && op->state == OP_DONE && !op->may_be_lost && (!op->twice || w->options.strict) &&
+        !set_has(perhaps, i))
         world_fail(w, "n%d: op %zu was acknowledged and is lost (promise 1)", host->index, i);
 }
 

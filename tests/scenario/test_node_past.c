@@ -1,0 +1,366 @@
+/* Ids that come to an end. Stores that are an older state of themselves, put back over the same
+ * file, and who they meet first: what a replica has shown goes round among those who know it
+ * (src/sync/past.c). And ids that an operator retires where not all have heard of it, with walks
+ * between those who have and those who have not (src/sync/retire.c). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "counter.h"
+#include "space.h"
+#include "stories.h"
+
+static void put_many(struct world *w, int i, const char *prefix, int count)
+{
+    char key[64];
+    for (int k = 0; k < count; k++) {
+        snprintf(key, sizeof key, "%s%05d", prefix, k);
+        assert_int_equal(world_put(w, i, key, "1"), OK);
+    }
+}
+
+/* Three nodes, of which 2 has started twice, and goes back to a state before 20 of its
+ * operations; it is down. */
+static struct world *one_falls_back(uint64_t seed)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = seed}, 3, FORMED_MS);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    put_many(w, 2, "old", 20);
+    world_run(w, 2000);
+    world_save(w, 2);
+    put_many(w, 2, "lost", 20);
+    assert_int_equal(world_delete(w, 2, "old00001"), OK);
+    world_run(w, 1000);
+    world_kill(w, 2);
+    world_restore(w, 2, true);
+    return w;
+}
+
+static void assert_nothing_lost(struct world *w, int count, int alone)
+{
+    char last[32];
+    snprintf(last, sizeof last, "alone%05d", alone - 1);
+    assert_agree_within(w, 30000);
+    for (int i = 0; i < count; i++) {
+        assert_non_null(world_get(w, i, "lost00000"));
+        assert_non_null(world_get(w, i, "lost00019"));
+        assert_non_null(world_get(w, i, "alone00000"));
+        assert_non_null(world_get(w, i, last));
+        assert_null(world_get(w, i, "old00001"));
+    }
+}
+
+/* The newcomer has been told by the others, and refuses it. */
+static void a_newcomer_knows_what_others_remember(void **state)
+{
+    struct world *w = one_falls_back(501);
+    struct replica_id before, after;
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 2, true);
+    world_start(w, 3, (int[]){0}, 1);
+    world_run(w, 2000);
+    world_start(w, 2, (int[]){3}, 1);
+    world_replica_id(w, 2, &before);
+    put_many(w, 2, "alone", 30);
+    world_run(w, 5000);
+    world_replica_id(w, 2, &after);
+    assert_false(replica_id_equal(&before, &after));
+    assert_int_equal(world_counter(w, 3, "sync_forks_met"), 1);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 2, false);
+    assert_nothing_lost(w, 4, 30);
+    world_free(w);
+}
+
+/* The newcomer meets it before all others, who are there: it asks them first. */
+static void a_newcomer_asks_before_it_takes(void **state)
+{
+    struct world *w = one_falls_back(502);
+    world_kill(w, 1);
+    world_block(w, 2, "n0"); /* so that replication of these two does not tell */
+    world_start(w, 2, (int[]){0}, 1);
+    put_many(w, 2, "alone", 30);
+    world_run(w, 5000);
+    world_start(w, 3, (int[]){2}, 1);
+    world_run(w, 5000);
+    assert_int_equal(world_counter(w, 3, "sync_forks_met"), 1);
+    world_block(w, 2, NULL);
+    world_start_alone(w, 1);
+    assert_nothing_lost(w, 4, 30);
+    world_free(w);
+}
+
+/* Where nobody else is there, it is taken after a while. */
+static void who_is_all_there_is_is_believed(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 503}, 2, FORMED_MS);
+    world_kill(w, 1);
+    world_start_alone(w, 1);
+    put_many(w, 1, "k", 20);
+    world_run(w, 1000);
+    world_kill(w, 0);
+    world_start(w, 2, (int[]){1}, 1);
+    world_run(w, 10000);
+    assert_string_equal(world_get(w, 2, "k00019"), "1");
+    world_free(w);
+}
+
+/* A program of protocol 3 is told of no pasts and is not waited for; what it remembers itself
+ * it still refuses. */
+static void protocol_3_is_spoken(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 504}, 2, FORMED_MS);
+    world_kill(w, 0);
+    world_protocol(w, 0, 3);
+    world_start_alone(w, 0);
+    put_many(w, 0, "k", 20);
+    put_many(w, 1, "l", 20);
+    assert_agree_within(w, 5000);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 1000); /* within the time that it would wait for somebody who has to tell */
+    assert_string_equal(world_get(w, 2, "k00019"), "1");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
+        assert_int_equal(world_counter(w, i, "sync_pasts_differ"), 0);
+    }
+    world_free(w);
+}
+
+/* ---- retired ids and walks ----------------------------------------------------------------- */
+
+static void count(struct world *w, int i, int64_t add)
+{
+    uint8_t room[KEY_MAX];
+    struct store_work *work = store_work_new(WORK_COUNT);
+    work->count.key = space_prefix(SPACE_COUNTERS, bytes_str("visits"), room);
+    work->count.add = add;
+    assert_int_equal(store_run(world_store(w, i), 0, work), OK);
+    assert_int_equal(work->err, OK);
+    store_work_free(work);
+}
+
+static int64_t counted(struct world *w, int i)
+{
+    uint8_t room[KEY_MAX];
+    struct snapshot *snapshot;
+    struct record record = {0};
+    struct counter_view counter = {0};
+    int64_t number = 0;
+    size_t malformed;
+    assert_int_equal(snapshot_open(world_store(w, i), &snapshot), OK);
+    if (snapshot_record(snapshot, space_prefix(SPACE_COUNTERS, bytes_str("visits"), room), &record) == OK &&
+        counter_of_record(&counter, &record, &malformed) == OK && !counter_is_absent(&counter))
+        assert_int_equal(counter_number(&counter, &number), OK);
+    counter_done(&counter);
+    record_done(&record);
+    snapshot_close(snapshot);
+    return number;
+}
+
+static void element(char key[KEY_MAX + 1], uint8_t n)
+{
+    uint8_t room[KEY_MAX], hash[ELEMENT_HASH_SIZE];
+    memset(hash, n, sizeof hash);
+    struct bytes name = space_element(bytes_str("tags"), hash, room);
+    memcpy(key, name.data, name.len);
+    key[name.len] = 0;
+}
+
+static void put_element(struct world *w, int i, uint8_t n)
+{
+    char key[KEY_MAX + 1];
+    element(key, n);
+    assert_int_equal(world_put(w, i, key, "1"), OK);
+}
+
+static bool has_element(struct world *w, int i, uint8_t n)
+{
+    char key[KEY_MAX + 1];
+    element(key, n);
+    return world_get(w, i, key) != NULL;
+}
+
+static enum err ask(struct world *w, int i, enum node_request request, const char *name)
+{
+    enum err err;
+    (void)world_request(w, i, request, name, &err, 5000);
+    return err;
+}
+
+/* Four nodes. All count on node 2's counter and have its first element; then it adds what node
+ * 3 alone takes, and dies; 3 is cut from 0 and 1, and let go there. Node 2's id is retired at 0. */
+static struct world *retired_behind_a_back(uint64_t seed, struct replica_id *ret_two)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = seed, .history_ms = 2000}, 4, FORMED_MS);
+    char two[REPLICA_ID_TEXT], three[REPLICA_ID_TEXT];
+    struct replica_id id;
+    world_replica_id(w, 2, ret_two);
+    replica_id_text(ret_two, two);
+    world_replica_id(w, 3, &id);
+    replica_id_text(&id, three);
+    count(w, 0, 1);
+    put_many(w, 0, "zero", 3);
+    count(w, 2, 10);
+    put_element(w, 2, 1);
+    assert_agree_within(w, 10000);
+    for (int i = 0; i < 2; i++) {
+        world_cut(w, i, 2, true);
+        world_cut(w, i, 3, true);
+    }
+    count(w, 2, 100);
+    put_element(w, 2, 2);
+    world_run(w, 1000);
+    assert_int_equal(counted(w, 3), 111);
+    assert_true(has_element(w, 3, 2));
+    world_kill(w, 2);
+    world_run(w, 60000);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, three), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, two), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, two), OK);
+    world_run(w, 30000);
+    assert_true(world_noticed_by(w, 0, "event=replica_retired"));
+    return w;
+}
+
+/* All have what all had of the retired id, and the same of what only some had. */
+static void assert_same_end(struct world *w, int nodes)
+{
+    assert_agree_within(w, 120000);
+    for (int i = 0; i < nodes; i++) {
+        if (i == 2)
+            continue;
+        assert_true(has_element(w, i, 1));
+        assert_true(counted(w, i) >= 11);
+        assert_int_equal(counted(w, i), counted(w, 0));
+        assert_int_equal(has_element(w, i, 2), has_element(w, 0, 2));
+        assert_non_null(world_get(w, i, "three00000"));
+    }
+}
+
+/* A walk from who has not heard of the retirement, and holds more of the id, to a newcomer;
+ * then both meet those who have. */
+static void a_walk_from_who_has_not_heard(void **state)
+{
+    struct replica_id two;
+    struct world *w = retired_behind_a_back(510, &two);
+    put_many(w, 3, "three", 3);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 4, true);
+    world_start(w, 4, (int[]){3}, 1);
+    world_run(w, 20000);
+    assert_int_equal(counted(w, 4), 111);
+    for (int i = 0; i < 2; i++)
+        for (int k = 3; k < 5; k++)
+            world_cut(w, i, k, false);
+    assert_same_end(w, 5);
+    world_free(w);
+}
+
+/* A walk to one that has retired the id, from one that holds more of it and has not heard. */
+static void a_walk_to_who_has_retired(void **state)
+{
+    struct replica_id two;
+    struct world *w = retired_behind_a_back(511, &two);
+    char zero[REPLICA_ID_TEXT], one[REPLICA_ID_TEXT];
+    struct replica_id id;
+    world_replica_id(w, 0, &id);
+    replica_id_text(&id, zero);
+    world_replica_id(w, 1, &id);
+    replica_id_text(&id, one);
+    put_many(w, 3, "three", 3);
+    count(w, 3, 1000);
+    put_many(w, 3, "more", 1);
+    /* 3 lets go of all others, and forgets: who meets it is filled by it */
+    assert_int_equal(ask(w, 3, NODE_REQUEST_FORGET, zero), OK);
+    assert_int_equal(ask(w, 3, NODE_REQUEST_FORGET, one), OK);
+    world_run(w, 60000);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 3, false);
+    assert_same_end(w, 4);
+    assert_true(counted(w, 0) >= 1011);
+    world_free(w);
+}
+
+/* The replica comes back itself: all that it alone had is there again, under its new id. */
+static void the_retired_one_comes_back_counting(void **state)
+{
+    struct replica_id two, now;
+    struct world *w = retired_behind_a_back(512, &two);
+    put_many(w, 3, "three", 3);
+    for (int i = 0; i < 2; i++) {
+        world_cut(w, i, 2, false);
+        world_cut(w, i, 3, false);
+    }
+    world_start_alone(w, 2);
+    count(w, 2, 1000);
+    put_many(w, 2, "back", 1);
+    world_run(w, 20000);
+    assert_same_end(w, 4);
+    world_replica_id(w, 2, &now);
+    assert_false(replica_id_equal(&now, &two));
+    assert_true(has_element(w, 0, 2));
+    assert_int_equal(counted(w, 0), 1111);
+    world_free(w);
+}
+
+/* Retired elsewhere while it is in the midst of filling a newcomer, who hears of it then. */
+static void retired_while_it_fills_another(void **state)
+{
+    struct world *w = cluster_after(
+        &(struct world_options){.seed = 513, .history_ms = 2000, .record_us = 2000}, 2, FORMED_MS);
+    struct replica_id one, now;
+    char uuid[REPLICA_ID_TEXT];
+    put_many(w, 1, "k", 2000);
+    count(w, 1, 10);
+    put_many(w, 1, "three", 1);
+    assert_agree_within(w, 60000);
+    world_run(w, 30000);
+    world_cut(w, 0, 1, true);
+    world_cut(w, 0, 3, true);
+    count(w, 1, 100);
+    put_many(w, 1, "alone", 1);
+    world_run(w, 60000);
+    world_replica_id(w, 1, &one);
+    replica_id_text(&one, uuid);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_FORGET, uuid), OK);
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, uuid), OK);
+    world_run(w, 20000);
+    world_start(w, 3, (int[]){1}, 1);
+    for (int i = 0; i < 1000 && world_counter(w, 3, "walk_pieces_in") == 0; i++)
+        world_run(w, 10);
+    assert_int_equal(world_counter(w, 3, "walks_finished"), 0);
+    world_cut(w, 0, 1, false);
+    world_cut(w, 0, 3, false);
+    world_run(w, 30000);
+    assert_agree_within(w, 120000);
+    world_replica_id(w, 1, &now);
+    assert_false(replica_id_equal(&now, &one));
+    for (int i = 0; i < 4; i++) {
+        if (i == 2)
+            continue;
+        assert_non_null(world_get(w, i, "alone00000"));
+        assert_non_null(world_get(w, i, "k01999"));
+        assert_int_equal(counted(w, i), 110);
+    }
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_newcomer_knows_what_others_remember),
+        cmocka_unit_test(a_newcomer_asks_before_it_takes),
+        cmocka_unit_test(who_is_all_there_is_is_believed),
+        cmocka_unit_test(protocol_3_is_spoken),
+        cmocka_unit_test(a_walk_from_who_has_not_heard),
+        cmocka_unit_test(a_walk_to_who_has_retired),
+        cmocka_unit_test(the_retired_one_comes_back_counting),
+        cmocka_unit_test(retired_while_it_fills_another),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
