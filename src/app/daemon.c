@@ -504,9 +504,7 @@ static enum err start_api(struct daemon *d, struct buf *why)
     if (err != OK)
         return err;
     atomic_store(&d->http, http);
-    /* It serves already: what was committed or reported before this told nobody. */
-    http_on_commit(http);
-    http_on_replicas(http);
+    http_serve(http);
     return OK;
 }
 

@@ -9,9 +9,9 @@
  * This folder knows neither the committer nor the event loop: what it needs of
  * them is struct http_backend.
  *
- *   http_start .. http_quiesce (no new connections) .. http_stop (what is in
- *   flight is answered, all connections closed) .. http_free (once each done()
- *   that the backend owes has returned) */
+ *   http_start .. http_serve (connections wait until then) .. http_quiesce (no new
+ *   connections) .. http_stop (what is in flight is answered, all connections closed)
+ *   .. http_free (once each done() that the backend owes has returned) */
 #ifndef YZMA_HTTP_HTTP_H
 #define YZMA_HTTP_HTTP_H
 
@@ -73,6 +73,10 @@ struct http;
  * could not be done: "cannot listen on 127.0.0.1:8080: Address already in use". */
 enum err http_start(const struct http_options *options, const struct http_backend *backend, struct http **ret,
                     struct buf *why) MUST_USE;
+/* From here on requests are answered, and the backend is called. Who tells http_on_commit
+ * must know of it before, or what is committed meanwhile wakes nobody. */
+void http_serve(struct http *http);
+
 /* "127.0.0.1:8080": what it listens on, with the real port. */
 const char *http_address(const struct http *http);
 uint16_t http_port(const struct http *http);

@@ -72,13 +72,17 @@ enum err http_start(const struct http_options *options, const struct http_backen
     if (err == OK) {
         deadlines_start(&http->deadlines, http);
         watch_feed_start(http);
-        workers_start(http);
         *ret = http;
         return OK;
     }
     buf_put_format(why, "cannot serve on %s: the HTTP library does not start", http->address);
     free_all(http);
     return err;
+}
+
+void http_serve(struct http *http)
+{
+    workers_start(http);
 }
 
 const char *http_address(const struct http *http)

@@ -664,6 +664,12 @@ static void wake(struct watch_feed *f)
         (void)!eventfd_write(f->wake_fd, 1);
 }
 
+/* Also while it rests between two rounds. */
+static void rouse(struct watch_feed *f)
+{
+    (void)!eventfd_write(f->wake_fd, 1);
+}
+
 /* ---- for other threads ------------------------------------------------------------------------------ */
 
 void watch_feed_start(struct http *http)
@@ -687,7 +693,7 @@ void watch_feed_stop(struct http *http)
     pthread_mutex_lock(&f->lock);
     atomic_store(&f->ending, true);
     pthread_mutex_unlock(&f->lock);
-    wake(f);
+    rouse(f);
     CHECK(pthread_join(f->thread, NULL) == 0);
 }
 
@@ -743,7 +749,7 @@ void watch_feed_add(struct http *http, struct stream *stream)
     if (ending)
         close_stream(f, stream);
     else
-        wake(f);
+        rouse(f);
 }
 
 void watch_feed_list(struct http *http, struct watch_poll *poll)

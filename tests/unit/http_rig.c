@@ -123,6 +123,7 @@ void start_with(const struct http_options *options)
     struct http *http;
     assert_int_equal(http_start(options, &backend, &http, &why), OK);
     world.http = http;
+    http_serve(http);
     buf_done(&why);
 }
 

@@ -98,6 +98,7 @@ static int start(void **state)
     };
     struct http_backend backend = {.store = rig.store, .wall_ms = wall_ms, .log = on_log};
     assert_int_equal(http_start(&options, &backend, &rig.http, &why), OK);
+    http_serve(rig.http);
     buf_done(&identity);
     buf_done(&why);
     return 0;
