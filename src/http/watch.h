@@ -2,10 +2,10 @@
  *
  *   worker                      the feed's thread
  *   ------                      -----------------
- *   watch.c: head, cursor,  --> watch_feed.c: every 10 ms at most it reads what is new
- *   judged in a snapshot        once, for all (watch_batch.c), and hands the same encoded
- *   watch_poll.c: parks    <--  bytes to each stream at the head; it wakes the polls
- *                               watch_stream.c: a stream's socket, its place, its step
+ *   watch.c: head, cursor,  --> watch_feed.c: every 10 ms at most (watch_pace.h) it reads
+ *   judged in a snapshot        what is new once, for all (watch_batch.c), and hands the
+ *   watch_poll.c: parks    <--  same encoded bytes to each stream at the head; it wakes the
+ *                               polls. watch_stream.c: a stream's socket, its place, its step
  *
  * A stream is not the library's: its worker answers nothing, takes a copy of the
  * socket's descriptor, lets the library close its own, and gives the copy to the feed.
@@ -34,7 +34,6 @@ struct http;
 struct watch_feed;
 
 enum {
-    WATCH_PAUSE_MS = 10,               /* events within it may come together */
     WATCH_HEARTBEAT_MS = 15000,        /* where the options say nothing */
     WATCH_STEP_ROWS = 500,             /* of a stream that reads by itself, at a time; */
     WATCH_STEP_BYTES = 64 << 10,       /* of values. Nothing special about these */

@@ -1,4 +1,4 @@
-/* The feed's thread: one round after the other, at most one in 10 ms.
+/* The feed's thread: one round after the other, at the pace of watch_pace.h.
  *
  *     READY  ----- its step reaches the head ----->  HEAD
  *      ^  ^ \                                         |
@@ -10,6 +10,7 @@
 #include "exchange.h"
 #include "mem.h"
 #include "watch.h"
+#include "watch_pace.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,7 +32,7 @@ enum {
     /* Below the threads that write and answer: where cores are short, readers of changes
      * are the ones to wait. */
     NICE = 5,
-    GIVE_WAY_SENDS = 32,
+    GIVE_WAY_SENDS = 8, /* some 60 us */
 };
 
 struct list {
@@ -58,7 +59,8 @@ struct watch_feed {
     bool has_head, continues, more;
     struct watch_batch batch;
     size_t pending; /* bytes in all streams' `out` */
-    uint64_t begun_ms, looked_ms, retry_ms;
+    struct watch_pace pace;
+    uint64_t looked_ms, retry_ms;
 };
 
 static uint64_t now_ms(void)
@@ -66,6 +68,14 @@ static uint64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Of this thread. */
+static uint64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static uint64_t wall_ms(const struct watch_feed *f)
@@ -276,8 +286,8 @@ static void send_stepped(struct watch_feed *f, struct list stepped)
 }
 
 /* A round of a thousand streams is some milliseconds of sends. A thread that is woken may
- * have to wait until this one's slice is over, whatever its priority: so it is given up
- * now and then (a fraction of a millisecond). */
+ * have to wait until this one's slice is over, or the next tick, whatever its priority: so
+ * it is given up now and then. */
 static void give_way(size_t sent)
 {
     if (sent % GIVE_WAY_SENDS == 0)
@@ -286,7 +296,7 @@ static void give_way(size_t sent)
 
 static void give_batch(struct watch_feed *f)
 {
-    uint64_t events = 0, at_ms = now_ms();
+    uint64_t events = 0, at_ms = now_ms(), spent_us = cpu_us();
     size_t sent = 0;
     if (f->batch.count == 0)
         return;
@@ -304,6 +314,7 @@ static void give_batch(struct watch_feed *f)
         /* Where nothing is left over its socket may still take more: then it says so. */
         place(f, s, f->batch.has_large ? STREAM_READY : STREAM_BLOCKED);
     }
+    watch_pace_sent(&f->pace, now_ms(), cpu_us() - spent_us);
     count_more(f, COUNT_WATCH_EVENTS, events);
 }
 
@@ -418,13 +429,14 @@ static void run_round(struct watch_feed *f)
     struct snapshot *snapshot;
     struct feed_cursor anew = {0};
     enum feed_end head_end = FEED_MORE;
-    f->begun_ms = now_ms();
+    uint64_t begun_ms = now_ms();
+    watch_pace_begin(&f->pace, begun_ms);
     if (atomic_exchange(&f->dirty, false))
         move_all(f, STREAM_WAITING, STREAM_READY);
     enum err err = snapshot_open(f->http->backend.store, &snapshot);
     if (err != OK) {
         atomic_store(&f->dirty, true);
-        f->retry_ms = f->begun_ms + RETRY_MS;
+        f->retry_ms = begun_ms + RETRY_MS;
         return;
     }
     err = read_head(f, snapshot, &head_end);
@@ -438,7 +450,7 @@ static void run_round(struct watch_feed *f)
     snapshot_close(snapshot);
     if (err != OK) {
         atomic_store(&f->dirty, true);
-        f->retry_ms = f->begun_ms + RETRY_MS;
+        f->retry_ms = begun_ms + RETRY_MS;
     } else if (head_end == FEED_GONE) {
         end_head(f, &anew);
         atomic_store(&f->dirty, true); /* a new head for the polls */
@@ -558,9 +570,7 @@ static bool has_work(const struct watch_feed *f)
 
 static uint64_t round_at(const struct watch_feed *f)
 {
-    /* Who has more to read than one round gave goes on at once. */
-    uint64_t pause = f->more || f->streams[STREAM_READY].count ? 0 : WATCH_PAUSE_MS;
-    uint64_t at = f->begun_ms + pause;
+    uint64_t at = watch_pace_next(&f->pace, f->more, f->streams[STREAM_READY].count > 0);
     return at > f->retry_ms ? at : f->retry_ms;
 }
 
