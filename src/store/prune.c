@@ -38,6 +38,15 @@ static enum err leave_row(struct store_txn *txn, const struct dot *dot, struct b
     return err == OK && misleads(txn, dot, was_dead) ? sweep_begin(txn) : err;
 }
 
+/* The floor rises to where no row was found, and each operation above it had one. */
+static enum err leave_gap(struct store_txn *txn, const struct dot *to)
+{
+    if (clock_covers_dot(&txn->state.floor, to))
+        return OK;
+    clock_raise(&txn->state.floor, to);
+    return sweep_begin(txn);
+}
+
 /* Rows of `first`'s replica from it on, up to `to`, as many as *left counts down;
  * first ends above the last of them. */
 static enum err leave_rows(struct store_txn *txn, struct dot *first, const struct dot *to, size_t *left,
@@ -53,16 +62,16 @@ static enum err leave_rows(struct store_txn *txn, struct dot *first, const struc
         if (err == OK && row_key_decode(key, &dot) != OK)
             return ERR_DAMAGED;
         if (err == ERR_NOT_FOUND || !replica_id_equal(&dot.replica, &to->replica) ||
-            dot.counter > to->counter) {
-            clock_raise(&txn->state.floor, to);
-            return OK;
-        }
+            dot.counter > to->counter)
+            return leave_gap(txn, to);
         if (*left == 0) {
             *ret_more = true;
             return OK;
         }
         (*left)--;
-        err = leave_row(txn, &dot, key, value);
+        err = dot.counter > 1 ? leave_gap(txn, &(struct dot){dot.replica, dot.counter - 1}) : OK;
+        if (err == OK)
+            err = leave_row(txn, &dot, key, value);
         if (err != OK)
             return err;
         first->counter = dot.counter + 1; /* a clock's counter is below the highest there is */
@@ -99,5 +108,5 @@ enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_m
     }
     if (err == OK)
         *ret_more = more;
-    return err == OK && !more ? sweep_do(txn, ret_sweeps) : err;
+    return err == OK && !more ? sweep_do(txn, left, ret_sweeps) : err;
 }

@@ -52,11 +52,15 @@ static bool go_behind(struct place *place, struct bytes key)
     return true;
 }
 
-enum err sweep_do(struct store_txn *txn, bool *ret_more)
+enum err sweep_do(struct store_txn *txn, size_t left, bool *ret_more)
 {
     struct place place = {.len = 0};
     enum err err = load_place(txn, &place);
-    for (size_t left = SWEEP_RECORDS_MAX; err == OK && left; left--) {
+    if (err == ERR_NOT_FOUND) {
+        *ret_more = false;
+        return OK;
+    }
+    for (; err == OK && left; left--) {
         struct bytes key, value;
         err = txn_seek(txn, TABLE_RECORDS, bytes_of(place.at, place.len), &key, &value);
         if (err == OK && !go_behind(&place, key))

@@ -103,7 +103,7 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
         bytes = work->rows.payload.len;
         break;
     case WORK_PRUNE:
-        records = PRUNE_ROWS_MAX + SWEEP_RECORDS_MAX;
+        records = PRUNE_ROWS_MAX;
         break;
     case WORK_EXPIRE:
         records = EXPIRE_KEYS_MAX;

@@ -202,40 +202,44 @@ static bool prune_sweeps(struct store *s, uint64_t counter)
     return sweeps;
 }
 
-static void put_row(struct engine *engine, const struct dot *dot, const char *key)
+/* What row 2 of k should be. */
+static void put_row(struct engine *engine, const char *key)
 {
-    uint8_t at[ROW_KEY_SIZE], value[ROW_VALUE_MAX];
+    uint8_t at[ROW_KEY_SIZE], room[ROW_VALUE_MAX];
+    struct bytes row = row_key(&(struct dot){kit_id(1), 2}, at);
     struct engine_txn *txn;
     assert_int_equal(engine->ops->write_begin(engine, &txn), OK);
-    assert_int_equal(
-        engine->ops->put(txn, TABLE_ROWS, row_key(dot, at), row_value(ROW_DELETE, bytes_str(key), value)),
-        OK);
+    if (key)
+        assert_int_equal(engine->ops->put(txn, TABLE_ROWS, row, row_value(ROW_DELETE, bytes_str(key), room)),
+                         OK);
+    else
+        assert_int_equal(engine->ops->del(txn, TABLE_ROWS, row), OK);
     assert_int_equal(engine->ops->commit(txn), OK);
 }
 
 /* What is left of a deleted key goes, too, where the row that would have led to it tells
- * nothing, or something else (seed 60000072 of whole nodes, gcc; 30003537, clang). */
+ * nothing, something else, or is not there (seed 60000072 of whole nodes, gcc; 30003537, clang). */
 static void a_deleted_key_goes_without_its_row(void **state)
 {
-    for (int lies = 0; lies < 2; lies++) {
+    enum { UNREADABLE, LIES, MISSING, MISSING_AT_THE_END };
+    for (int how = UNREADABLE; how <= MISSING_AT_THE_END; how++) {
         struct engine *engine = engine_mem_new();
         struct store *s = kit_store_on(engine, 1);
-        struct dot bad = {kit_id(1), 2};
         assert_int_equal(kit_put(s, "k", "1", NULL, NULL), OK);
         assert_int_equal(kit_delete(s, "k", NULL, NULL), OK);   /* 2 */
         assert_int_equal(kit_put(s, "m", "2", NULL, NULL), OK); /* 3 */
         assert_int_equal(kit_put(s, "n", "2", NULL, NULL), OK); /* 4 */
         assert_int_equal(kit_delete(s, "n", NULL, NULL), OK);   /* 5: above the floor */
-        if (lies)
-            put_row(engine, &bad, "j");
+        if (how == UNREADABLE)
+            spoil_row(engine, &(struct dot){kit_id(1), 2});
         else
-            spoil_row(engine, &bad);
+            put_row(engine, how == LIES ? "j" : NULL);
         assert_false(prune_sweeps(s, 1));
         assert_int_equal(kit_keys(s), 3);
-        assert_false(prune_sweeps(s, 4)); /* a few records: it has ended */
+        assert_false(prune_sweeps(s, how == MISSING_AT_THE_END ? 2 : 4)); /* it has ended */
         assert_int_equal(kit_keys(s), 2);
         assert_string_equal(kit_value(s, "m"), "2");
-        assert_int_equal(kit_rows(s), 1);
+        assert_int_equal(kit_rows(s), how == MISSING_AT_THE_END ? 3 : 1);
         store_close(s);
     }
 }
@@ -245,22 +249,22 @@ static void a_sweep_goes_in_pieces(void **state)
 {
     struct engine *engine = engine_mem_new();
     struct store *s = kit_store_on(engine, 1);
-    for (unsigned i = 0; i < 2500; i++) {
+    for (unsigned i = 0; i < 2400; i++) {
         char key[8];
         snprintf(key, sizeof key, "%04u", i);
         assert_int_equal(kit_put(s, key, "1", NULL, NULL), OK);
     }
-    assert_int_equal(kit_delete(s, "2400", NULL, NULL), OK); /* 2501 */
+    assert_int_equal(kit_delete(s, "2300", NULL, NULL), OK); /* 2401 */
     assert_int_equal(kit_put(s, "0000", "2", NULL, NULL), OK);
-    spoil_row(engine, &(struct dot){kit_id(1), 2501});
+    spoil_row(engine, &(struct dot){kit_id(1), 2401});
     damage(engine, "1200");
     for (uint64_t to = 1000; to <= 2000; to += 1000)
         assert_false(prune_sweeps(s, to));
-    assert_true(prune_sweeps(s, 2502));
+    assert_true(prune_sweeps(s, 2402)); /* 402 rows, and 598 records */
     assert_true(prune_sweeps(s, 0));
-    assert_int_equal(kit_keys(s), 2500);
+    assert_int_equal(kit_keys(s), 2400);
     assert_false(prune_sweeps(s, 0));
-    assert_int_equal(kit_keys(s), 2499);
+    assert_int_equal(kit_keys(s), 2399);
     assert_false(prune_sweeps(s, 0));
     store_close(s);
 }
