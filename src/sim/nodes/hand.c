@@ -74,21 +74,27 @@ static bool is_anybodys(const struct world *w, const struct replica_id *id)
     return false;
 }
 
-/* A record that cannot be read waits for those who are expected back, and may have it
- * whole: of who will not come back an operator has to tell. */
-void hand_let_go(struct world *w)
+static void let_go_of(struct world *w, const struct replica_id *id)
 {
     char uuid[REPLICA_ID_TEXT];
+    world_say(w, "all are asked to forget %s", replica_id_text(id, uuid));
+    for (int i = 0; i < w->host_count; i++)
+        if (watch_is_core(&w->hosts[i]) && !w->hosts[i].stopping)
+            host_request(w, &w->hosts[i], NODE_REQUEST_FORGET, uuid);
+}
+
+/* A record that cannot be read waits for those who are expected back, and may have it
+ * whole: of who will not come back an operator has to tell. Who has left told only those
+ * that it could reach. */
+void hand_let_go(struct world *w)
+{
     w->result.let_go++;
-    for (size_t i = 0; i < w->dead_count; i++) {
-        const struct replica_id *id = &w->dead[i].id;
-        if (is_anybodys(w, id))
-            continue;
-        world_say(w, "all are asked to forget %s", replica_id_text(id, uuid));
-        for (int k = 0; k < w->host_count; k++)
-            if (watch_is_core(&w->hosts[k]) && !w->hosts[k].stopping)
-                host_request(w, &w->hosts[k], NODE_REQUEST_FORGET, uuid);
-    }
+    for (size_t i = 0; i < w->dead_count; i++)
+        if (!is_anybodys(w, &w->dead[i].id))
+            let_go_of(w, &w->dead[i].id);
+    for (int i = 0; i < w->host_count; i++)
+        if (w->hosts[i].used && w->hosts[i].left)
+            let_go_of(w, &w->hosts[i].view.id);
 }
 
 /* ---- ids -------------------------------------------------------------------------------- */
