@@ -26,13 +26,25 @@ def total(patterns, text):
     return sum(int(n) for pattern in patterns for n in pattern.findall(text))
 
 
+# What a sanitizer says first of what it found.
+FINDINGS = re.compile("(WARNING|ERROR): [A-Za-z]+Sanitizer|runtime error: ")
+TOLD_LINES = 40
+
+
+def excerpt(lines):
+    """The last lines, and before them the beginning of what a sanitizer found."""
+    found = next((i for i, line in enumerate(lines) if FINDINGS.search(line)), len(lines))
+    last = max(len(lines) - TOLD_LINES, 0)
+    return lines[found:min(found + TOLD_LINES, last)] + lines[last:]
+
+
 def tell(build, test, text):
-    """Appends a failure's last lines to the file that YZMA_FAILURES names, if it does."""
+    """Appends an excerpt of a failure to the file that YZMA_FAILURES names, if it does."""
     path = os.environ.get("YZMA_FAILURES")
     if path:
         with open(path, "a", encoding="utf-8") as out:
             out.write(f"-- {build}: {test['name']}: {test['result']} after {test['duration']:.0f} s\n")
-            out.writelines(f"   {line[:300]}\n" for line in text.splitlines()[-40:])
+            out.writelines(f"   {line[:300]}\n" for line in excerpt(text.splitlines()))
 
 
 def main():

@@ -434,18 +434,20 @@ static void find_before(const struct list *list, struct bytes key, struct place 
     const struct inner *path[LEVELS_MAX];
     size_t levels = 0;
     _Atomic uintptr_t *at = (_Atomic uintptr_t *)&list->root;
+    uintptr_t ref = load(at); /* once: what takes its place meanwhile may hold keys above this one */
     struct inner *inner;
-    while ((inner = inner_of(load(at))) != NULL && inner->depth < place->common) {
+    while ((inner = inner_of(ref)) != NULL && inner->depth < place->common) {
         path[levels++] = inner;
         at = way_of(inner, key);
         CHECK(at);
+        ref = load(at);
     }
     place->at = at;
     place->before = NULL;
     if (inner && inner->depth == place->common)
         path[levels++] = inner;
     else if (bytes_compare(mem_node_key(place->like), key) < 0)
-        place->before = last_leaf(load(at));
+        place->before = last_leaf(ref);
     while (!place->before && levels > 0)
         place->before = last_below(path[--levels], key);
 }

@@ -6,6 +6,7 @@ below those that the kernel gives to outgoing connections.
 """
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,13 +57,22 @@ def start_process(args, log, folder, **more):
                             stdout=log, stderr=subprocess.STDOUT, **more)
 
 
+FINDINGS = re.compile("(WARNING|ERROR): [A-Za-z]+Sanitizer|runtime error: ")
+
+
 def tail(path, lines=40):
-    """The last lines of a file; None for all of them."""
+    """The last lines of a file, and before them the beginning of what a sanitizer found,
+    which says what it is; None for all of them."""
     try:
         with open(path, errors="replace") as log:
-            return "".join(log.readlines()[-lines if lines else 0:])
+            all_lines = log.readlines()
     except OSError as error:
         return f"({error})\n"
+    if lines is None:
+        return "".join(all_lines)
+    found = next((i for i, line in enumerate(all_lines) if FINDINGS.search(line)), len(all_lines))
+    last = max(len(all_lines) - lines, 0)
+    return "".join(all_lines[found:min(found + lines, last)] + all_lines[last:])
 
 
 def value_of(entry):
