@@ -38,13 +38,18 @@ static enum err leave_row(struct store_txn *txn, const struct dot *dot, struct b
     return err == OK && misleads(txn, dot, was_dead) ? sweep_begin(txn) : err;
 }
 
-/* The floor rises to where no row was found, and each operation above it had one. */
-static enum err leave_gap(struct store_txn *txn, const struct dot *to)
+/* Is there an operation between the floor and this counter? Above it each has its row. */
+static bool is_gap(const struct store_txn *txn, const struct dot *below)
 {
-    if (clock_covers_dot(&txn->state.floor, to))
-        return OK;
+    return clock_get(&txn->state.floor, &below->replica) + 1 < below->counter;
+}
+
+/* No row is left up to there. */
+static enum err leave_rest(struct store_txn *txn, const struct dot *to)
+{
+    bool gap = is_gap(txn, &(struct dot){to->replica, to->counter + 1});
     clock_raise(&txn->state.floor, to);
-    return sweep_begin(txn);
+    return gap ? sweep_begin(txn) : OK;
 }
 
 /* Rows of `first`'s replica from it on, up to `to`, as many as *left counts down;
@@ -63,15 +68,16 @@ static enum err leave_rows(struct store_txn *txn, struct dot *first, const struc
             return ERR_DAMAGED;
         if (err == ERR_NOT_FOUND || !replica_id_equal(&dot.replica, &to->replica) ||
             dot.counter > to->counter)
-            return leave_gap(txn, to);
+            return leave_rest(txn, to);
         if (*left == 0) {
             *ret_more = true;
             return OK;
         }
         (*left)--;
-        err = dot.counter > 1 ? leave_gap(txn, &(struct dot){dot.replica, dot.counter - 1}) : OK;
-        if (err == OK)
-            err = leave_row(txn, &dot, key, value);
+        bool gap = is_gap(txn, &dot);
+        err = leave_row(txn, &dot, key, value);
+        if (err == OK && gap)
+            err = sweep_begin(txn);
         if (err != OK)
             return err;
         first->counter = dot.counter + 1; /* a clock's counter is below the highest there is */
