@@ -71,21 +71,24 @@ def write(suite: Suite, node: Yzma) -> Result:
 def watch_busy(suite: Suite) -> None:
     """Writers at a fixed rate, with and without streams of all keys."""
     count = max(10, int(BUSY * min(1, suite.sizes.scale * 10)))
-    came: list[float] = []
+    came: list[dict[str, Any]] = []
     with suite.yzma() as node:
 
         def watched() -> Result:
             with Watchers(suite, node, count) as watchers:
                 result = write(suite, node)
-                came.append(watchers.finish()["lines"] / count)
+                came.append(watchers.finish())
             return result
 
         write(suite, node)
         pairs = Pairs.by_turns(suite.rounds, watched, lambda: write(suite, node))
     rate, p99 = pairs.ratio(lambda r: r.per_second), pairs.ratio(lambda r: r.p99_us)
     reached = abs(rate.median - 1) <= WITHIN and p99.median <= 1 + WITHIN
+    lines = statistics.median(c["lines"] / count for c in came)
+    age = {p: statistics.median(c["age_us"][p] for c in came) / 1000 for p in ("p50", "p99", "max")}
     suite.add("watch-busy", f"POST at {RATE}/s, while {count:,} streams show all keys",
-              f"{p99s(pairs.ours())} at {rates(pairs.ours())}, {statistics.median(came):,.0f} lines a stream and turn",
+              f"{p99s(pairs.ours())} at {rates(pairs.ours())}; {lines:,.0f} lines a stream and turn, "
+              f"{age['p50']:.0f} ms after their stamps (p99 {age['p99']:.0f}, max {age['max']:.0f})",
               f"without: {p99s(pairs.theirs())} at {rates(pairs.theirs())}",
               f"rate {rate.text('{:.2f}')}, p99 {p99.text('{:.2f}')}", "within a tenth", reached,
               f"with: {busy(pairs.ours())}; without: {busy(pairs.theirs())}")

@@ -14,5 +14,5 @@ if [ $# -gt 0 ] && [ "${1#-}" = "$1" ] && [ -e "$1/build.ninja" ]; then
 fi
 scripts/install-deps.sh build bench
 [ -e "$build/build.ninja" ] || meson setup "$build"
-ninja -C "$build" yzma bench/load bench/visible bench/fdatasync
+ninja -C "$build" yzma bench/load bench/visible bench/fdatasync bench/watchers
 exec python3 bench/bench.py --build "$build" "$@"

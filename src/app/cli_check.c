@@ -115,19 +115,24 @@ static bool is_integer(const char *text)
            n <= (uint64_t)INT64_MAX + (negative ? 1 : 0);
 }
 
+static bool is_of(const struct cli *cli, const char *space)
+{
+    return strcmp(cli_has(cli, OPT_SPACE) ? cli->values[OPT_SPACE] : "keys", space) == 0;
+}
+
 static bool is_of_keys(const struct cli *cli)
 {
-    return !cli_has(cli, OPT_SPACE) || strcmp(cli->values[OPT_SPACE], "keys") == 0;
+    return is_of(cli, "keys");
 }
 
 /* What the listing of counters and sets does not know. */
 static const char *find_foreign(const struct cli *cli)
 {
-    return cli_has(cli, OPT_END) || cli_has(cli, OPT_REVERSE) || cli_has(cli, OPT_DELIMITER)
+    return is_of(cli, "all") ? "a listing is of one name space: keys, counters or sets"
+           : cli_has(cli, OPT_END) || cli_has(cli, OPT_REVERSE) || cli_has(cli, OPT_DELIMITER)
                ? "--end, --reverse and --delimiter are of keys alone"
-           : cli_has(cli, OPT_VALUES) && strcmp(cli->values[OPT_SPACE], "sets") == 0
-               ? "sets have elements, which yzma set list shows"
-               : NULL;
+           : cli_has(cli, OPT_VALUES) && is_of(cli, "sets") ? "sets have elements, which yzma set list shows"
+                                                            : NULL;
 }
 
 /* Words and options that stand for each other. */
@@ -159,8 +164,17 @@ static const char *find_clash(const struct cli *cli)
         return strcmp(cli->words[1], "-") == 0 ? "ELEMENT must stand in the command line" : NULL;
     case CLI_LIST:
         return is_of_keys(cli) ? NULL : find_foreign(cli);
+    case CLI_WATCH:
+        return cli->word_count && cli_has(cli, OPT_KEY) ? "must have only one of PREFIX and --key"
+               : is_of(cli, "all") && (cli->word_count || cli_has(cli, OPT_KEY))
+                   ? "--space all is all there is, and has no PREFIX and no --key"
+                   : NULL;
     case CLI_EXPORT:
-        return cli_has(cli, OPT_SIBLINGS) && !is_of_keys(cli) ? "counters and sets have no --siblings"
+        return is_of(cli, "all") && (cli_has(cli, OPT_PREFIX) || cli_has(cli, OPT_END))
+                   ? "--space all is all there is, and has no --prefix and no --end"
+               : (cli_has(cli, OPT_SIBLINGS) || cli_has(cli, OPT_CONTEXTS)) && !is_of_keys(cli) &&
+                       !is_of(cli, "all")
+                   ? "counters and sets have no --siblings and no --contexts"
                : cli_has(cli, OPT_RESUME) && (!cli->word_count || strcmp(cli->words[0], "-") == 0)
                    ? "--resume wants a FILE to go on with"
                    : NULL;

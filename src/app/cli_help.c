@@ -6,9 +6,13 @@ enum { COLUMNS = 79, NAME_COLUMN = 26, OPTION_COLUMN = 26 };
 
 const char cli_about[] = "YzmaDB: a key/value store of which every node holds all and takes writes alone.";
 const char cli_servers[] =
-    "Commands ask the node at --server, or of the configuration of -c, or at YZMA_SERVER of the environment, "
-    "or else that of the configuration that a node would find here, by default 127.0.0.1:8080. Of several "
-    "servers the next one is asked where one does not answer, unless what was sent might be done twice.";
+    "Commands ask the node at --server, or of the configuration of -c, or at YZMA_SERVER of the "
+    "environment, or else that of the configuration that a node would find here, by default "
+    "127.0.0.1:8080. Of several servers the next one is asked where one does not answer, unless what was "
+    "sent might be done twice. While there is a next one, connecting may take 2 s, and of calls that do "
+    "no harm twice (reads, put, delete, set add, import) the answer must begin within 5 s (import: 15 s; "
+    "with --wait longer by that). Others, such as incr, batch, resolve, and put with --add or a "
+    "condition, are sent once, and have 60 s.";
 const char cli_first_steps[] = "yzma put foo '{\"bar\":1}'\nyzma get foo\nyzma list\nyzma status";
 const struct cli_exit_code cli_exit_codes[CLI_EXIT_CODES] = {
     {EXIT_CODE_OK, "done; of a node: stopped as asked"},

@@ -29,6 +29,9 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_JSON] = {0, "json", NULL, "print JSON, a line each", CLI_FLAG},
     [OPT_RAW] = {0, "raw", NULL, "print the value's bytes and nothing else", CLI_FLAG},
     [OPT_SIBLINGS] = {0, "siblings", NULL, "all versions, and not only the one that is read", CLI_FLAG},
+    [OPT_CONTEXTS] = {0, "contexts", NULL,
+                      "with each key's context: what is then imported replaces that state, and nothing newer",
+                      CLI_FLAG},
     [OPT_CONTEXT] = {0, "context", NULL, "print the context in place of the value", CLI_FLAG},
     [OPT_WITH] = {0, "with", "CONTEXT", "read no older state than this context, or replace what it has seen",
                   CLI_TEXT},
@@ -46,10 +49,13 @@ const struct cli_option_spec cli_options[CLI_OPTIONS] = {
     [OPT_W] = {'w', "w", "N", "wait until N replicas have it on disk: a number, majority or all", CLI_TEXT},
     [OPT_WAIT] = {0, "wait", "DURATION", "how long to wait, for --w and for a context (1s)", CLI_DURATION},
     [OPT_COUNTER] = {0, "counter", NULL, "KEY is that of a counter", CLI_FLAG},
-    [OPT_SPACE] = {0, "space", "SPACE", "of which name space: keys, which it is without, counters or sets",
-                   CLI_CHOICE, .choices = "keys counters sets"},
+    [OPT_SPACE] =
+        {0, "space", "SPACE",
+         "of which name space: keys, which it is without, counters, sets, or all of them (export, watch)",
+         CLI_CHOICE, .choices = "keys counters sets all"},
     [OPT_TEXT] = {0, "text", NULL, "elements are texts as they stand, and no JSON", CLI_FLAG},
     [OPT_PREFIX] = {0, "prefix", "PREFIX", "all keys that begin so", CLI_TEXT},
+    [OPT_KEY] = {0, "key", "KEY", "this key, counter or set alone", CLI_TEXT},
     [OPT_AFTER] = {0, "after", "KEY", "begin behind this key", CLI_TEXT},
     [OPT_END] = {0, "end", "KEY", "stop before this key", CLI_TEXT},
     [OPT_LIMIT] = {'n', "limit", "N", "stop after so many", CLI_NUMBER},
@@ -126,12 +132,15 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                    NODE | BIT(AFTER) | BIT(END) | BIT(REVERSE) | BIT(JSON), "count keys", NULL,
                    "yzma count users/"},
     [CLI_WATCH] =
-        {"watch", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(SPACE) | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
+        {"watch", "[PREFIX]", GROUP_DATA, 0, 1,
+         NODE | BIT(SPACE) | BIT(KEY) | BIT(SINCE) | BIT(LIMIT) | BIT(JSON),
          "print what changes, until interrupted",
          "When the node goes away it continues at the next server where it stood, and shows no older "
          "state after a newer one. At its end it prints the cursor on standard error, for --since; "
-         "with --json each event has its own.",
-         "yzma watch users/\nyzma watch --since 0 -n 100 --json\nyzma watch --space sets tags"},
+         "with --json each event has its own. PREFIX is of all names that begin so, --key of one alone. With "
+         "--json, yzma import takes what comes, and so keeps another store like this one.",
+         "yzma watch users/\nyzma watch --since 0 -n 100 --json\nyzma watch --space sets --key tags\n"
+         "yzma watch --space all --since 0 --json | yzma import -s two:8080"},
     [CLI_INCR] =
         {"incr", "KEY [N]", GROUP_DATA, 1, 2, NODE | WRITE | BIT(JSON), "add to a counter, and print it",
          "N may be negative; 1 without it. Counters are a name space of their own. A call that broke "
@@ -179,8 +188,10 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
         {"import", "[FILE]", GROUP_DATA, 0, 1,
          NODE | BIT(FROM) | BIT(PREFIX) | BIT(INTO) | BIT(TYPE) | BIT(SKIP) | BIT(JSON),
          "store what an export of this or another store has",
-         "FILE (-, or none: standard input) is of any length. Its records replace what is there; "
-         "doing it again does no harm. Values that are JSON stay so, others become bytes, of --type "
+         "FILE (-, or none: standard input) is of any length. Its records replace what is there, "
+         "or, where they have contexts, what was seen; doing it again does no harm. It takes what yzma watch "
+         "--json prints, too, as it comes, with its deletions. Values that are JSON stay so, others become "
+         "bytes, of --type "
          "if it is given. Where the node does not answer it is tried again for a minute; what then "
          "is left can be had later with --skip. Exit code 3 where entries were left out, each with "
          "its reason on standard error. docs/MIGRATION.md has the commands that make exports.",
@@ -192,14 +203,15 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
          "yzma import --from couchdb db.json"},
     [CLI_EXPORT] =
         {"export", "[FILE]", GROUP_DATA, 0, 1,
-         NODE | BIT(SPACE) | BIT(SIBLINGS) | BIT(PREFIX) | BIT(AFTER) | BIT(END) | BIT(RESUME),
+         NODE | BIT(SPACE) | BIT(SIBLINGS) | BIT(CONTEXTS) | BIT(PREFIX) | BIT(AFTER) | BIT(END) |
+             BIT(RESUME),
          "write all keys with their values, a line of JSON each",
          "In key order, to a new FILE, or to standard output; yzma import takes it. It is not of one "
          "moment: what changes meanwhile may be in it or not. Where the connection breaks it goes on "
-         "behind the last key, at the next server. Counters and sets are exported apart, with --space; a "
-         "backup has all.",
+         "behind the last line, at the next server. Counters and sets are other name spaces: --space all has "
+         "keys, counters and sets in one file. (A backup also has their histories.)",
          "yzma export > dump.ndjson\nyzma export --prefix users/ --siblings users.ndjson\n"
-         "yzma export --space counters counters.ndjson"},
+         "yzma export --space all all.ndjson\nyzma export --space all --resume all.ndjson"},
     [CLI_CONFLICTS] = {"conflicts", "[PREFIX]", GROUP_DATA, 0, 1, NODE | BIT(AFTER) | BIT(LIMIT) | BIT(JSON),
                        "list keys with more than one version", NULL, "yzma conflicts"},
     [CLI_RESOLVE] = {"resolve", "KEY [VALUE]", GROUP_DATA, 1, 2,
@@ -215,7 +227,9 @@ const struct cli_command_spec cli_commands[CLI_COMMANDS] = {
                     "how the node is, and how far behind",
                     "First whether it is ready, then what wants somebody's attention, then its links.", NULL},
     [CLI_JOIN] = {"join", "HOST[:PORT]...", GROUP_CLUSTER, 1, 256, NODE | BIT(JSON),
-                  "let the node join others", "The address is that of gossip (port 7946), not of the API.",
+                  "let the node join others",
+                  "The address is that of gossip (port 7946), not of the API: where one is given, it says "
+                  "which is the right one.",
                   "yzma join 10.0.0.7"},
     [CLI_LEAVE] = {"leave", "", GROUP_CLUSTER, 0, 0, NODE | BIT(JSON),
                    "let the node leave the cluster for good",

@@ -96,6 +96,8 @@ enum err tool_members(const struct cli *cli, FILE *out, struct buf *why)
     return err;
 }
 
+enum { PROBE_MS = 2000 }; /* of a port; nothing special about this value */
+
 /* ---- by hand ------------------------------------------------------------------------ */
 
 static const struct {
@@ -124,6 +126,49 @@ static void put_body(const struct cli *cli, struct buf *body)
     json_object_end(&json);
 }
 
+/* The address where the node gossips whose API this is, as it tells; false: there is no API. */
+static bool find_gossip(const char *peer, struct buf *line)
+{
+    struct client *client;
+    struct client_answer answer;
+    struct buf unused;
+    bool found = false;
+    buf_init(&unused, SIZE_MAX);
+    if (client_new(&client, &unused) != OK) {
+        buf_done(&unused);
+        return false;
+    }
+    struct client_call call = {.target = "/cluster/members", .idle_ms = PROBE_MS};
+    if (client_add_servers(client, peer, &unused) == OK &&
+        client_call(client, &call, &answer, &unused) == OK) {
+        struct json_scan s = read_array(read_member(cmd_data(&answer), "Members"));
+        struct bytes member;
+        found = true;
+        buf_put_text(line, ": an HTTP server is there, and join wants the address of gossip (port 7946)");
+        while (read_next(&s, &member))
+            if (read_is(read_member(member, "Self"), "true")) {
+                char *address = read_member_text(member, "Address");
+                buf_put_text(line, "; as it is the API of a node, that is ");
+                client_put_plain(line, bytes_str(address));
+                free(address);
+            }
+        client_answer_done(&answer);
+    }
+    client_free(client);
+    buf_done(&unused);
+    return found;
+}
+
+/* What somebody was there who does not gossip: nodes have three ports. */
+static void put_remedy(const char *peer, const char *error, struct buf *line)
+{
+    bool closed = strcmp(error, "closed by the other side") == 0,
+         garbled = strcmp(error, "malformed message") == 0;
+    if ((closed || garbled) && strchr(peer, ':') && !find_gossip(peer, line) && garbled)
+        buf_put_text(line, ": what is there does not gossip; join wants the address of gossip (port 7946), "
+                           "and not that of replication (7947)");
+}
+
 /* Those that were not reached, {"Failed":[{"Peer":"..","Error":".."}]}. */
 static void show_failed(struct bytes data, FILE *out)
 {
@@ -137,6 +182,7 @@ static void show_failed(struct bytes data, FILE *out)
         client_put_plain(&line, bytes_str(peer));
         buf_put_text(&line, ": ");
         client_put_plain(&line, bytes_str(error));
+        put_remedy(peer, error, &line);
         cmd_print_text(out, buf_bytes(&line));
         buf_done(&line);
         free(peer);

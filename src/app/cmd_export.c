@@ -3,9 +3,10 @@
  * with --resume behind the last one that the file has. With --siblings a key has several
  * lines, and only the next key says that it came whole: its first lines may then be there
  * twice, which an import does not mind, as the first of them replaces all. A set's
- * elements the node itself begins again. */
+ * elements go on behind the last one, unless that is too long for a request: then at the set's first. */
 #include "cmd.h"
 
+#include "mem.h"
 #include "term.h"
 
 #include <errno.h>
@@ -19,14 +20,22 @@ enum {
     TRIES_FIRST = 3, /* of a node that has not answered yet: somebody waits; */
     TRIES_MAX = 20,  /* without a line between; nothing special about these values */
     PAUSE_MS = 500,
+    MEMBER_MAX = 2500, /* bytes of an element in a request, which may become three times as many there */
+};
+
+/* Behind which line it goes on. */
+struct place {
+    enum { OF_KEYS, OF_COUNTERS, OF_SETS } of;
+    char *name;   /* owned; NULL: nowhere yet */
+    char *member; /* owned: an element of the set as JSON, or NULL */
 };
 
 struct export_job {
     const struct cli *cli;
     struct client *client;
     FILE *to;
-    char *after; /* the last name that was written whole, or where to begin; owned, or NULL */
-    char *open;  /* with --siblings: the name of the last line, which may have more; owned, or NULL */
+    struct place after; /* the last that was written whole, or where to begin */
+    struct place open;  /* with --siblings: that of the last line, if of a key, which may have more */
     uint64_t records;
     struct bar bar;
     bool wrong_line; /* the stream ended with one that is none */
@@ -34,29 +43,71 @@ struct export_job {
     struct buf *why;
 };
 
+/* ---- places ------------------------------------------------------------------------------------ */
+
+static void place_done(struct place *p)
+{
+    free(p->name);
+    free(p->member);
+    *p = (struct place){0};
+}
+
+/* *from is moved. */
+static void place_move(struct place *to, struct place *from)
+{
+    place_done(to);
+    *to = *from;
+    *from = (struct place){0};
+}
+
+/* False: it is no line of an export. */
+static bool place_of(struct bytes line, struct place *ret)
+{
+    char *name = cmd_line_name(line);
+    if (!name)
+        return false;
+    struct bytes element = read_member(line, "Element");
+    *ret = (struct place){.name = name};
+    if (read_member(line, "Counter").len)
+        ret->of = OF_COUNTERS;
+    else if (read_member(line, "Set").len)
+        ret->of = OF_SETS;
+    if (ret->of == OF_SETS && element.len <= MEMBER_MAX)
+        ret->member = mem_text_of(element);
+    return true;
+}
+
+/* With --siblings a key's lines have come whole only when another one follows. */
+static bool may_have_more(const struct export_job *job, const struct place *place)
+{
+    return cli_has(job->cli, OPT_SIBLINGS) && place->of == OF_KEYS;
+}
+
+static bool is_same(const struct place *a, const struct place *b)
+{
+    return a->name && b->name && a->of == b->of && strcmp(a->name, b->name) == 0;
+}
+
 /* ---- the stream ------------------------------------------------------------------------------ */
 
-/* name is taken over. */
-static void note_name(struct export_job *job, char *name)
+/* Behind a line that was written; *place is moved. */
+static void note_place(struct export_job *job, struct place *place)
 {
-    char *whole = name;
-    if (cli_has(job->cli, OPT_SIBLINGS)) {
-        whole = job->open && strcmp(job->open, name) == 0 ? NULL : job->open;
-        if (!whole)
-            free(job->open);
-        job->open = name;
+    if (!may_have_more(job, place)) {
+        place_move(&job->after, place);
+        place_done(&job->open);
+        return;
     }
-    if (whole) {
-        free(job->after);
-        job->after = whole;
-    }
+    if (job->open.name && !is_same(&job->open, place))
+        place_move(&job->after, &job->open);
+    place_move(&job->open, place);
 }
 
 static enum err take_line(void *ctx, struct bytes line)
 {
     struct export_job *job = ctx;
-    char *name = cmd_line_name(line);
-    if (!name) { /* {"Error":".."}, or half a line: the call will have failed too */
+    struct place place;
+    if (!place_of(line, &place)) { /* {"Error":".."}, or half a line: the call will have failed too */
         job->wrong_line = true;
         char *error = read_is_json(line) ? read_member_text(line, "Error") : NULL;
         client_put_plain(job->why, bytes_str(error && error[0] ? error : "the stream broke off"));
@@ -65,12 +116,17 @@ static enum err take_line(void *ctx, struct bytes line)
     }
     if (fwrite(line.data, 1, line.len, job->to) != line.len || fputc('\n', job->to) == EOF) {
         buf_put_text(job->why, strerror(errno));
-        free(name);
+        place_done(&place);
         return ERR_FULL;
     }
-    note_name(job, name);
+    note_place(job, &place);
     bar_at(&job->bar, ++job->records, 0);
     return OK;
+}
+
+static bool is_of_all(const struct cli *cli)
+{
+    return cli_has(cli, OPT_SPACE) && strcmp(cli->values[OPT_SPACE], "all") == 0;
 }
 
 static void put_target(const struct export_job *job, struct buf *target)
@@ -85,8 +141,14 @@ static void put_target(const struct export_job *job, struct buf *target)
             client_put_param_text(target, texts[i].name, job->cli->values[texts[i].option]);
     if (cli_has(job->cli, OPT_SIBLINGS))
         client_put_param_text(target, "siblings", "true");
-    if (job->after)
-        client_put_param_text(target, "after", job->after);
+    if (cli_has(job->cli, OPT_CONTEXTS))
+        client_put_param_text(target, "contexts", "true");
+    if (job->after.name && job->after.of != OF_KEYS && is_of_all(job->cli))
+        client_put_param_text(target, "from", job->after.of == OF_SETS ? "sets" : "counters");
+    if (job->after.name)
+        client_put_param_text(target, "after", job->after.name);
+    if (job->after.member)
+        client_put_param_text(target, "member", job->after.member);
 }
 
 /* From where it stands to the end, once. ERR_BUSY, ERR_IO, ERR_TIMEOUT, ERR_MALFORMED: worth trying
@@ -166,43 +228,39 @@ static bool last_line(FILE *file, off_t size, off_t *ret_from, off_t *ret_to)
     return true;
 }
 
-/* The name of the line in [from, to), to free; NULL: it has none, or cannot be read. */
-static char *name_at(FILE *file, off_t from, off_t to)
+/* The place of the line in [from, to). False: it has none, or cannot be read. */
+static bool place_at(FILE *file, off_t from, off_t to, struct place *ret)
 {
     struct buf line;
     buf_init(&line, CLIENT_LINE_MAX);
     uint8_t *room = buf_extend(&line, (size_t)(to - from));
     bool read = room && fseeko(file, from, SEEK_SET) == 0 && fread(room, 1, line.len, file) == line.len;
-    char *name = read ? cmd_line_name(buf_bytes(&line)) : NULL;
+    read = read && place_of(buf_bytes(&line), ret);
     buf_done(&line);
-    return name;
+    return read;
 }
 
-/* Finds the last name that came whole, and where its lines end: 0 where none did. With --siblings
- * that is the last but one. */
+/* Finds the last place that came whole, and where its lines end: 0 where none did. With --siblings
+ * that is the last key but one. */
 static enum err find_whole(struct export_job *job, off_t size, const char *path, off_t *ret_end)
 {
-    char *open = NULL;
+    struct place place, open = {0};
     off_t from, to;
+    enum err err = OK;
     *ret_end = 0;
-    for (; last_line(job->to, size, &from, &to); size = from) {
-        char *name = name_at(job->to, from, to);
-        if (!name) {
+    for (; *ret_end == 0 && err == OK && last_line(job->to, size, &from, &to); size = from) {
+        if (!place_at(job->to, from, to, &place)) {
             buf_put_format(job->why, "%s: a line of it has no key: it is no export", path);
-            free(open);
-            return ERR_MALFORMED;
-        }
-        bool whole = !cli_has(job->cli, OPT_SIBLINGS) || (open && strcmp(open, name) != 0);
-        free(whole ? job->after : open);
-        if (whole) {
-            job->after = name;
+            err = ERR_MALFORMED;
+        } else if (may_have_more(job, &place) && (!open.name || is_same(&open, &place))) {
+            place_move(&open, &place);
+        } else {
+            place_move(&job->after, &place);
             *ret_end = to + 1;
-            break;
         }
-        open = name;
     }
-    free(open);
-    return OK;
+    place_done(&open);
+    return err;
 }
 
 /* Goes on behind the last whole name, and cuts off what stands behind it. */
@@ -242,10 +300,12 @@ static enum err tell_interrupted(struct export_job *job, const char *path, bool 
     buf_reset(job->why);
     if (to_file)
         buf_put_format(job->why, "interrupted; --resume goes on behind what %s has", path);
-    else if (job->records && job->after) {
+    else if (job->records && job->after.name && (job->after.of == OF_KEYS || !is_of_all(job->cli))) {
         buf_put_text(job->why, "interrupted; --after goes on behind the last key, ");
-        client_put_plain(job->why, bytes_str(job->after));
-    } else
+        client_put_plain(job->why, bytes_str(job->after.name));
+    } else if (job->records)
+        buf_put_text(job->why, "interrupted (an export into a FILE can be gone on with, by --resume)");
+    else
         buf_put_text(job->why, "interrupted");
     return ERR_CLOSED;
 }
@@ -255,11 +315,8 @@ enum err tool_export(const struct cli *cli, FILE *out, struct buf *why)
     const char *path = cli_word(cli, 0);
     bool to_file = path && strcmp(path, "-") != 0;
     struct export_job job = {.cli = cli, .to = to_file ? NULL : out, .why = why};
-    if (cli_has(cli, OPT_AFTER)) {
-        job.after = strdup(cli->values[OPT_AFTER]);
-        if (!job.after)
-            return ERR_NOMEM;
-    }
+    if (cli_has(cli, OPT_AFTER))
+        job.after.name = mem_text(cli->values[OPT_AFTER]);
     enum err err = cmd_client(cli, &job.client, why);
     if (err == OK && to_file)
         err = open_file(&job, path);
@@ -275,7 +332,7 @@ enum err tool_export(const struct cli *cli, FILE *out, struct buf *why)
     if (to_file && job.to)
         fclose(job.to);
     client_free(job.client);
-    free(job.after);
-    free(job.open);
+    place_done(&job.after);
+    place_done(&job.open);
     return err;
 }

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +23,9 @@ enum {
     PIECE_ROOM = PIECE_RECORDS + RECORD_VERSIONS_MAX, /* with the siblings of the last */
     PATIENCE_MS = 60000, /* without a record taken; nothing special about this value */
     PAUSE_MS = 500,
-    SHOWN_MAX = 20, /* entries left out that are named one by one */
+    IDLE_MS = 200,
+    FIRST_MS = 15000, /* for a thousand records on a slow disk, where another server is to be asked next */
+    SHOWN_MAX = 20,   /* entries left out that are named one by one */
 };
 
 struct import_job {
@@ -39,6 +42,7 @@ struct import_job {
     struct buf *why;
     bool failed;  /* at the node, not in the export */
     bool reached; /* a node has answered */
+    bool live;    /* the last record is an event of a watch */
 };
 
 /* ---- what is told ------------------------------------------------------------------------ */
@@ -174,7 +178,8 @@ static enum err send_lines(struct import_job *job, struct buf *why)
                                .type = "application/x-ndjson",
                                .body = bytes_of(job->lines.data + from, job->lines.len - from),
                                .stop = cmd_interrupted,
-                               .repeat = CLIENT_REPEAT_ALWAYS};
+                               .repeat = CLIENT_REPEAT_ALWAYS,
+                               .first_ms = FIRST_MS};
     struct client_answer answer;
     enum err err = client_call(job->client, &call, &answer, why);
     if (err != OK)
@@ -229,6 +234,7 @@ static enum err take_record(void *ctx, const struct import_line *record)
         err = flush(job);
     if (err != OK)
         return err;
+    job->live = record->event; /* no siblings, which must not be parted from the line before */
     job->records++;
     if (job->records <= job->skip)
         return OK;
@@ -239,12 +245,24 @@ static enum err take_record(void *ctx, const struct import_line *record)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
+/* What stands in the piece is sent off when nothing more comes for a while: where it is read from a
+ * yzma watch, somebody waits for it. */
+static enum err flush_idle(struct import_job *job, int fd)
+{
+    bool idle = job->live && job->sent < job->count &&
+                poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, IDLE_MS) == 0;
+    return idle ? flush(job) : OK;
+}
+
 static enum err read_export(struct import_job *job, int fd, struct buf *problem)
 {
     enum err err = OK;
     ssize_t n = 1;
     while (err == OK && n > 0) {
         uint8_t piece[64 << 10];
+        err = flush_idle(job, fd);
+        if (err != OK)
+            return err;
         do
             n = read(fd, piece, sizeof piece);
         while (n < 0 && errno == EINTR && !cmd_interrupted(NULL));

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { KEY_TEXT_MAX = 64 };
+enum { KEY_TEXT_MAX = 64, ANSWER_MS = 15000 }; /* a node asks all members, for 12 s at most */
 
 static const char *path_of(enum cli_command command)
 {
@@ -110,7 +110,7 @@ static enum err ask(const struct cli *cli, const struct client_call *call, FILE 
 enum err tool_keys(const struct cli *cli, FILE *out, struct buf *why)
 {
     char key[KEY_TEXT_MAX + 2], body[KEY_TEXT_MAX + 64] = "";
-    struct client_call call = {.target = path_of(cli->command)};
+    struct client_call call = {.target = path_of(cli->command), .first_ms = ANSWER_MS};
     enum err err = OK;
     if (cli->command != CLI_KEYS_LIST) {
         call.method = "POST";

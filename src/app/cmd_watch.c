@@ -16,7 +16,7 @@ struct watching {
     struct buf *why;
     char *cursor; /* "": none yet */
     uint64_t shown, limit;
-    bool as_json;
+    bool as_json, of_all;
     bool began; /* this stream has brought something */
     bool ever;  /* one has */
     char *note; /* said last on standard error: not again and again */
@@ -45,12 +45,15 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     char *key = read_member_text(event, "Key"), *type = read_member_text(event, "Type");
     struct bytes value = read_member(event, "Value"), base64 = read_member(event, "Value64");
     struct bytes element = read_member(event, "Element");
+    char *space = read_member_text(event, "Space");
     char *hash = read_member_text(event, "Hash"); /* all that is left of a removed element */
     enum term_colour colour = strcmp(kind, "put") == 0      ? TERM_GREEN
                               : strcmp(kind, "delete") == 0 ? TERM_RED
                                                             : TERM_YELLOW;
     bool coloured = term_colours(w->out);
     buf_init(&line, SIZE_MAX);
+    if (w->of_all)
+        buf_put_format(&line, "%-8s ", strcmp(space, "sets") == 0 ? "set" : space[0] ? "counter" : "key");
     client_put_plain(&line, bytes_str(key));
     if (value.len || element.len) {
         buf_put_u8(&line, ' ');
@@ -68,6 +71,7 @@ static void show_event(struct watching *w, const char *kind, struct bytes event)
     buf_done(&line);
     free(key);
     free(type);
+    free(space);
     free(hash);
 }
 
@@ -137,6 +141,8 @@ static enum err follow(struct watching *w, struct client *client)
     buf_put_text(&target, "/watch");
     if (cli_has(w->cli, OPT_SPACE))
         client_put_param_text(&target, "space", w->cli->values[OPT_SPACE]);
+    if (cli_has(w->cli, OPT_KEY))
+        client_put_param_text(&target, "key", w->cli->values[OPT_KEY]);
     if (cli_word(w->cli, 0))
         client_put_param_text(&target, "prefix", cli_word(w->cli, 0));
     if (w->cursor[0])
@@ -200,7 +206,8 @@ enum err tool_watch(const struct cli *cli, FILE *out, struct buf *why)
                          .out = out,
                          .why = why,
                          .limit = cli_number(cli, OPT_LIMIT, 0),
-                         .as_json = cli_has(cli, OPT_JSON)};
+                         .as_json = cli_has(cli, OPT_JSON),
+                         .of_all = cli_has(cli, OPT_SPACE) && strcmp(cli->values[OPT_SPACE], "all") == 0};
     enum err err = cmd_client(cli, &client, why);
     if (err != OK)
         return err;

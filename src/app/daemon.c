@@ -284,10 +284,26 @@ static void on_apply_trouble(void *ctx, enum err err)
             err_text(err));
 }
 
+/* From the applier's thread. */
+static void on_chunk(void *ctx)
+{
+    struct daemon *d = ctx;
+    struct committer *committer = atomic_load(&d->committer);
+    if (committer)
+        committer_look_again(committer);
+}
+
 static void start_applier(struct daemon *d)
 {
-    struct applier_options options = {.on_trouble = on_apply_trouble, .ctx = d};
+    struct applier_options options = {.on_trouble = on_apply_trouble, .on_chunk = on_chunk, .ctx = d};
     d->applier = applier_new(d->log_engine, &options);
+}
+
+/* From the committer's thread. */
+static bool has_room(void *ctx)
+{
+    struct daemon *d = ctx;
+    return !log_engine_crowded(d->log_engine);
 }
 
 /* From the committer's thread, after each commit. */
@@ -333,6 +349,7 @@ static void start_committer(struct daemon *d)
     struct committer_options options = {.works_max = COMMIT_WORKS_MAX,
                                         .bytes_max = d->config->api.bodies_bytes_max + COMMIT_PEER_BYTES_MAX,
                                         .wall_ms = wall_ms,
+                                        .has_room = has_room,
                                         .on_visible = on_visible,
                                         .on_commit = on_commit,
                                         .on_trouble = on_trouble,
@@ -484,9 +501,13 @@ static enum err start_api(struct daemon *d, struct buf *why)
     struct http *http;
     enum err err = http_start(&options, &backend, &http, why);
     d->api.fd = -1;
-    if (err == OK)
-        atomic_store(&d->http, http);
-    return err;
+    if (err != OK)
+        return err;
+    atomic_store(&d->http, http);
+    /* It serves already: what was committed or reported before this told nobody. */
+    http_on_commit(http);
+    http_on_replicas(http);
+    return OK;
 }
 
 /* ---- start and stop --------------------------------------------------------------- */

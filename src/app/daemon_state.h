@@ -24,8 +24,8 @@ struct daemon {
     struct store *store;
     struct engine *log_engine; /* the store's */
     struct applier *applier;
-    struct committer *committer;
-    _Atomic(struct http *) http; /* the cluster and the committer run before it does */
+    _Atomic(struct committer *) committer; /* the applier runs before it does */
+    _Atomic(struct http *) http;           /* the cluster and the committer run before it does */
     struct goodbye goodbye;
 };
 

@@ -3,6 +3,7 @@
 
 #include "curl_api.h"
 #include "mem.h"
+#include "term.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -34,6 +35,10 @@ struct attempt {
     bool left;       /* the request may have reached the server */
     bool headed;     /* the answer's headers came to their end */
     char problem[CURL_ERROR_SIZE];
+    bool has_next; /* another server is to be asked after this one */
+    bool silent;   /* it was given up on */
+    uint64_t answer_by_ms;
+    curl_off_t sent;
 };
 
 /* ---- servers ------------------------------------------------------------------------ */
@@ -292,17 +297,6 @@ static size_t on_read(char *into, size_t size, size_t count, void *ctx)
     return a->err == OK ? got : CURL_READFUNC_ABORT;
 }
 
-static int on_progress(void *ctx, curl_off_t d_all, curl_off_t d_now, curl_off_t u_all, curl_off_t u_now)
-{
-    struct attempt *a = ctx;
-    if (!a->call->stop(a->call->ctx))
-        return 0;
-    a->err = ERR_CLOSED;
-    return 1;
-}
-
-/* ---- one attempt -------------------------------------------------------------------- */
-
 static bool is_method(const struct client_call *call, const char *method)
 {
     return strcmp(call->method ? call->method : "GET", method) == 0;
@@ -318,6 +312,39 @@ static bool may_repeat(const struct client_call *call)
     return call->repeat == CLIENT_REPEAT_AS_METHOD ? !is_method(call, "POST")
                                                    : call->repeat == CLIENT_REPEAT_ALWAYS;
 }
+
+static uint64_t first_ms(const struct client_call *call)
+{
+    uint64_t more = call->idle_ms > CLIENT_IDLE_MS ? call->idle_ms - CLIENT_IDLE_MS : 0;
+    return call->first_ms ? call->first_ms : CLIENT_FIRST_MS + more;
+}
+
+/* As long as the body goes out nobody waits for an answer. */
+static bool is_silent(struct attempt *a, curl_off_t sent)
+{
+    uint64_t now_ms = term_now_ms();
+    if (!a->has_next || a->answer.status || !may_repeat(a->call) || a->took)
+        return false;
+    if (a->answer_by_ms == 0 || sent != a->sent) {
+        a->answer_by_ms = now_ms + first_ms(a->call);
+        a->sent = sent;
+    }
+    return now_ms > a->answer_by_ms;
+}
+
+static int on_progress(void *ctx, curl_off_t d_all, curl_off_t d_now, curl_off_t u_all, curl_off_t u_now)
+{
+    struct attempt *a = ctx;
+    if (a->call->stop && a->call->stop(a->call->ctx))
+        a->err = ERR_CLOSED;
+    else if (is_silent(a, u_now))
+        a->silent = true;
+    else
+        return 0;
+    return 1;
+}
+
+/* ---- one attempt -------------------------------------------------------------------- */
 
 static struct curl_slist *add_header(const struct client *client, struct curl_slist *list, const char *name,
                                      const char *value)
@@ -346,10 +373,11 @@ static struct curl_slist *headers_of(const struct client *client, const struct c
     return list;
 }
 
-static void set_limits(const struct curl_api *api, CURL *curl, const struct client_call *call)
+static void set_limits(const struct curl_api *api, CURL *curl, const struct client_call *call, bool has_next)
 {
     uint64_t idle_s = ((call->idle_ms ? call->idle_ms : CLIENT_IDLE_MS) + 999) / 1000;
-    api->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS);
+    api->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(has_next ? CLIENT_CONNECT_NEXT_MS : CLIENT_CONNECT_MS));
     api->easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     api->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)idle_s);
 }
@@ -389,7 +417,7 @@ static void set_up(struct attempt *a, const char *url, struct curl_slist *header
     api->easy_setopt(curl, CURLOPT_HEADERDATA, a);
     api->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     api->easy_setopt(curl, CURLOPT_WRITEDATA, a);
-    if (call->stop) {
+    if (call->stop || a->has_next) {
         api->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
         api->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
         api->easy_setopt(curl, CURLOPT_XFERINFODATA, a);
@@ -397,7 +425,7 @@ static void set_up(struct attempt *a, const char *url, struct curl_slist *header
     /* On a connection that was used before, libcurl itself sends again what brought nothing. */
     if (!may_repeat(call))
         api->easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
-    set_limits(api, curl, call);
+    set_limits(api, curl, call, a->has_next);
     if (body)
         set_body(api, curl, a);
     else if (is_method(call, "HEAD"))
@@ -440,6 +468,8 @@ static void put_reason(const struct attempt *a, CURLcode code, struct buf *why)
     buf_put_format(why, "%s (", a->answer.server);
     if (code == CURLE_COULDNT_CONNECT && error)
         buf_put_text(why, strerror((int)error));
+    else if (a->silent)
+        buf_put_text(why, "no answer in time");
     else if (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_PARTIAL_FILE)
         buf_put_text(why, "the connection broke before the whole answer had come");
     else
@@ -487,7 +517,7 @@ static enum err try_all(struct client *client, const struct client_call *call, s
     size_t first = client->next;
     for (size_t i = 0; i < client->count; i++) {
         size_t at = (first + i) % client->count;
-        struct attempt a = {.client = client, .call = call};
+        struct attempt a = {.client = client, .call = call, .has_next = i + 1 < client->count};
         CURLcode code = perform(&a, &client->servers[at]);
         if (a.answer.status) /* it was there */
             client->next = at;

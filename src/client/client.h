@@ -9,6 +9,11 @@
  * given out, or the caller's reader has been read from, nothing is repeated: the caller
  * alone knows where to go on.
  *
+ * A machine that does not answer at all, and a process that is stopped, are given up on soon
+ * where there is a next server: connecting has CLIENT_CONNECT_NEXT_MS then, and of a call
+ * that may be repeated the answer must have begun in time (first_ms). The last one that is
+ * asked has idle_ms.
+ *
  * X-Yzma-Context of each answer is kept and goes with the next GET or HEAD, at whichever
  * server: a client never reads an older state than it has seen. A write takes the context
  * of its own key only, so there the caller names it.
@@ -45,6 +50,8 @@ enum {
     CLIENT_ANSWER_MAX = 512 << 20, /* bytes of a body that is kept */
     CLIENT_IDLE_MS = 60000,        /* the standard: more than a node takes to answer */
     CLIENT_CONNECT_MS = 5000,
+    CLIENT_CONNECT_NEXT_MS = 2000, /* where there is a next server; nothing special about these values */
+    CLIENT_FIRST_MS = 5000,
 };
 
 /* Everything is borrowed until client_call returns; zero is a good standard. */
@@ -75,6 +82,9 @@ struct client_call {
     /* The call ends when so long nothing came and nothing went; 0: CLIENT_IDLE_MS. What comes
      * slowly may come for ever. */
     uint64_t idle_ms;
+    /* Where there is a next server, the answer must have begun so long after all was sent; 0:
+     * CLIENT_FIRST_MS, and what idle_ms has above its standard. */
+    uint64_t first_ms;
 };
 
 struct client_answer {

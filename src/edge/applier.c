@@ -53,13 +53,30 @@ static struct timespec time_of_ms(uint64_t ms)
 
 /* ---- what the engine tells, from the writer's thread ------------------------------- */
 
-static void on_frozen(void *ctx)
+static void on_work(void *ctx)
 {
     struct applier *a = ctx;
     pthread_mutex_lock(&a->lock);
     a->work = true;
     pthread_mutex_unlock(&a->lock);
     pthread_cond_signal(&a->wake);
+}
+
+/* From the applier's own. */
+static void count_chunk(struct applier *a)
+{
+    pthread_mutex_lock(&a->lock);
+    a->chunks++;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_broadcast(&a->moved);
+    if (a->options.on_chunk)
+        a->options.on_chunk(a->options.ctx);
+}
+
+/* Whoever waits for room has it now. */
+static void on_applied(void *ctx)
+{
+    count_chunk(ctx);
 }
 
 /* Until a chunk has been tried, or the writer's patience ends. */
@@ -113,14 +130,6 @@ static bool is_stopping(struct applier *a)
     return stopping;
 }
 
-static void count_chunk(struct applier *a)
-{
-    pthread_mutex_lock(&a->lock);
-    a->chunks++;
-    pthread_mutex_unlock(&a->lock);
-    pthread_cond_broadcast(&a->moved);
-}
-
 static void tell(struct applier *a, enum err err)
 {
     if (err == a->trouble)
@@ -148,9 +157,11 @@ static bool worth_a_smaller_try(struct applier *a, enum err err)
     return err == ERR_FULL && counters.chunk > 1;
 }
 
-/* All that is frozen; false when it failed and should rest. */
+/* All that is frozen; false when it failed and should rest. The log goes on meanwhile and
+ * wants its segments. */
 static bool drain(struct applier *a)
 {
+    bool disk_has_room = true;
     while (!must_stop(a)) {
         if (is_stopping(a))
             log_engine_be_brief(a->engine);
@@ -163,6 +174,7 @@ static bool drain(struct applier *a)
             log_engine_took(a->engine, took);
             tell(a, OK);
             count_chunk(a);
+            disk_has_room = disk_has_room && log_engine_prepare(a->engine) == OK;
             pause_after(a, took);
         } else if (!worth_a_smaller_try(a, err)) {
             tell(a, err);
@@ -219,7 +231,7 @@ struct applier *applier_new(struct engine *engine, const struct applier_options 
     CHECK(pthread_mutex_init(&a->lock, NULL) == 0);
     CHECK(pthread_cond_init(&a->wake, NULL) == 0);
     CHECK(pthread_cond_init(&a->moved, NULL) == 0);
-    log_engine_listen(engine, on_frozen, wait_for_chunk, a);
+    log_engine_listen(engine, on_work, on_applied, wait_for_chunk, a);
     /* The opening's commits have used the segment that was ready. From here on there
      * are two, which take turns when the disk is full. */
     (void)!log_engine_prepare(engine);
@@ -258,7 +270,7 @@ void applier_free(struct applier *a)
     if (!a)
         return;
     applier_stop(a, 0);
-    log_engine_listen(a->engine, NULL, NULL, NULL);
+    log_engine_listen(a->engine, NULL, NULL, NULL, NULL);
     pthread_cond_destroy(&a->moved);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);

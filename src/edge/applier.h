@@ -16,6 +16,7 @@ struct applier_options {
     /* From the applier's thread: when applying begins to fail, with its error, and
      * with OK when it goes on. May be NULL. */
     void (*on_trouble)(void *ctx, enum err err);
+    void (*on_chunk)(void *ctx); /* from there too, of each that was tried. May be NULL */
     void *ctx;
 };
 

@@ -4,6 +4,7 @@
 #include "mem.h"
 #include "sockaddr.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -11,6 +12,8 @@
 /* A name that the system's resolver has not given back by then is left to it. */
 enum {
     ABANDON_MS = 1000,
+    LONG_STEP_US =
+        300,      /* a peer's bulk: after it whoever waits for this core with a client's write goes first */
     LATE_MS = 50, /* of a deadline: longer than a turn of the loop, shorter than any timeout */
 };
 
@@ -160,6 +163,8 @@ static void step(struct cluster *c, struct node_event *event)
         run_effect(c, &out.list[i]);
     effects_done(&out);
     c->stepping = false;
+    if (uv_hrtime() / 1000 - event->now_us > LONG_STEP_US)
+        sched_yield();
     if (reach_look(&c->reach, c->node, event->kind == NODE_TICK) && c->options.on_replicas)
         c->options.on_replicas(c->options.ctx);
 }

@@ -37,6 +37,7 @@ struct committer {
     pthread_cond_t wake;
     struct work_queue submitted;
     bool idle, stopping;
+    bool look_again;     /* has_room may tell something else */
     uint64_t stop_at_us; /* UINT64_MAX: no such time */
     struct committer_counters counters;
 };
@@ -68,6 +69,7 @@ static void queue_move(struct work_queue *to, struct work_queue *from)
 struct waiting_works {
     struct work_queue clients, others;
     bool others_next; /* their turn has come */
+    bool held;        /* the first of them must wait for room */
 };
 
 static bool is_of_client(const struct store_work *work)
@@ -95,15 +97,16 @@ static void sort_in(struct waiting_works *waiting, struct work_queue *submitted)
     queue_init(submitted);
 }
 
-static bool is_waiting(const struct waiting_works *waiting)
+static bool may_begin(const struct waiting_works *waiting)
 {
-    return waiting->clients.first || waiting->others.first;
+    return waiting->clients.first || (waiting->others.first && !waiting->held);
 }
 
 /* Some of what waits, for one transaction. */
 struct group {
     struct work_queue list;
     size_t works, records, bytes;
+    bool open; /* clients' works may join it while it is done */
 };
 
 /* Moves the first of the queue; false when it does not fit. What comes first always does. */
@@ -134,19 +137,19 @@ static bool add_short(struct group *group, struct work_queue *others)
     return room;
 }
 
-/* Clients' works and what else is short share a group. Bulk has groups of its own, and
+/* Clients' works and what else is short share a group. Bulk begins groups of its own, and
  * where others wait too, every second one: so it holds a client up once at most. What
  * found no room behind clients' works comes first in the next group. */
 static void group_take(struct waiting_works *waiting, struct group *group)
 {
     struct work_queue *others = &waiting->others;
     const struct store_work *waited = others->first;
-    bool turn = waited && (waiting->others_next || !waiting->clients.first);
+    bool turn = waited && !waiting->held && (waiting->others_next || !waiting->clients.first);
     *group = (struct group){0};
     queue_init(&group->list);
     waiting->others_next = false;
     if (turn && is_bulk(waited)) {
-        (void)group_add(group, others);
+        group->open = group_add(group, others);
         return;
     }
     bool room = turn ? add_short(group, others) : true;
@@ -166,16 +169,37 @@ static uint64_t now_us(void)
 
 /* ---- one group ----------------------------------------------------------- */
 
-/* One transaction over the list; on an error nothing of it happened. */
-static enum err run(struct committer *c, struct store_work *list)
+/* What clients have submitted while bulk was done shares its commit. Whoever still waits
+ * for this core to submit something gets it first. */
+static void join_late(struct committer *c, struct waiting_works *waiting, struct group *group)
+{
+    struct work_queue submitted;
+    queue_init(&submitted);
+    sched_yield();
+    pthread_mutex_lock(&c->lock);
+    queue_move(&submitted, &c->submitted);
+    pthread_mutex_unlock(&c->lock);
+    sort_in(waiting, &submitted);
+    bool room = true;
+    while (room && waiting->clients.first)
+        room = group_add(group, &waiting->clients);
+}
+
+/* One transaction over the list; on an error nothing of it happened. `late`: who may
+ * join at its end, or NULL. */
+static enum err run(struct committer *c, struct group *group, struct waiting_works *late)
 {
     struct store_txn *txn;
     enum err err = store_begin(c->store, c->options.wall_ms(), &txn);
     if (err != OK)
         return err;
-    for (struct store_work *work = list; work && err == OK; work = work->next) {
+    for (struct store_work *work = group->list.first; work && err == OK; work = work->next) {
         work->err = OK;
         err = store_do(txn, work);
+        if (!work->next && late && err == OK) {
+            join_late(c, late, group);
+            late = NULL;
+        }
     }
     if (err != OK) {
         store_undo(txn);
@@ -208,15 +232,15 @@ static void count_commit(struct committer *c, size_t works, uint64_t us)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* Runs a list as one transaction and notes what came of it. */
-static enum err run_and_count(struct committer *c, struct store_work *list, size_t works)
+/* Runs a group as one transaction and notes what came of it. */
+static enum err run_and_count(struct committer *c, struct group *group, struct waiting_works *late)
 {
     uint64_t start = now_us();
-    enum err err = run(c, list);
+    enum err err = run(c, group, late);
     if (err != OK)
         return err;
-    count_commit(c, works, now_us() - start);
-    for (const struct store_work *work = list; work && !c->changed; work = work->next)
+    count_commit(c, group->works, now_us() - start);
+    for (const struct store_work *work = group->list.first; work && !c->changed; work = work->next)
         c->changed = may_have_changed(work);
     return OK;
 }
@@ -240,10 +264,9 @@ static void watch_trouble(struct committer *c, const struct store_work *list, en
         c->options.on_trouble(c->options.ctx, err);
 }
 
-static void run_alone(struct committer *c, struct store_work *work)
+/* What came of a work in a transaction of its own; paused: which was not tried. */
+static void note_alone(struct committer *c, struct store_work *work, enum err err, bool paused)
 {
-    bool paused = now_us() < c->paused_until_us;
-    enum err err = paused ? ERR_IO : run_and_count(c, work, 1);
     watch_trouble(c, work, err);
     if (err == OK)
         return;
@@ -254,6 +277,13 @@ static void run_alone(struct committer *c, struct store_work *work)
     pthread_mutex_unlock(&c->lock);
     if (err == ERR_IO && !paused)
         c->paused_until_us = now_us() + 1000 * c->options.io_pause_ms;
+}
+
+static void run_alone(struct committer *c, struct store_work *work)
+{
+    bool paused = now_us() < c->paused_until_us;
+    struct group alone = {.list.first = work, .works = 1};
+    note_alone(c, work, paused ? ERR_IO : run_and_count(c, &alone, NULL), paused);
 }
 
 static void fail_group(struct committer *c, const struct group *group, enum err err)
@@ -273,16 +303,20 @@ static bool is_too_late(struct committer *c)
     return stop_at_us != UINT64_MAX && now_us() >= stop_at_us;
 }
 
-static void run_group(struct committer *c, const struct group *group)
+static void run_group(struct committer *c, struct waiting_works *waiting, struct group *group)
 {
     if (is_too_late(c)) {
         fail_group(c, group, ERR_CLOSED);
         goto done;
     }
-    if (group->works > 1 && now_us() >= c->paused_until_us) {
-        enum err err = run_and_count(c, group->list.first, group->works);
+    if ((group->works > 1 || group->open) && now_us() >= c->paused_until_us) {
+        enum err err = run_and_count(c, group, group->open ? waiting : NULL);
         if (err == OK) {
             watch_trouble(c, group->list.first, OK);
+            goto done;
+        }
+        if (group->works == 1) {
+            note_alone(c, group->list.first, err, false);
             goto done;
         }
         if (err == ERR_BUSY || err == ERR_CLOSED) { /* the store has waited already, for all of them */
@@ -333,15 +367,19 @@ static bool take_submitted(struct committer *c, struct waiting_works *waiting)
     struct work_queue submitted;
     queue_init(&submitted);
     pthread_mutex_lock(&c->lock);
-    while (!is_waiting(waiting) && !c->submitted.first && !c->stopping) {
+    while (!may_begin(waiting) && !c->submitted.first && !c->stopping && !c->look_again) {
         c->idle = true;
         pthread_cond_wait(&c->wake, &c->lock);
     }
-    c->idle = false;
+    c->idle = c->look_again = false;
+    bool stopping = c->stopping;
     queue_move(&submitted, &c->submitted);
     pthread_mutex_unlock(&c->lock);
     sort_in(waiting, &submitted);
-    return is_waiting(waiting);
+    const struct store_work *first = waiting->others.first;
+    waiting->held = first && !stopping && c->options.has_room && is_bulk(first) &&
+                    !c->options.has_room(c->options.ctx);
+    return first || waiting->clients.first || !stopping;
 }
 
 /* Whoever was waiting for this core while the last group was done has more works
@@ -361,9 +399,12 @@ static void *committer_main(void *arg)
     queue_init(&waiting.clients);
     queue_init(&waiting.others);
     while (take_submitted(c, &waiting)) {
-        let_others_submit(c, &waiting);
+        if (may_begin(&waiting))
+            let_others_submit(c, &waiting);
+        if (!may_begin(&waiting))
+            continue;
         group_take(&waiting, &group);
-        run_group(c, &group);
+        run_group(c, &waiting, &group);
     }
     return NULL;
 }
@@ -416,6 +457,14 @@ enum err committer_submit(struct committer *c, struct store_work *work)
     if (wake)
         pthread_cond_signal(&c->wake);
     return err;
+}
+
+void committer_look_again(struct committer *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->look_again = true;
+    pthread_mutex_unlock(&c->lock);
+    pthread_cond_signal(&c->wake);
 }
 
 void committer_stop(struct committer *c, uint64_t until_ms)

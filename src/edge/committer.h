@@ -4,9 +4,11 @@
  * of clients' works and that of all others: nothing depends on any between the two)
  * in one transaction, and commits: group commit (Gray and Reuter 1993, 9.4.7). While
  * one group syncs the next one forms, so the load sets the size of the groups, and
- * a lone write waits for nothing. Local writes and peers' rows share groups; where a
- * peer sends many rows at once, each such work is a group of its own, and those of
- * clients go before it, but for every second group.
+ * a lone write waits for nothing. Local writes and peers' rows share groups. Where a
+ * peer sends many rows at once, those of clients go before each such work, but for every
+ * second group; it begins with that, and whatever clients have submitted by the time it
+ * is done goes with it. So a client's write waits for one at most, and for no sync but
+ * its own group's.
  *
  * A group that fails is undone and its works are tried again one by one, so that
  * each gets its own answer: on a full disk a delete still goes through where the
@@ -29,6 +31,9 @@ struct committer_options {
      * knowing; quick, and may be NULL. on_commit: after it, to wake who sends news. */
     void (*on_visible)(void *ctx);
     void (*on_commit)(void *ctx);
+    /* From the committer's thread: may a peer's rows be stored now, or would they take the
+     * room that clients' writes need? Asked again at each committer_look_again. NULL: always. */
+    bool (*has_room)(void *ctx);
     /* From the committer's thread, when the engine begins to refuse puts, with its
      * error, and with OK when it takes one again. May be NULL. */
     void (*on_trouble)(void *ctx, enum err err);
@@ -54,6 +59,9 @@ struct committer *committer_new(struct store *store, const struct committer_opti
  * group has another such call. ERR_BUSY (a limit is reached)
  * or ERR_CLOSED (stopping): nothing was taken. */
 enum err committer_submit(struct committer *committer, struct store_work *work) MUST_USE;
+
+/* Any thread: has_room may tell something else now. */
+void committer_look_again(struct committer *committer);
 
 /* Finishes what was submitted, then ends the thread; may be called again. At `until_ms`
  * (CLOCK_MONOTONIC; UINT64_MAX: whenever) what has not been begun is done with

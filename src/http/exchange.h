@@ -279,11 +279,12 @@ enum err list_read(struct exchange *x, size_t scan_max) MUST_USE;
 struct spaces_sink;
 /* Answers with lines, which the sink puts into x->answer until that has STREAM_BYTES. */
 bool stream_wants(void *ctx);
-void answer_stream(struct exchange *x, const struct listing_sink *sink);
-/* The same of x->spaces, which was begun before. */
-void answer_stream_of(struct exchange *x, const struct spaces_sink *sink);
+/* One of them may be NULL; with both the keys come first. x->spaces was begun before. */
+void answer_stream(struct exchange *x, const struct listing_sink *keys, const struct spaces_sink *others);
 
 /* ---- sets.c ---- */
+/* The key of the element of this set that `member` names; false when it was refused. */
+bool member_key(struct exchange *x, struct bytes set, uint8_t room[KEY_MAX], struct bytes *ret_key);
 /* x->spaces: the records from `from` on, under the prefix, and before `end` unless that is empty. */
 void spaces_begin(struct exchange *x, struct bytes prefix, struct bytes from, struct bytes end);
 /* Its next slice, from a snapshot of its own. */

@@ -9,13 +9,30 @@
 
 #include <stdlib.h>
 
+/* As a read of this key would give it. */
+static void put_context(struct exchange *x, struct bytes key, struct buf *out)
+{
+    struct reading *r = &x->worker->reading; /* its floor is that of the slice */
+    token_of_read(&r->token, key, &x->listing->record, &r->floor.floor);
+    token_encode(&r->token, out);
+    if (out->err != OK)
+        x->answer.err = out->err;
+}
+
+/* The first of a key's lines has the context, which is of all its versions. */
 static void put_line(struct exchange *x, struct bytes key, const struct version *version, bool sibling)
 {
+    struct buf context;
+    buf_init(&context, TOKEN_TEXT_MAX);
+    if (x->params.contexts && !sibling)
+        put_context(x, key, &context);
     import_line_put(&x->answer, &(struct import_line){.key = key,
                                                       .value = version->value,
                                                       .type = version->type,
+                                                      .context = buf_bytes(&context),
                                                       .expires_ms = version->expires_ms,
                                                       .sibling = sibling});
+    buf_done(&context);
 }
 
 static void export_key(void *ctx, struct bytes key, const struct version *surfaced, size_t living)
@@ -80,27 +97,49 @@ static bool export_of_space(void *ctx, const struct space_name *name, const stru
                                          : export_element(ctx, name->name, record);
 }
 
-/* Elements lie behind the name of their set, so that `after` begins with all of that. */
-static void export_space(struct exchange *x)
+/* Where it begins: behind `after`, and, of a set, behind the element `member` of it. Elements lie
+ * behind the name of their set, so that without that all of it comes. False when it was refused. */
+static bool find_place(struct exchange *x, uint8_t room[KEY_MAX + 1], struct bytes *ret)
 {
     const struct params *p = &x->params;
-    uint8_t from[KEY_MAX + 1];
-    size_t length = p->after.length;
-    memcpy(from, p->after.data, length);
-    if (length)
-        from[length++] = 0; /* the first place behind it */
-    spaces_begin(x, param_bytes(&p->prefix), bytes_of(from, length), param_bytes(&p->end));
-    answer_stream_of(x, &(struct spaces_sink){stream_wants, export_of_space, x});
+    struct bytes after = param_bytes(&p->after);
+    bool of_keys = p->all && p->from == SPACE_KEYS; /* where they begin, `after` says; the rest whole */
+    *ret = bytes_of(NULL, 0);
+    if (p->given & PARAM_MEMBER) {
+        if (!member_key(x, bytes_of(after.data + 1, after.len - 1), room, ret))
+            return false;
+    } else if (after.len && !of_keys) {
+        memcpy(room, after.data, after.len);
+        *ret = bytes_of(room, after.len);
+    }
+    if (ret->len)
+        room[ret->len++] = 0; /* the first place behind it */
+    else if (x->params.all)
+        *ret = space_prefix(x->params.from == SPACE_SETS ? SPACE_SETS : SPACE_COUNTERS, *ret, room);
+    return true;
+}
+
+/* False when it was refused. Of all spaces what follows the keys is one range, to the store's end. */
+static bool begin_spaces(struct exchange *x)
+{
+    const struct params *p = &x->params;
+    uint8_t room[KEY_MAX + 1];
+    struct bytes place;
+    if (!find_place(x, room, &place))
+        return false;
+    spaces_begin(x, param_bytes(&p->prefix), place, param_bytes(&p->end));
+    return true;
 }
 
 void export_get(struct exchange *x)
 {
-    if (waiting_for_clock(x))
+    const struct params *p = &x->params;
+    struct listing_sink keys = {
+        .wants = stream_wants, .key = p->siblings ? export_versions : export_key, .ctx = x};
+    struct spaces_sink others = {stream_wants, export_of_space, x};
+    bool has_keys = p->space == SPACE_KEYS && p->from == SPACE_KEYS;
+    bool has_others = p->all || p->space != SPACE_KEYS;
+    if (waiting_for_clock(x) || (has_others && !begin_spaces(x)))
         return;
-    if (x->params.space != SPACE_KEYS)
-        export_space(x);
-    else
-        answer_stream(x, &(struct listing_sink){.wants = stream_wants,
-                                                .key = x->params.siblings ? export_versions : export_key,
-                                                .ctx = x});
+    answer_stream(x, has_keys ? &keys : NULL, has_others ? &others : NULL);
 }

@@ -9,6 +9,7 @@
  * on disk, and none behind. */
 #include "import.h"
 
+#include "check.h"
 #include "crc.h"
 #include "element.h"
 #include "exchange.h"
@@ -25,6 +26,7 @@ enum {
     PACE_BYTES = 64 << 10,             /* must come within API.RequestTimeout, as those of a stream must go */
     LINE_EXTRA = 16 << 10,             /* of a line: all but the value */
     ELEMENT_RAW_MAX = 8 * ELEMENT_MAX, /* as it is spelt: an escape has six letters */
+    CONTEXT_COST = 8, /* bytes for each of its text: a dot takes 24, and three or more there */
     WHY_MAX = 400,
 };
 
@@ -36,6 +38,10 @@ struct import_progress {
 struct import {
     struct import_progress taken, done; /* taken: into the batch, with it; done: on disk */
     struct store_work *work;            /* the batch that is being made, or NULL */
+    struct token *tokens; /* owned: of the batch's lines, in their places; NULL before the first context */
+    struct token token;   /* owned: of the line at hand */
+    struct clock clock;   /* owned: this node's when the batch was begun, where it was asked for */
+    bool has_clock;
     uint64_t line_of[BATCH_RECORDS];
     uint16_t slots[SLOTS];      /* 1 + the index of a write */
     bool line_whole;            /* x->body is a whole line that is yet to be taken */
@@ -52,11 +58,21 @@ struct import {
     struct buf why;
 };
 
+static void forget_tokens(struct import *im)
+{
+    for (size_t i = 0; im->tokens && i < BATCH_RECORDS; i++)
+        token_done(&im->tokens[i]);
+}
+
 void import_free(struct import *im)
 {
     if (!im)
         return;
     store_work_free(im->work);
+    forget_tokens(im);
+    free(im->tokens);
+    token_done(&im->token);
+    clock_done(&im->clock);
     buf_done(&im->room);
     buf_done(&im->element);
     buf_done(&im->why);
@@ -90,6 +106,10 @@ static void stop_for(struct exchange *x, enum err err, uint64_t bad_line)
         return;
     case ERR_TOO_LARGE:
         stop(x, MHD_HTTP_CONTENT_TOO_LARGE, bad_line, "too large for the store");
+        return;
+    case ERR_BEHIND:
+        stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, bad_line,
+             "this node has not seen all that its \"Context\" stands for");
         return;
     case ERR_WALKING:
         stop(x, MHD_HTTP_SERVICE_UNAVAILABLE, bad_line,
@@ -136,11 +156,17 @@ static size_t size_of(const struct import_line *line, const struct entry *entry)
     return entry->key.len + line->type.len + entry->value.len;
 }
 
+/* What it takes besides, here and in what is written. */
+static size_t weight_of(const struct import_line *line, const struct entry *entry)
+{
+    return entry->weight + CONTEXT_COST * line->context.len;
+}
+
 static bool fits(struct import *im, const struct import_line *line, const struct entry *entry)
 {
     const struct batch_work *batch = &im->work->batch;
     return batch->count < BATCH_RECORDS && size_of(line, entry) <= batch->text.cap - batch->text.len &&
-           im->weight + entry->weight <= BATCH_BYTES && !*slot_of(im, entry->key);
+           im->weight + weight_of(line, entry) <= BATCH_BYTES && !*slot_of(im, entry->key);
 }
 
 static bool begin_batch(struct exchange *x, size_t first)
@@ -152,6 +178,8 @@ static bool begin_batch(struct exchange *x, size_t first)
     buf_reserve(&im->work->batch.text, bytes);
     memset(im->slots, 0, sizeof im->slots);
     im->weight = 0;
+    im->has_clock = false;
+    forget_tokens(im);
     if (im->work->batch.text.err == OK)
         return true;
     store_work_free(im->work);
@@ -166,6 +194,22 @@ static struct bytes keep(struct buf *text, struct bytes bytes)
     return bytes_of(text->data + at, bytes.len);
 }
 
+/* Where an event says put and the value has ended since, nothing is there. */
+static bool removes(const struct import *im, const struct import_line *line)
+{
+    bool ended = line->event && line->expires_ms && line->expires_ms <= im->wall_ms;
+    return line->does == LINE_REMOVES || ended;
+}
+
+/* The token of the line at hand, which the write then borrows. */
+static const struct token *keep_token(struct import *im, size_t index)
+{
+    struct token *place = &im->tokens[index], spare = *place;
+    *place = im->token;
+    im->token = spare;
+    return place;
+}
+
 static void add(struct import *im, const struct import_line *line, const struct entry *entry)
 {
     struct batch_work *batch = &im->work->batch;
@@ -173,14 +217,19 @@ static void add(struct import *im, const struct import_line *line, const struct 
     im->line_of[batch->count] = im->taken.lines + 1;
     struct write_work *write = store_work_add_write(im->work);
     write->key = keep(&batch->text, entry->key);
-    write->type = keep(&batch->text, line->type);
-    write->value = keep(&batch->text, entry->value);
-    write->expires_ms = line->expires_ms;
-    write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says */
+    write->remove = removes(im, line);
+    if (!write->remove) {
+        write->type = keep(&batch->text, line->type);
+        write->value = keep(&batch->text, entry->value);
+        write->expires_ms = line->expires_ms;
+    }
+    write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says, */
+    if (line->context.len)      /* .. or of that what was seen */
+        write->token = keep_token(im, batch->count - 1);
     write->counts = line->space == SPACE_COUNTERS;
     write->number = line->number;
     write->weight = entry->weight;
-    im->weight += entry->weight;
+    im->weight += weight_of(line, entry);
     *slot = (uint16_t)batch->count;
     im->taken.imported++;
     if (line->space == SPACE_KEYS)
@@ -257,6 +306,11 @@ static bool find_element(struct exchange *x, const struct import_line *line, str
 {
     struct import *im = x->import;
     uint8_t hash[ELEMENT_HASH_SIZE];
+    if (line->does == LINE_REMOVES) {
+        CHECK(element_hash_parse(line->hash, hash) == OK); /* was judged */
+        ret->key = space_element(line->key, hash, im->key);
+        return true;
+    }
     buf_reset(&im->element);
     if (line->value.len <= ELEMENT_RAW_MAX)
         json_put_canonical(line->value, &im->element);
@@ -274,10 +328,59 @@ static bool find_element(struct exchange *x, const struct import_line *line, str
     return true;
 }
 
+static enum err read_own_clock(struct exchange *x)
+{
+    struct import *im = x->import;
+    struct snapshot *snapshot;
+    enum err err = im->has_clock ? OK : snapshot_open(x->http->backend.store, &snapshot);
+    if (err != OK || im->has_clock)
+        return err;
+    err = snapshot_clock(snapshot, &im->clock, NULL);
+    snapshot_close(snapshot);
+    im->has_clock = err == OK;
+    return err;
+}
+
+/* Of replicas that nobody here has heard of, as those of another cluster are, nothing can be
+ * waited for: what was seen of theirs is not here, and so not replaced. */
+static void forget_strangers(const struct clock *known, struct clock *after)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < after->count; i++)
+        if (clock_get(known, &after->entries[i].replica))
+            after->entries[kept++] = after->entries[i];
+    after->count = kept;
+}
+
+/* What was seen when the value was. False when it stopped the import. */
+static bool find_token(struct exchange *x, const struct import_line *line)
+{
+    struct import *im = x->import;
+    uint64_t number = im->taken.lines + 1;
+    if (!im->tokens)
+        im->tokens = mem_new(BATCH_RECORDS * sizeof *im->tokens);
+    if (token_decode(line->context, &im->token) != OK) {
+        stop(x, MHD_HTTP_BAD_REQUEST, number, "\"Context\" is no context");
+        return false;
+    }
+    if (im->token.key_hash != token_key_hash(line->key)) {
+        stop(x, MHD_HTTP_BAD_REQUEST, number, "\"Context\" is that of another key");
+        return false;
+    }
+    enum err err = read_own_clock(x);
+    if (err != OK)
+        stop_for(x, err, number);
+    else
+        forget_strangers(&im->clock, &im->token.after);
+    return err == OK;
+}
+
 /* Whose record the line is of. The same. */
 static bool find_entry(struct exchange *x, const struct import_line *line, struct entry *ret)
 {
     *ret = (struct entry){.key = line->key, .value = line->value};
+    if (line->context.len)
+        return find_token(x, line);
     if (line->space == SPACE_SETS)
         return find_element(x, line, ret);
     if (line->space == SPACE_COUNTERS) {
@@ -297,7 +400,14 @@ static bool take_record(struct exchange *x, const struct import_line *line)
         im->taken.skipped++;
         return true;
     }
-    if (line->expires_ms && line->expires_ms <= im->wall_ms) {
+    if (line->does == LINE_PASSES)
+        return true;
+    if (line->does == LINE_LACKS) {
+        stop(x, MHD_HTTP_BAD_REQUEST, im->taken.lines + 1,
+             "it says \"damaged\": what wrote this could not read its record");
+        return true;
+    }
+    if (line->expires_ms && line->expires_ms <= im->wall_ms && !line->event) {
         im->taken.expired++;
         return true;
     }

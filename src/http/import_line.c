@@ -1,6 +1,7 @@
 #include "import_line.h"
 
 #include "base64.h"
+#include "element.h"
 #include "json_out.h"
 #include "json_scan.h"
 #include "json_valid.h"
@@ -21,11 +22,21 @@ enum member {
     MEMBER_COUNTER,
     MEMBER_SET,
     MEMBER_ELEMENT,
+    MEMBER_CONTEXT,
+    /* Of events alone: */
+    MEMBER_KIND,
+    MEMBER_SPACE,
+    MEMBER_HASH,
+    MEMBER_STAMP,
+    MEMBER_NODE,
+    MEMBER_CURSOR,
+    MEMBER_REASON,
     MEMBERS
 };
 
-static const char *const member_names[MEMBERS] = {"Key",     "Value",   "Value64", "Type",   "Expires",
-                                                  "Sibling", "Counter", "Set",     "Element"};
+static const char *const member_names[MEMBERS] = {
+    "Key",     "Value", "Value64", "Type", "Expires", "Sibling", "Counter", "Set",   "Element",
+    "Context", "Kind",  "Space",   "Hash", "Stamp",   "Node",    "Cursor",  "Reason"};
 
 struct reader {
     struct bytes values[MEMBERS]; /* raw; data NULL: not there */
@@ -239,7 +250,111 @@ static enum err read_pair(struct reader *r, struct import_line *line)
         err = read_value(r, line);
     if (err == OK)
         err = read_expiry(r, &line->expires_ms);
-    return err == OK ? read_sibling(r, &line->sibling) : err;
+    if (err == OK)
+        err = read_sibling(r, &line->sibling);
+    if (err == OK && has(r, MEMBER_CONTEXT))
+        err = read_text(r, MEMBER_CONTEXT, &line->context);
+    if (err == OK && has(r, MEMBER_CONTEXT) && !line->context.len)
+        err = refuse(r, "Context", "is empty");
+    if (err == OK && has(r, MEMBER_CONTEXT) && line->sibling)
+        err = refuse(r, "Context", "contradicts \"Sibling\"");
+    return err;
+}
+
+/* ---- events -------------------------------------------------------------------------------- */
+
+/* Is this member the string, one of the names? */
+static bool names_one(const struct reader *r, enum member member, const char *const *names, size_t count,
+                      size_t *ret)
+{
+    for (size_t i = 0; i < count; i++)
+        if (has(r, member) && json_string_is(r->values[member], names[i])) {
+            *ret = i;
+            return true;
+        }
+    return false;
+}
+
+static enum err read_kind(struct reader *r, enum line_does *ret)
+{
+    static const char *const kinds[] = {"put", "delete", "damaged", "listed", "heartbeat", "behind", "gone"};
+    static const enum line_does does[] = {LINE_PUTS, LINE_REMOVES, LINE_LACKS, LINE_PASSES};
+    size_t i;
+    if (!names_one(r, MEMBER_KIND, kinds, sizeof kinds / sizeof *kinds, &i))
+        return refuse(r, "Kind", "is none of an event's");
+    *ret = i < sizeof does / sizeof *does ? does[i] : LINE_PASSES;
+    return OK;
+}
+
+/* The name stands under Key whatever it is of: it is put where the lines of an export have it. */
+static enum err read_space(struct reader *r, enum space *ret)
+{
+    static const char *const spaces[] = {"keys", "counters", "sets"};
+    static const enum member names[] = {MEMBER_KEY, MEMBER_COUNTER, MEMBER_SET};
+    size_t i = 0;
+    if (has(r, MEMBER_SPACE) && !names_one(r, MEMBER_SPACE, spaces, sizeof spaces / sizeof *spaces, &i))
+        return refuse(r, "Space", "must be keys, counters or sets");
+    if (has(r, MEMBER_COUNTER) || has(r, MEMBER_SET))
+        return refuse(r, has(r, MEMBER_SET) ? "Set" : "Counter", "does not belong to an event");
+    *ret = (enum space)i;
+    struct bytes name = r->values[MEMBER_KEY];
+    r->values[MEMBER_KEY] = bytes_of(NULL, 0);
+    r->values[names[i]] = name;
+    return OK;
+}
+
+/* What is gone has its name, and an element's its hash; a value that it had is not told. */
+static enum err read_removed(struct reader *r, struct import_line *line)
+{
+    uint8_t hash[ELEMENT_HASH_SIZE];
+    if (line->space == SPACE_KEYS)
+        return read_key(r, &line->key);
+    enum err err = read_name(r, line->space == SPACE_SETS ? MEMBER_SET : MEMBER_COUNTER, &line->key);
+    if (err != OK || line->space == SPACE_COUNTERS)
+        return err;
+    if (!has(r, MEMBER_HASH))
+        return refuse(r, "Hash", "is missing");
+    err = read_text(r, MEMBER_HASH, &line->hash);
+    if (err == OK && (element_hash_parse(line->hash, hash) != OK || memchr(hash, 0, sizeof hash)))
+        return refuse(r, "Hash", "must be 32 hexadecimal digits, as an event has them");
+    return err;
+}
+
+/* Takes off what makes it an event. *ret_done: nothing but the line is left to read. */
+static enum err read_event(struct reader *r, struct import_line *line, bool *ret_done)
+{
+    enum err err = read_kind(r, &line->does);
+    *ret_done = true;
+    if (err != OK || line->does == LINE_PASSES)
+        return err;
+    line->event = true;
+    err = read_space(r, &line->space);
+    if (err == OK && (has(r, MEMBER_SIBLING) || has(r, MEMBER_CONTEXT)))
+        err = refuse(r, has(r, MEMBER_SIBLING) ? "Sibling" : "Context", "does not belong to an event");
+    if (err != OK)
+        return err;
+    *ret_done = line->does != LINE_PUTS;
+    if (*ret_done)
+        return read_removed(r, line);
+    for (int i = MEMBER_KIND; i < MEMBERS; i++)
+        r->values[i] = bytes_of(NULL, 0);
+    return OK;
+}
+
+static enum err read_line(struct reader *r, struct import_line *line)
+{
+    bool done = false;
+    enum err err = OK;
+    if (has(r, MEMBER_KIND))
+        err = read_event(r, line, &done);
+    for (int i = MEMBER_KIND; i < MEMBERS && err == OK && !done; i++)
+        if (has(r, (enum member)i))
+            err = refuse(r, member_names[i], "belongs to an event, with a \"Kind\"");
+    if (err != OK || done)
+        return err;
+    return has(r, MEMBER_COUNTER) ? read_counter(r, line)
+           : has(r, MEMBER_SET)   ? read_element(r, line)
+                                  : read_pair(r, line);
 }
 
 enum err import_line_read(struct bytes text, uint64_t value_max, struct buf *room, struct import_line *ret,
@@ -256,9 +371,7 @@ enum err import_line_read(struct bytes text, uint64_t value_max, struct buf *roo
     buf_reserve(room, 2 * text.len);
     if (room->err != OK)
         return room->err;
-    err = has(&r, MEMBER_COUNTER) ? read_counter(&r, &line)
-          : has(&r, MEMBER_SET)   ? read_element(&r, &line)
-                                  : read_pair(&r, &line);
+    err = read_line(&r, &line);
     if (err == OK)
         *ret = line;
     return err;
@@ -293,7 +406,6 @@ static void put_counter(struct json_out *j, const struct import_line *line)
     char number[UNITS_TEXT_MAX] = "null";
     if (line->has_number)
         snprintf(number, sizeof number, "%lld", (long long)line->number);
-    json_field_string(j, "Counter", line->key);
     json_name(j, "Value");
     json_raw(j, bytes_str(number));
 }
@@ -301,7 +413,6 @@ static void put_counter(struct json_out *j, const struct import_line *line)
 /* An element that was written with line breaks in it is told in one form. */
 static void put_element(struct json_out *j, const struct import_line *line, struct buf *out)
 {
-    json_field_string(j, "Set", line->key);
     json_name(j, "Element");
     if (has_breaks(line->value))
         json_put_canonical(line->value, out);
@@ -312,7 +423,6 @@ static void put_element(struct json_out *j, const struct import_line *line, stru
 static void put_pair(struct json_out *j, const struct import_line *line)
 {
     char moment[UNITS_TEXT_MAX];
-    json_field_string(j, "Key", line->key);
     if (line->type.len == 0 && !has_breaks(line->value) && !is_deepest(line->value)) {
         json_name(j, "Value");
         json_raw(j, line->value);
@@ -324,20 +434,49 @@ static void put_pair(struct json_out *j, const struct import_line *line)
     }
     if (line->expires_ms)
         json_field_text(j, "Expires", instant_text_ms(line->expires_ms, moment));
+    if (line->context.len)
+        json_field_string(j, "Context", line->context);
     if (line->sibling)
         json_field_bool(j, "Sibling", true);
+}
+
+static void put_what(struct json_out *j, const struct import_line *line, struct buf *out)
+{
+    if (line->space == SPACE_COUNTERS)
+        put_counter(j, line);
+    else if (line->space == SPACE_SETS)
+        put_element(j, line, out);
+    else
+        put_pair(j, line);
+}
+
+/* What it is, and of which name. */
+static void put_name(struct json_out *j, const struct import_line *line)
+{
+    static const char *const kinds[] = {"put", "delete", "listed", "damaged"};
+    static const char *const names[] = {"Key", "Counter", "Set"};
+    if (!line->event) {
+        json_field_string(j, names[line->space], line->key);
+        return;
+    }
+    json_field_text(j, "Kind", kinds[line->does]);
+    if (line->space != SPACE_KEYS)
+        json_field_text(j, "Space", line->space == SPACE_SETS ? "sets" : "counters");
+    json_field_string(j, "Key", line->key);
+    if (line->hash.len)
+        json_field_string(j, "Hash", line->hash);
 }
 
 void import_line_put(struct buf *out, const struct import_line *line)
 {
     struct json_out j = json_out_to(out);
     json_object(&j);
-    if (line->space == SPACE_COUNTERS)
-        put_counter(&j, line);
-    else if (line->space == SPACE_SETS)
-        put_element(&j, line, out);
+    if (line->does == LINE_PASSES)
+        json_field_text(&j, "Kind", "listed");
     else
-        put_pair(&j, line);
+        put_name(&j, line);
+    if (line->does == LINE_PUTS)
+        put_what(&j, line, out);
     json_object_end(&j);
     buf_put_u8(out, '\n');
 }

@@ -20,7 +20,10 @@ enum err list_read(struct exchange *x, size_t scan_max)
     enum err err = snapshot_open(x->http->backend.store, &snapshot);
     if (err != OK)
         return err;
-    err = listing_read(x->listing, snapshot, scan_max);
+    if (x->params.contexts)
+        err = snapshot_floor(snapshot, &x->worker->reading.floor);
+    if (err == OK)
+        err = listing_read(x->listing, snapshot, scan_max);
     snapshot_close(snapshot);
     return err;
 }
@@ -168,7 +171,7 @@ void keys_list(struct exchange *x)
     if (x->params.count)
         answer_count(x);
     else if (x->params.limit == 0)
-        answer_stream(x, &(struct listing_sink){stream_wants, stream_key, stream_folder, x});
+        answer_stream(x, &(struct listing_sink){stream_wants, stream_key, stream_folder, x}, NULL);
     else
         answer_page(x, false);
 }

@@ -10,12 +10,12 @@ void params_init(struct params *params)
     params->wait_ms = WAIT_DEFAULT_MS;
     params->ttl_ms = params->expires_ms = 0;
     params->siblings = params->values = params->raw = params->touch = params->reverse = params->count = false;
-    params->list = false;
+    params->list = params->exact = params->all = params->contexts = false;
     params->row = (struct dot){0};
     params->mode = MODE_OF_CONFLICT;
     params->limit = LIST_LIMIT_DEFAULT;
     params->w = 0;
-    params->space = SPACE_KEYS;
+    params->space = params->from = SPACE_KEYS;
     params->prefix.length = params->after.length = params->end.length = params->delimiter.length = 0;
     params->through.length = 0;
 }
@@ -156,10 +156,18 @@ static bool read_value(struct params *p, unsigned param, const struct text *valu
         return read_bool(value, &p->reverse);
     case PARAM_END:
         return read_key(value, &p->end) && p->end.length > 0;
+    case PARAM_CONTEXTS:
+        return read_bool(value, &p->contexts);
     case PARAM_COUNT:
         return read_bool(value, &p->count);
     case PARAM_SPACE:
-        return read_space(value, &p->space);
+        p->all = text_is(value, "all");
+        return p->all || read_space(value, &p->space);
+    case PARAM_FROM:
+        return read_space(value, &p->from);
+    case PARAM_KEY:
+        p->exact = true;
+        return read_key(value, &p->prefix) && p->prefix.length > 0;
     case PARAM_DELIMITER:
         return read_key(value, &p->delimiter) && p->delimiter.length > 0;
     default:
@@ -193,8 +201,11 @@ static const struct {
     {"reverse", PARAM_REVERSE, "true or false"},
     {"end", PARAM_END, "1 to 480 bytes of UTF-8 without NUL"},
     {"count", PARAM_COUNT, "true or false"},
+    {"contexts", PARAM_CONTEXTS, "true or false"},
     {"delimiter", PARAM_DELIMITER, "1 to 480 bytes of UTF-8 without NUL"},
-    {"space", PARAM_SPACE, "keys, counters or sets"},
+    {"space", PARAM_SPACE, "keys, counters, sets or all"},
+    {"from", PARAM_FROM, "keys, counters or sets"},
+    {"key", PARAM_KEY, "1 to 480 bytes of UTF-8 without NUL"},
 };
 
 static enum err refuse(struct buf *why, struct bytes raw_name, const char *problem)
@@ -237,8 +248,11 @@ static enum err parse_one(struct bytes name, struct bytes value, unsigned allowe
 /* Pairs of which only one can be meant: a name, and the one that stands against it. */
 static enum err check_against(const struct params *p, unsigned allowed, struct buf *why)
 {
-    bool lists = p->count, names = p->space != SPACE_KEYS;
+    bool lists = p->count, names = p->space != SPACE_KEYS, member = p->given & PARAM_MEMBER;
+    bool goes_on = allowed & PARAM_SPACE; /* member says where, behind after */
+    enum space begin = p->all ? p->from : p->space;
     static const char too_long[] = "must be at most 460 bytes, as a name is";
+    static const char of_one[] = "contradicts \"space=all\"";
     const struct {
         bool wrong;
         const char *name, *problem;
@@ -248,16 +262,26 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
         {p->touch && p->mode != MODE_OF_CONFLICT, "mode", "contradicts \"touch\""},
         {p->raw && p->siblings, "raw", "contradicts \"siblings\""},
         {names && p->siblings, "siblings", "contradicts \"space\": only keys have them"},
+        {names && p->contexts, "contexts", "contradicts \"space\": only keys have them"},
+        {p->exact && p->given & PARAM_PREFIX, "prefix", "contradicts \"key\""},
+        {p->exact && names && !space_name_valid(param_bytes(&p->prefix)), "key",
+         "must have 1 to 460 bytes without NUL and U+0001, as a name has"},
         {names && p->prefix.length > SPACE_NAME_MAX, "prefix", too_long},
-        {names && p->after.length > SPACE_NAME_MAX, "after", too_long},
+        {begin != SPACE_KEYS && p->after.length > SPACE_NAME_MAX, "after", too_long},
         {names && p->end.length > SPACE_NAME_MAX, "end", too_long},
         {lists && p->values, "values", "contradicts \"count\""},
         {lists && p->given & PARAM_LIMIT, "limit", "contradicts \"count\""},
         {lists && p->delimiter.length, "delimiter", "contradicts \"count\""},
         {lists && p->reverse, "reverse", "contradicts \"count\""},
-        {p->given & PARAM_MEMBER && p->given & PARAM_AFTER, "after", "contradicts \"member\""},
-        {p->given & PARAM_MEMBER && p->given & PARAM_LIMIT, "limit", "contradicts \"member\""},
-        {p->given & PARAM_MEMBER && p->count, "count", "contradicts \"member\""},
+        {member && !goes_on && p->given & PARAM_AFTER, "after", "contradicts \"member\""},
+        {member && p->given & PARAM_LIMIT, "limit", "contradicts \"member\""},
+        {member && p->count, "count", "contradicts \"member\""},
+        {member && goes_on && (begin != SPACE_SETS || !p->after.length), "member",
+         "needs \"after\", and that it is a set's name"},
+        {p->given & PARAM_FROM && !p->all, "from", "belongs to \"space=all\""},
+        {p->all && p->given & PARAM_KEY, "key", of_one},
+        {p->all && p->given & PARAM_PREFIX, "prefix", of_one},
+        {p->all && p->given & PARAM_END, "end", of_one},
         {p->end.length && p->after.length &&
              (p->reverse ? bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) >= 0
                          : bytes_compare(param_bytes(&p->end), param_bytes(&p->after)) <= 0),
@@ -271,22 +295,25 @@ static enum err check_against(const struct params *p, unsigned allowed, struct b
     return OK;
 }
 
-static void put_into_space(enum space space, struct param_key *key)
+static void put_into_space(enum space space, bool whole_set, struct param_key *key)
 {
     uint8_t room[KEY_MAX];
-    struct bytes whole = space_prefix(space, param_bytes(key), room);
+    struct bytes whole = whole_set ? space_set_begin(param_bytes(key), room)
+                                   : space_prefix(space, param_bytes(key), room);
     memcpy(key->data, whole.data, key->length = whole.len);
 }
 
 static void put_all_into_space(struct params *p)
 {
+    enum space begin = p->all ? p->from : p->space;
+    if (begin != SPACE_KEYS && p->after.length)
+        put_into_space(begin, false, &p->after);
     if (p->space == SPACE_KEYS)
         return;
-    put_into_space(p->space, &p->prefix);
-    if (p->after.length)
-        put_into_space(p->space, &p->after);
+    put_into_space(p->space, p->exact && p->space == SPACE_SETS, &p->prefix);
+    p->exact &= p->space != SPACE_SETS; /* its elements lie under what is now a prefix */
     if (p->end.length)
-        put_into_space(p->space, &p->end);
+        put_into_space(p->space, false, &p->end);
 }
 
 enum err params_parse(struct bytes query, unsigned allowed, uint64_t wait_max_ms, struct params *params,

@@ -26,13 +26,16 @@ enum {
     PARAM_ALL = 1 << 16, /* of the route: limit may be 0, for all in one stream */
     PARAM_ROW = 1 << 18, /* row=48 hex digits: a dot */
     PARAM_THROUGH = 1 << 19,
-    PARAM_LIST = 1 << 20,   /* list=true */
-    PARAM_SINCE = 1 << 21,  /* a cursor; of any length, and so not decoded */
-    PARAM_POLL = 1 << 22,   /* poll=30s, up to POLL_MAX_MS */
-    PARAM_MEMBER = 1 << 24, /* an element, as JSON; of any length, and so not decoded */
-    PARAM_BYTES = 1 << 25,  /* of the route: after and through may be any bytes */
-    PARAM_SPACE = 1 << 26,  /* space=keys, counters or sets */
-    PARAM_NEEDED = 1 << 17, /* of the route: prefix must be there, if only as prefix= */
+    PARAM_LIST = 1 << 20,     /* list=true */
+    PARAM_SINCE = 1 << 21,    /* a cursor; of any length, and so not decoded */
+    PARAM_POLL = 1 << 22,     /* poll=30s, up to POLL_MAX_MS */
+    PARAM_MEMBER = 1 << 24,   /* an element, as JSON; of any length, and so not decoded */
+    PARAM_BYTES = 1 << 25,    /* of the route: after and through may be any bytes */
+    PARAM_SPACE = 1 << 26,    /* space=keys, counters, sets or all */
+    PARAM_FROM = 1 << 27,     /* from=keys, counters or sets: in which of all spaces it begins */
+    PARAM_KEY = 1 << 28,      /* key=: one key or name, where prefix= means many */
+    PARAM_CONTEXTS = 1 << 29, /* contexts=true */
+    PARAM_NEEDED = 1 << 17,   /* of the route: prefix must be there, if only as prefix= */
 };
 
 enum { WAIT_DEFAULT_MS = 1000, LIST_LIMIT_DEFAULT = 100, LIST_LIMIT_MAX = 10000 };
@@ -52,13 +55,15 @@ struct params {
     uint64_t wait_ms, ttl_ms, expires_ms; /* the last two: 0 without */
     uint64_t poll_ms;
     struct bytes since, member; /* raw, borrowed from the query */
-    bool siblings, values, raw, touch, reverse, count, list;
+    bool siblings, values, raw, touch, reverse, count, list, contexts;
+    bool exact; /* prefix is the whole of a key */
+    bool all;   /* of all spaces; space is then that of keys */
     enum mode mode;
     unsigned limit; /* 0: all */
     unsigned w;     /* 0: without; or a number, W_MAJORITY, W_ALL */
-    enum space space;
+    enum space space, from;
     /* With another space than that of keys the first three are of its records' keys (space.h),
-     * and prefix is never empty. */
+     * and prefix is never empty. With all of them there is none, and after is of `from`. */
     struct param_key prefix, after, end, delimiter, through;
     struct dot row;
 };
@@ -66,6 +71,12 @@ struct params {
 static inline struct bytes param_bytes(const struct param_key *key)
 {
     return bytes_of(key->data, key->length);
+}
+
+/* Bits of 1 << enum space. */
+static inline unsigned params_spaces(const struct params *p)
+{
+    return p->all ? 1U << SPACE_KEYS | 1U << SPACE_COUNTERS | 1U << SPACE_SETS : 1U << p->space;
 }
 
 /* Those of an empty query. */

@@ -220,8 +220,7 @@ static void read_member(struct exchange *x, struct snapshot *snapshot, struct by
     walk_state_done(&walk);
 }
 
-/* The key of the element that the query names; false when it was refused. */
-static bool find_member(struct exchange *x, uint8_t room[KEY_MAX], struct bytes *ret_key)
+bool member_key(struct exchange *x, struct bytes set, uint8_t room[KEY_MAX], struct bytes *ret_key)
 {
     struct bytes raw = x->params.member;
     uint8_t hash[ELEMENT_HASH_SIZE], *text = mem_new(2 * raw.len + 1);
@@ -237,7 +236,7 @@ static bool find_member(struct exchange *x, uint8_t room[KEY_MAX], struct bytes 
     if (fine) {
         json_put_canonical(bytes_of(text, length), &canonical);
         element_hash(buf_bytes(&canonical), hash);
-        *ret_key = space_element(target_name(&x->target), hash, room);
+        *ret_key = space_element(set, hash, room);
     } else {
         answer_error(x, MHD_HTTP_BAD_REQUEST, "query parameter \"member\" must be an element, as JSON: %s",
                      error.reason);
@@ -252,7 +251,7 @@ static void answer_member(struct exchange *x)
     struct snapshot *snapshot;
     uint8_t room[KEY_MAX];
     struct bytes key;
-    if (!find_member(x, room, &key))
+    if (!member_key(x, target_name(&x->target), room, &key))
         return;
     enum err err = snapshot_open(x->http->backend.store, &snapshot);
     if (err != OK) {

@@ -14,15 +14,22 @@ bool stream_wants(void *ctx)
     return x->answer.len < STREAM_BYTES;
 }
 
+/* Where there are both, the keys come first. */
+static bool lists(const struct exchange *x)
+{
+    return x->listing && !x->listing->done;
+}
+
 static enum err read_slice(struct exchange *x)
 {
-    enum err err = x->listing ? list_read(x, SLICE_SCAN_MAX) : spaces_read_slice(x, &x->spaces->sink);
+    enum err err = lists(x) || !x->spaces ? list_read(x, SLICE_SCAN_MAX)
+                                          : spaces_read_slice(x, &x->spaces->sink);
     return err == OK ? x->answer.err : err;
 }
 
 static bool is_done(const struct exchange *x)
 {
-    return x->listing ? x->listing->done : x->spaces->done;
+    return !lists(x) && (!x->spaces || x->spaces->done);
 }
 
 /* The last line of a stream that does not go on says why; after it the connection ends
@@ -94,14 +101,11 @@ static void answer_lines(struct exchange *x)
     watch_until(x->watch, deadlines_now_ms() + x->http->options.request_timeout_ms, false);
 }
 
-void answer_stream(struct exchange *x, const struct listing_sink *sink)
+void answer_stream(struct exchange *x, const struct listing_sink *keys, const struct spaces_sink *others)
 {
-    list_begin(x)->sink = *sink;
-    answer_lines(x);
-}
-
-void answer_stream_of(struct exchange *x, const struct spaces_sink *sink)
-{
-    x->spaces->sink = *sink;
+    if (keys)
+        list_begin(x)->sink = *keys;
+    if (others)
+        x->spaces->sink = *others;
     answer_lines(x);
 }

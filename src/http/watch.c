@@ -75,6 +75,12 @@ static bool find_begin(struct exchange *x, bool given, struct feed_cursor *curso
     return answered;
 }
 
+struct watch_range watch_range_of(const struct params *params)
+{
+    return (struct watch_range){
+        .spaces = params_spaces(params), .exact = params->exact, .prefix = param_bytes(&params->prefix)};
+}
+
 static unsigned variant_of(const struct exchange *x)
 {
     unsigned variant = x->is_http10 ? 0 : WATCH_CHUNKED;
@@ -96,8 +102,8 @@ static void take_over(struct exchange *x, struct feed_cursor *cursor)
         answer_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "no file descriptor is left");
         return;
     }
-    struct stream *stream = stream_new(fd, variant_of(x), x->params.space, param_bytes(&x->params.prefix),
-                                       cursor, deadlines_now_ms());
+    struct watch_range range = watch_range_of(&x->params);
+    struct stream *stream = stream_new(fd, variant_of(x), &range, cursor, deadlines_now_ms());
     x->status = MHD_HTTP_OK;
     x->outcome = MHD_NO;
     count(x->http, COUNT_2XX);
@@ -119,8 +125,9 @@ void watch_get(struct exchange *x)
         return;
     }
     if (!feed_cursor_serves(&cursor, param_bytes(&x->params.prefix))) {
-        answer_error(x, MHD_HTTP_BAD_REQUEST,
-                     "since, or Last-Event-ID, stands in the listing of another \"prefix\" or \"space\"");
+        answer_error(
+            x, MHD_HTTP_BAD_REQUEST,
+            "since, or Last-Event-ID, stands in the listing of another \"prefix\", \"key\" or \"space\"");
         feed_cursor_done(&cursor);
         return;
     }

@@ -2,10 +2,10 @@
  *
  *   worker                      the feed's thread
  *   ------                      -----------------
- *   watch.c: head, cursor,  --> watch_feed.c: every 10 ms at most it reads what is new
- *   judged in a snapshot        once, for all (watch_batch.c), and hands the same encoded
- *   watch_poll.c: parks    <--  bytes to each stream at the head; it wakes the polls
- *                               watch_stream.c: a stream's socket, its place, its step
+ *   watch.c: head, cursor,  --> watch_feed.c: every 10 ms at most (watch_pace.h) it reads
+ *   judged in a snapshot        what is new once, for all (watch_batch.c), and hands the
+ *   watch_poll.c: parks    <--  same encoded bytes to each stream at the head; it wakes the
+ *                               polls. watch_stream.c: a stream's socket, its place, its step
  *
  * A stream is not the library's: its worker answers nothing, takes a copy of the
  * socket's descriptor, lets the library close its own, and gives the copy to the feed.
@@ -31,10 +31,10 @@
 
 struct exchange;
 struct http;
+struct params;
 struct watch_feed;
 
 enum {
-    WATCH_PAUSE_MS = 10,               /* events within it may come together */
     WATCH_HEARTBEAT_MS = 15000,        /* where the options say nothing */
     WATCH_STEP_ROWS = 500,             /* of a stream that reads by itself, at a time; */
     WATCH_STEP_BYTES = 64 << 10,       /* of values. Nothing special about these */
@@ -43,6 +43,13 @@ enum {
     WATCH_BATCH_BYTES = 192 << 10,     /* of values read at once for all streams at the head */
     WATCH_PENDING_MAX = 64 << 20,      /* bytes that wait for blocked streams, together */
     WATCH_SEND_BUFFER = 64 << 10,      /* of a stream's socket, as asked of the kernel, which doubles it */
+};
+
+/* Of what a reader wants to be told. */
+struct watch_range {
+    unsigned spaces;     /* bits, as in feed.h */
+    bool exact;          /* the prefix is all of a key */
+    struct bytes prefix; /* of the records' keys */
 };
 
 /* ---- watch_event.c: events as text ---- */
@@ -87,8 +94,8 @@ void watch_batch_done(struct watch_batch *b);
 enum err watch_batch_read(struct watch_batch *b, struct snapshot *snapshot, uint64_t wall_ms, bool continues,
                           const size_t wanted[WATCH_VARIANTS], unsigned spaces, struct feed_cursor *head,
                           enum feed_end *ret_end) MUST_USE;
-bool watch_batch_wants(const struct watch_batch *b, size_t i, enum space space, struct bytes prefix);
-bool watch_batch_touches(const struct watch_batch *b, enum space space, struct bytes prefix);
+bool watch_batch_wants(const struct watch_batch *b, size_t i, const struct watch_range *range);
+bool watch_batch_touches(const struct watch_batch *b, const struct watch_range *range);
 /* The cursor behind the first n events. */
 void watch_batch_cursor(const struct watch_batch *b, size_t n, struct feed_cursor *ret);
 
@@ -107,7 +114,7 @@ struct stream {
     enum stream_state state;
     int fd;
     unsigned variant;
-    enum space space;
+    struct watch_range range;   /* its prefix is the stream's own */
     struct feed_cursor *cursor; /* owned; NULL at the head */
     bool continues;             /* has been shown something by this store since it came */
     bool was_at_head;
@@ -117,12 +124,11 @@ struct stream {
     size_t out_at;
     uint64_t sent_ms;    /* when it was last given something; */
     uint64_t blocked_ms; /* when its socket last took anything */
-    size_t prefix_length;
-    uint8_t prefix[]; /* of the records' keys wanted */
+    uint8_t prefix[];
 };
 
 /* Takes the descriptor and the cursor. Head and first heartbeat wait in `out`. */
-struct stream *stream_new(int fd, unsigned variant, enum space space, struct bytes prefix,
+struct stream *stream_new(int fd, unsigned variant, const struct watch_range *range,
                           struct feed_cursor *cursor, uint64_t now_ms);
 void stream_free(struct stream *s); /* closes; takes NULL */
 /* Sends from `out` what the socket takes. False when the client has gone. */
@@ -175,6 +181,9 @@ void watch_feed_list(struct http *http, struct watch_poll *poll);
 void watch_feed_unlist(struct http *http, struct watch_poll *poll);
 
 /* ---- watch.c ---- */
+
+/* What the parameters ask for; it borrows from them. */
+struct watch_range watch_range_of(const struct params *params);
 
 /* 410, with a cursor that begins with a listing. */
 void answer_gone(struct exchange *x, struct snapshot *snapshot, struct feed_cursor *cursor);

@@ -83,16 +83,17 @@ enum err watch_batch_read(struct watch_batch *b, struct snapshot *snapshot, uint
     return err;
 }
 
-bool watch_batch_wants(const struct watch_batch *b, size_t i, enum space space, struct bytes prefix)
+bool watch_batch_wants(const struct watch_batch *b, size_t i, const struct watch_range *range)
 {
     const struct batch_event *e = &b->events[i];
-    return e->space == space && bytes_starts_with(part(b, e->key_at, e->key_length), prefix);
+    return range->spaces >> e->space & 1 && (!range->exact || e->key_length == range->prefix.len) &&
+           bytes_starts_with(part(b, e->key_at, e->key_length), range->prefix);
 }
 
-bool watch_batch_touches(const struct watch_batch *b, enum space space, struct bytes prefix)
+bool watch_batch_touches(const struct watch_batch *b, const struct watch_range *range)
 {
     for (size_t i = 0; i < b->count; i++)
-        if (watch_batch_wants(b, i, space, prefix))
+        if (watch_batch_wants(b, i, range))
             return true;
     return false;
 }

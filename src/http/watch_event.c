@@ -50,6 +50,8 @@ void watch_event_json(struct json_out *j, struct snapshot *snapshot, const struc
     char id[REPLICA_ID_TEXT];
     json_object(j);
     json_field_text(j, "Kind", kinds[event->kind]);
+    if (event->name.space == SPACE_COUNTERS || event->name.space == SPACE_SETS)
+        json_field_text(j, "Space", event->name.space == SPACE_SETS ? "sets" : "counters");
     if (event->kind != FEED_LISTED)
         json_field_string(j, "Key", event->name.name);
     if (event->name.space == SPACE_SETS)

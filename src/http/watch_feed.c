@@ -1,4 +1,4 @@
-/* The feed's thread: one round after the other, at most one in 10 ms.
+/* The feed's thread: one round after the other, at the pace of watch_pace.h.
  *
  *     READY  ----- its step reaches the head ----->  HEAD
  *      ^  ^ \                                         |
@@ -10,6 +10,7 @@
 #include "exchange.h"
 #include "mem.h"
 #include "watch.h"
+#include "watch_pace.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,7 +32,7 @@ enum {
     /* Below the threads that write and answer: where cores are short, readers of changes
      * are the ones to wait. */
     NICE = 5,
-    GIVE_WAY_SENDS = 32,
+    GIVE_WAY_SENDS = 8, /* some 60 us */
 };
 
 struct list {
@@ -58,7 +59,8 @@ struct watch_feed {
     bool has_head, continues, more;
     struct watch_batch batch;
     size_t pending; /* bytes in all streams' `out` */
-    uint64_t begun_ms, looked_ms, retry_ms;
+    struct watch_pace pace;
+    uint64_t looked_ms, retry_ms;
 };
 
 static uint64_t now_ms(void)
@@ -66,6 +68,14 @@ static uint64_t now_ms(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Of this thread. */
+static uint64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 static uint64_t wall_ms(const struct watch_feed *f)
@@ -76,6 +86,13 @@ static uint64_t wall_ms(const struct watch_feed *f)
 static void count_more(struct watch_feed *f, enum counter counter, uint64_t n)
 {
     atomic_fetch_add_explicit(&f->http->counters[counter], n, memory_order_relaxed);
+}
+
+static void count_spaces(size_t of[SPACE_NONE], unsigned spaces, bool more)
+{
+    for (unsigned i = 0; i < SPACE_NONE; i++)
+        if (spaces >> i & 1)
+            of[i] += more ? 1 : SIZE_MAX; /* one less */
 }
 
 /* ---- streams and their states ------------------------------------------------------------ */
@@ -93,8 +110,10 @@ static void enlist(struct watch_feed *f, struct stream *s, enum stream_state sta
     list->last = s;
     list->count++;
     f->pending += s->out.len - s->out_at;
-    if (state == STREAM_HEAD)
-        f->at_head[s->variant]++, f->at_head_of[s->space]++;
+    if (state == STREAM_HEAD) {
+        f->at_head[s->variant]++;
+        count_spaces(f->at_head_of, s->range.spaces, true);
+    }
 }
 
 static void delist(struct watch_feed *f, struct stream *s)
@@ -109,13 +128,18 @@ static void delist(struct watch_feed *f, struct stream *s)
     else
         list->last = s->prev;
     list->count--;
-    if (s->state == STREAM_HEAD)
-        f->at_head[s->variant]--, f->at_head_of[s->space]--;
+    if (s->state == STREAM_HEAD) {
+        f->at_head[s->variant]--;
+        count_spaces(f->at_head_of, s->range.spaces, false);
+    }
 }
 
 /* Of a stream that is in no list. */
 static void close_stream(struct watch_feed *f, struct stream *s)
 {
+    /* Closing is not enough: as long as the library still has its own descriptor of the
+     * socket, epoll would go on telling of this one. */
+    (void)!epoll_ctl(f->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
     stream_free(s);
     atomic_fetch_sub(&f->open, 1);
 }
@@ -276,8 +300,8 @@ static void send_stepped(struct watch_feed *f, struct list stepped)
 }
 
 /* A round of a thousand streams is some milliseconds of sends. A thread that is woken may
- * have to wait until this one's slice is over, whatever its priority: so it is given up
- * now and then (a fraction of a millisecond). */
+ * have to wait until this one's slice is over, or the next tick, whatever its priority: so
+ * it is given up now and then. */
 static void give_way(size_t sent)
 {
     if (sent % GIVE_WAY_SENDS == 0)
@@ -286,7 +310,7 @@ static void give_way(size_t sent)
 
 static void give_batch(struct watch_feed *f)
 {
-    uint64_t events = 0, at_ms = now_ms();
+    uint64_t events = 0, at_ms = now_ms(), spent_us = cpu_us();
     size_t sent = 0;
     if (f->batch.count == 0)
         return;
@@ -304,6 +328,7 @@ static void give_batch(struct watch_feed *f)
         /* Where nothing is left over its socket may still take more: then it says so. */
         place(f, s, f->batch.has_large ? STREAM_READY : STREAM_BLOCKED);
     }
+    watch_pace_sent(&f->pace, now_ms(), cpu_us() - spent_us);
     count_more(f, COUNT_WATCH_EVENTS, events);
 }
 
@@ -323,15 +348,14 @@ static void end_head(struct watch_feed *f, const struct feed_cursor *anew)
 
 static bool wakes(const struct watch_feed *f, const struct watch_poll *p, enum feed_end head_end)
 {
-    const struct params *params = &p->x->params;
+    struct watch_range range = watch_range_of(&p->x->params);
     if (head_end == FEED_WALKING)
         return false;
     if (head_end == FEED_GONE)
         return true;
     if (p->behind)
         return head_end == FEED_AT_HEAD && clock_covers(&f->head.low, &p->cursor.high);
-    return (p->fresh && !clock_equal(&p->cursor.low, &f->head.low)) ||
-           watch_batch_touches(&f->batch, params->space, param_bytes(&params->prefix));
+    return (p->fresh && !clock_equal(&p->cursor.low, &f->head.low)) || watch_batch_touches(&f->batch, &range);
 }
 
 /* What epoll tells of: a stream, a poll, which has the lowest bit set, or the wake-up: 0. */
@@ -347,7 +371,7 @@ static void link_poll(struct watch_feed *f, struct watch_poll *p)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.u64 = tag_of_poll(p)};
     p->listed = p->fresh = true;
-    f->polls_of[p->x->params.space]++;
+    count_spaces(f->polls_of, params_spaces(&p->x->params), true);
     p->prev = NULL;
     p->next = f->polls;
     if (f->polls)
@@ -366,7 +390,7 @@ static void unlink_poll(struct watch_feed *f, struct watch_poll *p)
     if (p->next)
         p->next->prev = p->prev;
     p->listed = false;
-    f->polls_of[p->x->params.space]--;
+    count_spaces(f->polls_of, params_spaces(&p->x->params), false);
 }
 
 static void wake_polls(struct watch_feed *f, enum feed_end head_end, bool all)
@@ -418,13 +442,14 @@ static void run_round(struct watch_feed *f)
     struct snapshot *snapshot;
     struct feed_cursor anew = {0};
     enum feed_end head_end = FEED_MORE;
-    f->begun_ms = now_ms();
+    uint64_t begun_ms = now_ms();
+    watch_pace_begin(&f->pace, begun_ms);
     if (atomic_exchange(&f->dirty, false))
         move_all(f, STREAM_WAITING, STREAM_READY);
     enum err err = snapshot_open(f->http->backend.store, &snapshot);
     if (err != OK) {
         atomic_store(&f->dirty, true);
-        f->retry_ms = f->begun_ms + RETRY_MS;
+        f->retry_ms = begun_ms + RETRY_MS;
         return;
     }
     err = read_head(f, snapshot, &head_end);
@@ -438,7 +463,7 @@ static void run_round(struct watch_feed *f)
     snapshot_close(snapshot);
     if (err != OK) {
         atomic_store(&f->dirty, true);
-        f->retry_ms = f->begun_ms + RETRY_MS;
+        f->retry_ms = begun_ms + RETRY_MS;
     } else if (head_end == FEED_GONE) {
         end_head(f, &anew);
         atomic_store(&f->dirty, true); /* a new head for the polls */
@@ -558,9 +583,7 @@ static bool has_work(const struct watch_feed *f)
 
 static uint64_t round_at(const struct watch_feed *f)
 {
-    /* Who has more to read than one round gave goes on at once. */
-    uint64_t pause = f->more || f->streams[STREAM_READY].count ? 0 : WATCH_PAUSE_MS;
-    uint64_t at = f->begun_ms + pause;
+    uint64_t at = watch_pace_next(&f->pace, f->more, f->streams[STREAM_READY].count > 0);
     return at > f->retry_ms ? at : f->retry_ms;
 }
 

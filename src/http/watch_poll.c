@@ -63,11 +63,13 @@ static enum err read_on(struct exchange *x, struct filling *filling, enum feed_e
                         bool *ret_answered)
 {
     struct watch_poll *p = x->poll;
+    struct watch_range range = watch_range_of(&x->params);
     enum err err = OK;
     *ret_end = FEED_MORE;
     for (size_t n = 0; n < POLL_STEPS_MAX && err == OK && *ret_end == FEED_MORE && !filling->events; n++) {
-        struct feed_reader reader = {.prefix = param_bytes(&x->params.prefix),
-                                     .spaces = 1U << x->params.space,
+        struct feed_reader reader = {.prefix = range.prefix,
+                                     .exact = range.exact,
+                                     .spaces = range.spaces,
                                      .wall_ms = x->http->backend.wall_ms(x->http->backend.ctx),
                                      .continues = p->continues,
                                      .rows_max = POLL_ROWS,

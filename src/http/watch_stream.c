@@ -8,20 +8,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct stream *stream_new(int fd, unsigned variant, enum space space, struct bytes prefix,
+struct stream *stream_new(int fd, unsigned variant, const struct watch_range *range,
                           struct feed_cursor *cursor, uint64_t now_ms)
 {
-    struct stream *s = mem_new(sizeof *s + prefix.len);
+    struct stream *s = mem_new(sizeof *s + range->prefix.len);
     s->fd = fd;
     s->variant = variant;
-    s->space = space;
+    s->range = *range;
+    s->range.prefix.data = s->prefix;
+    if (range->prefix.len)
+        memcpy(s->prefix, range->prefix.data, range->prefix.len);
     s->state = STREAM_BLOCKED;
     s->sent_ms = s->blocked_ms = now_ms;
     s->cursor = mem_copy(cursor, sizeof *cursor);
     *cursor = (struct feed_cursor){0};
     buf_init(&s->out, SIZE_MAX);
-    if (prefix.len)
-        memcpy(s->prefix, prefix.data, s->prefix_length = prefix.len);
     watch_put_head(&s->out, variant);
     stream_note(s, "heartbeat", NULL, s->cursor);
     return s;
@@ -96,7 +97,7 @@ bool stream_flush(struct stream *s, uint64_t now_ms)
 
 static bool wants(const struct stream *s, const struct watch_batch *b, size_t i)
 {
-    return watch_batch_wants(b, i, s->space, bytes_of(s->prefix, s->prefix_length));
+    return watch_batch_wants(b, i, &s->range);
 }
 
 static size_t begin_of(const struct stream *s, const struct watch_batch *b, size_t i)
@@ -189,8 +190,9 @@ enum err stream_step(struct stream *s, struct snapshot *snapshot, uint64_t wall_
                      uint64_t *ret_events)
 {
     struct own own = {.stream = s, .snapshot = snapshot};
-    struct feed_reader reader = {.prefix = bytes_of(s->prefix, s->prefix_length),
-                                 .spaces = 1U << s->space,
+    struct feed_reader reader = {.prefix = s->range.prefix,
+                                 .exact = s->range.exact,
+                                 .spaces = s->range.spaces,
                                  .wall_ms = wall_ms,
                                  .continues = s->continues,
                                  .rows_max = WATCH_STEP_ROWS,

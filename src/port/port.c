@@ -49,6 +49,8 @@ enum err port_emit_line(struct port *p, const struct import_line *line)
     if (p->key.err != OK)
         return p->key.err;
     record.key = buf_bytes(&p->key);
+    if (p->options.into.len)
+        record.context = bytes_of(NULL, 0); /* it is of another key */
     if (record.expires_ms > EXPIRES_MAX_MS)
         record.expires_ms = EXPIRES_MAX_MS;
     const char *wrong = record.space == SPACE_KEYS ? wrong_with_key(record.key) : wrong_with_name(record.key);
@@ -93,7 +95,12 @@ static enum err take_line(struct port *p, struct bytes text, struct buf *why)
         buf_put_bytes(why, buf_bytes(&problem));
     }
     buf_done(&problem);
-    return err == OK ? port_emit_line(p, &line) : err;
+    if (err != OK || line.does == LINE_PASSES)
+        return err;
+    if (line.does != LINE_LACKS)
+        return port_emit_line(p, &line);
+    port_leave_out(p, line.key, "what wrote this could not read its record");
+    return OK;
 }
 
 static enum err keep_part(struct port *p, struct bytes part, struct buf *why)

@@ -11,7 +11,8 @@
 
 static struct count_work count_of(const struct write_work *write)
 {
-    return (struct count_work){.key = write->key, .add = write->number, .set = true};
+    return (struct count_work){
+        .key = write->key, .add = write->number, .set = !write->remove, .remove = write->remove};
 }
 
 static enum err judge_one(struct store_txn *txn, struct write_work *write)

@@ -159,11 +159,18 @@ static enum err collect(struct step *s, struct row *rows, size_t *ret_count)
     return err;
 }
 
+/* Under the reader's prefix, or the very key that it names. */
+static bool is_named(const struct step *s, struct bytes key)
+{
+    return bytes_starts_with(key, s->reader->prefix) &&
+           (!s->reader->exact || key.len == s->reader->prefix.len);
+}
+
 /* In a listing the keys that are still to come in it are left to it. */
 static bool is_wanted(const struct step *s, struct bytes key, struct space_name *ret)
 {
     const struct feed_cursor *c = s->cursor;
-    if (!bytes_starts_with(key, s->reader->prefix) || !is_of_space(s, key, ret))
+    if (!is_named(s, key) || !is_of_space(s, key, ret))
         return false;
     if (c->phase == FEED_LIST && WEAKENED(WATCH_LISTED))
         return false;
@@ -223,7 +230,7 @@ static void list_one(struct step *s, struct bytes key, struct bytes encoded)
 static bool is_beyond(const struct step *s, struct bytes key)
 {
     bool keys_alone = wanted_spaces(s) == 1U << SPACE_KEYS;
-    return !bytes_starts_with(key, s->reader->prefix) || (keys_alone && !space_has_key(key));
+    return !is_named(s, key) || (keys_alone && !space_has_key(key));
 }
 
 static void end_list(struct step *s)

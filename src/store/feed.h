@@ -60,6 +60,7 @@ struct feed_reader {
      * 0 for keys alone. What is of no space is never shown. */
     struct bytes prefix;
     unsigned spaces;
+    bool exact;       /* the prefix is all of the one key that is wanted */
     uint64_t wall_ms; /* what has expired by then is not seen */
     /* The last step with this cursor was of this same store, since it was opened:
      * what it holds only grows, also where its clock does not say so yet. */

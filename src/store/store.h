@@ -250,7 +250,8 @@ struct write_work {
     const struct condition *condition; /* or NULL; the same. Of the newest state */
     size_t weight;                     /* bytes that a touch or a counter will write, about */
     /* In a batch alone: a counter, key being one's, is brought to this number, by an add of
-     * what this store finds missing. All else is unused. Walks hide it as they do a delete's. */
+     * what this store finds missing, or, with remove, taken back. All else is unused. Walks
+     * hide it as they do a delete's. */
     bool counts;
     int64_t number;
     /* results */

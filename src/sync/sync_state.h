@@ -46,15 +46,17 @@ enum {
 
     SEND_QUEUE_HIGH = 4 << 20, /* bytes a link may have queued before it is fed no more */
     SEND_QUEUE_LOW = 1 << 20,
-    CHUNK_ENTRIES = 10000, /* of rows, when so many are missing; the receiver stores it in slices */
-    CHUNK_BYTES = 4 << 20,
-    PIECE_ENTRIES = 5000, /* of a walk: with as many keys of the receiver's own it fits a transaction */
-    PIECE_BYTES = 4 << 20,
+    /* Of rows, when so many are missing. The receiver stores them in slices; but it unpacks and
+     * reads a chunk, and a walk's piece, in one go: about a millisecond. */
+    CHUNK_ENTRIES = 2048,
+    CHUNK_BYTES = 1 << 20,
+    PIECE_ENTRIES = 1250, /* of a walk */
+    PIECE_BYTES = 1 << 20,
     OLD_CHUNK_ENTRIES = 2000, /* for protocol 1, which stores a frame as it comes */
     OLD_CHUNK_BYTES = 1 << 20,
     WALK_EXPECTED_MS = 1000,      /* rows are kept from a blank peer so long: it is about to walk */
     BETTER_LINK_MS = 200,         /* and from a link that the other one of the pair would replace */
-    WALK_AHEAD = 4,               /* pieces asked for and not stored yet */
+    WALK_AHEAD = 16,              /* pieces asked for and not stored yet */
     SQUEEZE_WALK_MIN = 1024,      /* smaller frames are not packed */
     SQUEEZE_DELTA_MIN = 32 << 10, /* nor what a group of writes makes: it would wait for it */
     LIVE_ENTRIES_MAX = 256,       /* rows in a frame that are no bulk: a moment's writes */

@@ -60,6 +60,8 @@ static void read_line(struct bytes text, struct buf *why)
         CHECK(bytes_equal(line.key, again.key) && bytes_equal(line.value, again.value));
         CHECK(bytes_equal(line.type, again.type) && line.expires_ms == again.expires_ms &&
               line.sibling == again.sibling);
+        CHECK(line.does == again.does && line.event == again.event && line.space == again.space);
+        CHECK(bytes_equal(line.hash, again.hash) && bytes_equal(line.context, again.context));
     }
     buf_done(&room);
     buf_done(&room_again);

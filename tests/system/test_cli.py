@@ -242,6 +242,12 @@ class Cli(SystemTest):
         self.servers = kronk.api_address
         self.assertEqual(self.yzma("join", pacha.gossip), "joined 1 of 1\n")
         self.refused("join", f"{HOST}:1")
+        replication = next(m["APIIngress"] for m in pacha.call("GET", "/cluster/members").data["Members"] if m["Self"])
+        code, out, _ = self.run_yzma("join", pacha.api_address, replication, "-s", self.servers)
+        wrong, garbled = sorted(out.decode().splitlines(), key=lambda line: "malformed" in line)
+        self.assertEqual(code, 1)
+        self.assertRegex(wrong, f"^failed: {pacha.api_address}: closed .* API of a node, that is {pacha.gossip}$")
+        self.assertRegex(garbled, f"^failed: {replication}: malformed .* and not that of replication")
         until(lambda: kronk.sees(pacha) == "alive" and pacha.sees(kronk) == "alive", 15, "they are one cluster")
         until(lambda: [link["State"] for link in kronk.status()["Links"]] == ["up"], 15, "they are linked")
         rows = self.yzma("members").splitlines()
@@ -331,16 +337,28 @@ class Cli(SystemTest):
         path = self.write("some", line.encode())
         self.yzma("export", "--space", "sets", "--resume", path)
         self.assertEqual([ask.split()[1] for ask, _ in server.asked],
-                         ["/export?space=sets&prefix=s", "/export?space=sets&after=s"])
-        self.refused("export", "--space", "sets", "--siblings", code=2)
+                         ["/export?space=sets&prefix=s", "/export?space=sets&after=s&member=%22red%22"])
+        self.assertEqual(self.yzma("export", "--space", "all", "--contexts"), line)
+        self.yzma("export", "--space", "all", "--resume", self.write("all", b'{"Counter":"c","Value":1}\n'))
+        self.assertEqual([ask.split()[1] for ask, _ in server.asked[2:]],
+                         ["/export?space=all&contexts=true", "/export?space=all&from=counters&after=c"])
+        for wrong in (["export", "--space", "sets", "--siblings"], ["export", "--space", "counters", "--contexts"],
+                      ["export", "--space", "all", "--prefix", "s"], ["export", "--space", "all", "--end", "s"],
+                      ["watch", "--space", "all", "s"], ["watch", "--space", "all", "--key", "s"],
+                      ["watch", "s", "--key", "s"], ["list", "--space", "all"]):
+            self.refused(*wrong, code=2)
 
-        event = '{"Kind":"%s","Key":"s","Hash":"9f86","Cursor":"AQ"%s}\n'
+        event = '{"Kind":"%s","Space":"sets","Key":"s","Hash":"9f86","Cursor":"AQ"%s}\n'
         watched = BrokenServer(plain_answer(200, event % ("put", ',"Element":"red"') + event % ("delete", "")))
         self.addCleanup(watched.close)
         self.servers = watched.address
         code, out, _ = self.run_yzma("watch", "--space", "sets", "-n", "2", "-s", self.servers)
         self.assertEqual((code, out), (0, b'put    s "red"\ndelete s (9f86)\n'))
         self.assertEqual(watched.asked[0][0].split()[1], "/watch?space=sets")
+        code, out, _ = self.run_yzma("watch", "--space", "sets", "--key", "s", "-n", "2", "-s", self.servers)
+        self.assertEqual((code, watched.asked[1][0].split()[1]), (0, "/watch?space=sets&key=s"))
+        code, out, _ = self.run_yzma("watch", "--space", "all", "-n", "2", "-s", self.servers)
+        self.assertEqual((code, out), (0, b'put    set      s "red"\ndelete set      s (9f86)\n'))
 
     def test_counters_and_sets(self):
         self.one_node()
@@ -457,6 +475,36 @@ class Cli(SystemTest):
         self.refused("watch", "--since", "nonsense")
         self.servers = f"{HOST}:1"
         self.refused("watch")
+
+    def test_a_mirror(self):
+        """What one node's watch prints another one's import takes as it comes; and an export of all that
+        was cut off in the midst of a set goes on there."""
+        node, other = self.node("pacha").start(), self.node("kronk").start()
+        self.servers = node.api_address
+        node.put("k", 1)
+        self.yzma("incr", "n", "7")
+        self.yzma("set", "add", "s", *(str(n) for n in range(10)))
+        watcher = self.watch("--space", "all", "--since", "0", "--json")
+        importer = subprocess.Popen([BINARY, "import", "-s", other.api_address], cwd=self.folder,
+                                    stdin=watcher.stdout, stdout=subprocess.PIPE, env=self.environment)
+        self.addCleanup(lambda: (importer.kill(), importer.wait(), importer.stdout.close()))
+        until(lambda: other.call("GET", "/sets/s?count=true").data == {"Count": 10}, 15, "the set is there")
+        node.delete("k")
+        self.yzma("set", "remove", "s", "3")
+        self.yzma("delete", "n", "--counter")
+        until(lambda: other.call("GET", "/counters/n").status == 404, 15, "the last is deleted")
+        whole = self.yzma("export", "--space", "all")
+        self.servers = other.api_address
+        self.assertEqual(self.yzma("export", "--space", "all"), whole)
+        self.assertEqual(len(whole.splitlines()), 9)
+        cut = self.write("cut", "".join(whole.splitlines(keepends=True)[:4]).encode() + b'{"Set":"s","El')
+        self.assertEqual(self.yzma("export", "--space", "all", "--resume", cut), f"5 exported to {cut}\n")
+        with open(cut) as file:
+            self.assertEqual(file.read(), whole)
+        watcher.send_signal(signal.SIGINT)
+        self.assertEqual(watcher.wait(10 * PATIENCE), 0)
+        self.assertEqual(importer.wait(10 * PATIENCE), 0)
+        self.assertIn(b" imported", importer.stdout.read())
 
     # ---- the program itself ---------------------------------------------------
 

@@ -507,8 +507,12 @@ class Answers(SystemTest):
             self.ask(name, 200, None, {"prefix": "i", "after": "a", "end": "z", "siblings": "true"})
             for space in ("keys", "counters", "sets"):
                 self.ask(name, 200, None, {"space": space, "prefix": "i/", "wait": "1s"}, context)
+            self.ask(name, 200, None, {"space": "all", "contexts": "true"})
+            self.ask(name, 200, None, {"space": "all", "from": "sets", "after": "i/s", "member": '{"x":[]}'})
             self.ask(name, 503, None, {"wait": "0"}, {"X-Yzma-Context": self.ahead})
             self.ask(name, 400, None, {"space": "sets", "siblings": "true"})
+        events = b'{"Kind":"put","Space":"sets","Key":"i/s","Element":1}\n{"Kind":"delete","Key":"i/2"}\n'
+        self.ask("importLines", 200, None, None, form, events)
 
     def watches(self):
         for key in ("w/1", "w/2"):
@@ -538,6 +542,8 @@ class Answers(SystemTest):
             events = self.ask("watchKeys", 200, None, query).data["Events"]
             self.assertEqual([e["Kind"] for e in events], kinds)
             self.stream("application/x-ndjson", "listed", since="0", space=space)
+        self.ask("watchKeys", 200, None, {"poll": "10s", "since": "0", "space": "sets", "key": "w"})
+        self.stream("application/x-ndjson", "listed", since="0", space="all")
         self.ask("watchKeys", 503, None, {"poll": "1s", "wait": "0"}, {"X-Yzma-Context": self.ahead})
         self.stream("text/event-stream", "listed", sse=True, since="0", prefix="w/")
 

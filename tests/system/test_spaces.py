@@ -302,7 +302,7 @@ class Watches(SystemTest):
             self.assertEqual(sorted(e["Kind"] for e in events), sorted(shown), space)
             self.assertEqual({e["Key"] for e in events}, {"x"})
         bare = poll(node, space="sets", poll="10s", since="0", values="false", prefix="bef")["Events"]
-        self.assertEqual([sorted(e) for e in bare], [["Hash", "Key", "Kind", "Node", "Stamp"], ["Kind"]])
+        self.assertEqual([sorted(e) for e in bare], [["Hash", "Key", "Kind", "Node", "Space", "Stamp"], ["Kind"]])
 
     def test_a_poll_waits_for_its_space(self):
         """Changes of the other spaces under the same name do not wake it."""
@@ -467,7 +467,7 @@ class Exports(SystemTest):
 
     def test_bad_use(self):
         node = self.node().start()
-        for query, named in (("space=all", "space"), ("space=", "space"), ("space=sets&space=sets", "space"),
+        for query, named in (("space=some", "space"), ("space=", "space"), ("space=sets&space=sets", "space"),
                              ("space=sets&prefix=" + 461 * "n", "prefix"),
                              ("space=counters&after=" + 461 * "n", "after"),
                              ("space=counters&end=" + 461 * "n", "end"), ("space=sets&siblings=true", "siblings")):

@@ -2,10 +2,11 @@
 restarts, and past the end of history."""
 import base64
 import json
+import time
 import unittest
 from urllib.parse import urlencode
 
-from harness import SANITIZED, SystemTest, fill, until
+from harness import PATIENCE, SANITIZED, SystemTest, fill, until
 from harness.watch import Watch
 
 LARGE = 2 << 20  # bytes of a value that no socket takes at once
@@ -69,6 +70,19 @@ class OneNode(SystemTest):
         self.one.put("other", 1)
         watch.wait(lambda w: w.cursor != first)
         self.assertEqual(watch.kinds(), [])
+
+    def test_few_are_told_at_once(self):
+        """The rest that many streams make (tests/unit/test_watch_pace.c) is not for a few."""
+        watches = [self.watch(prefix=prefix) for prefix in ("", "k", "other")]
+        seconds = []
+        for i in range(16):
+            self.one.put("k", i)
+            begun = time.monotonic()
+            for watch in watches[:2]:
+                watch.wait(lambda w: w.keys().get("k") == i)
+            seconds.append(time.monotonic() - begun)
+        # What a busy machine makes of one or the other says nothing.
+        self.assertLess(sorted(seconds)[len(seconds) // 4], 0.1 * PATIENCE, seconds)
 
     def test_listing_first(self):
         """since=0: all that there is, in order, the end of it, and what comes."""

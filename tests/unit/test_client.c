@@ -5,7 +5,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "client.h"
 #include "grid.h"
@@ -101,6 +105,70 @@ static void servers_are_judged(void **state)
     buf_done(&why);
 }
 
+/* A server that takes connections, as the system does for a process that is stopped. */
+static int listen_at(char *name, size_t room)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    snprintf(name, room, "127.0.0.1:%u", ntohs(address.sin_port));
+    return fd;
+}
+
+/* Answers one request. */
+static void *answer_one(void *fd)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    char request[4096];
+    int connection = accept(*(int *)fd, NULL, NULL);
+    if (connection < 0)
+        return NULL; /* nobody asks */
+    (void)!read(connection, request, sizeof request);
+    (void)!write(connection, answer, sizeof answer - 1);
+    close(connection);
+    return NULL;
+}
+
+/* The next server is asked where the first one takes the call and says nothing, long before
+ * idle_ms; not with a call that might be done twice, and not where there is no next one. */
+static void a_frozen_server_is_passed_over(void **state)
+{
+    char names[2][32];
+    int frozen = listen_at(names[0], sizeof names[0]), sound = listen_at(names[1], sizeof names[1]);
+    struct client *client;
+    struct client_answer answer;
+    struct buf why;
+    pthread_t thread;
+    buf_init(&why, TEXT_MAX);
+    assert_int_equal(pthread_create(&thread, NULL, answer_one, &sound), 0);
+    assert_int_equal(client_new(&client, &why), OK);
+    assert_int_equal(client_add_servers(client, names[0], &why), OK);
+
+    struct client_call once = {.method = "POST", .target = "/", .idle_ms = 1000, .first_ms = 1};
+    assert_int_equal(client_add_servers(client, names[1], &why), OK);
+    assert_int_equal(client_call(client, &once, &answer, &why), ERR_TIMEOUT);
+
+    struct client_call call = {.method = "PUT", .target = "/", .first_ms = 1};
+    assert_int_equal(client_call(client, &call, &answer, &why), OK);
+    assert_string_equal(answer.server, names[1]);
+    assert_int_equal(answer.status, 200);
+    client_answer_done(&answer);
+    shutdown(sound, SHUT_RDWR);
+    pthread_join(thread, NULL);
+
+    client_next_server(client); /* the frozen one, */
+    client_keep_server(client); /* .. and no other */
+    call.idle_ms = 1000;
+    assert_int_equal(client_call(client, &call, &answer, &why), ERR_IO);
+    client_free(client);
+    buf_done(&why);
+    close(frozen);
+    close(sound);
+}
+
 /* Without a terminal nothing is cut and nothing is coloured. */
 static void grids_are_aligned(void **state)
 {
@@ -143,9 +211,13 @@ static void latencies_are_ranked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_escaped),  cmocka_unit_test(envelopes_are_read),
-        cmocka_unit_test(parts_are_read),    cmocka_unit_test(servers_are_judged),
-        cmocka_unit_test(grids_are_aligned), cmocka_unit_test(latencies_are_ranked),
+        cmocka_unit_test(keys_are_escaped),
+        cmocka_unit_test(envelopes_are_read),
+        cmocka_unit_test(parts_are_read),
+        cmocka_unit_test(servers_are_judged),
+        cmocka_unit_test(a_frozen_server_is_passed_over),
+        cmocka_unit_test(grids_are_aligned),
+        cmocka_unit_test(latencies_are_ranked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum { SEEN_MAX = 20000 };
@@ -34,6 +35,9 @@ struct store {
     enum err when_full; /* OK: ERR_FULL */
     size_t troubles;
     enum err trouble; /* the last one told */
+    struct committer *committer;
+    struct store_work *late; /* submitted while bulk is done */
+    atomic_bool crowded;
     bool done_too_early;
 };
 
@@ -59,6 +63,11 @@ enum err store_do(struct store_txn *txn, struct store_work *work)
     if (work->ticket == 0) {
         work->err = ERR_BEHIND;
         return OK;
+    }
+    if (work->ticket > 1000000 && txn->store->late) {
+        struct store_work *late = txn->store->late;
+        txn->store->late = NULL;
+        assert_int_equal(committer_submit(txn->store->committer, late), OK);
     }
     if (!work->write.remove)
         txn->put_bytes += work->write.value.len;
@@ -142,6 +151,11 @@ static void note_trouble(void *ctx, enum err err)
     store->trouble = err;
 }
 
+static bool has_room(void *ctx)
+{
+    return !((struct store *)ctx)->crowded;
+}
+
 static struct desk *desk_of(size_t works_max, size_t bytes_max, uint64_t io_pause_ms)
 {
     struct desk *desk = calloc(1, sizeof *desk);
@@ -154,11 +168,12 @@ static struct desk *desk_of(size_t works_max, size_t bytes_max, uint64_t io_paus
         .bytes_max = bytes_max,
         .io_pause_ms = io_pause_ms,
         .wall_ms = wall_ms,
+        .has_room = has_room,
         .on_commit = count_wake,
         .on_trouble = note_trouble,
         .ctx = &desk->store,
     };
-    desk->committer = committer_new(&desk->store, &options);
+    desk->committer = desk->store.committer = committer_new(&desk->store, &options);
     return desk;
 }
 
@@ -374,7 +389,118 @@ static void bulk_holds_clients_up_once(void **state)
     static const uint64_t order[] = {1, 2, 1000257, 4, 1010000, 3};
     assert_memory_equal(d->store.durable, order, sizeof order);
     assert_memory_equal(d->store.done, order, sizeof order);
-    assert_int_equal(counters(d).groups, 6);
+    assert_int_equal(counters(d).groups, 5); /* the one that waited for bulk goes with it */
+    desk_free(d);
+}
+
+/* Who comes while bulk is done waits for no sync but the one of its commit. */
+static void who_comes_during_bulk_shares_its_commit(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000300), late = put(2, 0);
+
+    late.done = note_done;
+    late.ctx = &d->store;
+    d->store.late = &late;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 2);
+
+    assert_int_equal(counters(d).groups, 1);
+    assert_int_equal(counters(d).works, 2);
+    assert_int_equal(counters(d).queued_works, 0);
+    desk_free(d);
+}
+
+/* And is tried alone when that fails. */
+static void who_shares_the_commit_of_bulk_does_not_fail_with_it(void **state)
+{
+    struct desk *d = desk_with_pause(1);
+    struct store_work bulk = rows(1000300), late = put(2, 0);
+
+    late.done = note_done;
+    late.ctx = &d->store;
+    d->store.late = &late;
+    d->store.fail_from = d->store.fail_to = 1;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 2);
+
+    assert_int_equal(bulk.err, OK);
+    assert_int_equal(late.err, OK);
+    assert_int_equal(counters(d).groups_failed, 1);
+    assert_int_equal(counters(d).groups, 2);
+    desk_free(d);
+}
+
+/* Nobody does where bulk fills a transaction as it is. */
+static void nobody_joins_what_is_full(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000001 + TXN_RECORDS_MAX), late = put(2, 0);
+
+    late.done = note_done;
+    late.ctx = &d->store;
+    d->store.late = &late;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 2);
+
+    assert_int_equal(counters(d).groups, 2);
+    desk_free(d);
+}
+
+/* Bulk that fails is not tried twice for being bulk. */
+static void bulk_that_fails_is_told_once(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000300);
+
+    d->store.fail_from = d->store.fail_to = 1;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 1);
+
+    assert_int_equal(bulk.err, ERR_IO);
+    assert_int_equal(d->store.begins, 1);
+    assert_int_equal(counters(d).works_failed, 1);
+    assert_int_equal(counters(d).io_failures, 1);
+    desk_free(d);
+}
+
+/* Where room is short clients' works go on, and bulk waits for it, with what is behind it. */
+static void bulk_waits_for_room(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000300), behind = rows(3), writes[] = {put(1, 0), put(2, 0), put(4, 0)};
+
+    d->store.crowded = true;
+    assert_int_equal(submit(d, &bulk), OK);
+    assert_int_equal(submit(d, &behind), OK);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(submit(d, &writes[i]), OK);
+        wait_done(d, i + 1);
+        committer_look_again(d->committer); /* still none */
+    }
+    d->store.crowded = false;
+    committer_look_again(d->committer);
+    wait_done(d, 4);
+    assert_int_equal(submit(d, &writes[2]), OK);
+    wait_done(d, 5);
+
+    static const uint64_t order[] = {1, 2, 1000300, 3, 4};
+    assert_memory_equal(d->store.done, order, sizeof order);
+    desk_free(d);
+}
+
+/* At the end it is done all the same, or refused by the store. */
+static void bulk_that_waits_for_room_is_finished_at_the_end(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000300);
+
+    d->store.crowded = true;
+    assert_int_equal(submit(d, &bulk), OK);
+    committer_stop(d->committer, UINT64_MAX);
+
+    assert_int_equal(d->store.done_count, 1);
+    assert_int_equal(bulk.err, OK);
     desk_free(d);
 }
 
@@ -786,6 +912,12 @@ int main(void)
         cmocka_unit_test(short_rows_share_a_group),
         cmocka_unit_test(bulk_holds_clients_up_once),
         cmocka_unit_test(bulk_is_not_starved),
+        cmocka_unit_test(who_comes_during_bulk_shares_its_commit),
+        cmocka_unit_test(nobody_joins_what_is_full),
+        cmocka_unit_test(who_shares_the_commit_of_bulk_does_not_fail_with_it),
+        cmocka_unit_test(bulk_that_fails_is_told_once),
+        cmocka_unit_test(bulk_waits_for_room),
+        cmocka_unit_test(bulk_that_waits_for_room_is_finished_at_the_end),
         cmocka_unit_test(short_works_are_not_starved),
         cmocka_unit_test(a_refusal_is_one_works_own),
         cmocka_unit_test(no_change_wakes_nobody),

@@ -417,6 +417,112 @@ static void brief_chunks_are_short_at_once(void **state)
     done(&rig);
 }
 
+/* ---- who is told, who waits --------------------------------------------------------------- */
+
+struct listener {
+    struct rig *rig;
+    size_t works, applied, waits;
+    uint64_t segments; /* of the log, when all was applied */
+};
+
+static void count_work(void *ctx)
+{
+    ((struct listener *)ctx)->works++;
+}
+
+static void look_at_segments(void *ctx)
+{
+    struct listener *l = ctx;
+    l->applied++;
+    l->segments = counters(l->rig).log.segments;
+}
+
+static enum err count_wait(void *ctx, uint64_t most_ms, uint64_t *left_ms)
+{
+    ((struct listener *)ctx)->waits++;
+    return OK;
+}
+
+static void listen_to(struct rig *rig, struct listener *l)
+{
+    l->rig = rig;
+    log_engine_listen(rig->engine, count_work, look_at_segments, count_wait, l);
+}
+
+/* Whoever prepares segments is told as soon as the log has used one. */
+static void each_new_segment_is_told_of(void **state)
+{
+    static uint8_t value[3000];
+    struct rig rig = new_rig(8 << 20);
+    struct listener l = {0};
+    listen_to(&rig, &l);
+    for (size_t i = 1; i <= 5; i++) {
+        assert_int_equal(put(&rig, "a", "v"), OK);
+        size_t before = l.works;
+        assert_int_equal(put_at(&rig, TABLE_RECORDS, bytes_str("b"), bytes_of(value, sizeof value)), OK);
+        assert_int_equal(l.works - before, i > 1); /* the first segment has room for it */
+    }
+    done(&rig);
+}
+
+/* Who waits for memory does not wait for the disk to give up the log's segments. */
+static void room_is_told_of_before_the_log_is_trimmed(void **state)
+{
+    static uint8_t value[3000];
+    struct rig rig = new_rig(8 << 20);
+    struct listener l = {0};
+    for (char c = 'a'; c < 'a' + 8; c++)
+        assert_int_equal(put_at(&rig, TABLE_RECORDS, bytes_of(&c, 1), bytes_of(value, sizeof value)), OK);
+    uint64_t before = counters(&rig).log.segments;
+    listen_to(&rig, &l);
+    assert_true(log_engine_freeze(rig.engine));
+    while (log_engine_apply(rig.engine) == OK)
+        continue;
+    assert_int_equal(l.applied, 1);
+    assert_int_equal(l.segments, before);
+    assert_true(counters(&rig).log.segments <= 3);
+    done(&rig);
+}
+
+static double filled(struct rig *rig)
+{
+    struct log_engine_counters count = counters(rig);
+    return (double)count.active_bytes / (double)(count.memory_max / 2);
+}
+
+/* Fills the active generation up to this share, from this key on. */
+static unsigned fill(struct rig *rig, unsigned key, double share)
+{
+    for (; filled(rig) < share; key += 500)
+        put_many(rig, key, 500);
+    return key;
+}
+
+/* Once memory is three quarters full what can wait should, a while before anybody must. */
+static void bulk_is_to_wait_before_writers_do(void **state)
+{
+    struct rig rig = new_rig(24 << 20);
+    struct listener l = {0};
+    put_many(&rig, 0, 40000);
+    assert_true(log_engine_freeze(rig.engine));
+    listen_to(&rig, &l);
+    unsigned next = fill(&rig, 40000, 0.45);
+    assert_false(log_engine_crowded(rig.engine)); /* though nothing has been applied */
+    while (counters(&rig).applied_entries < 16000)
+        assert_int_equal(log_engine_apply(rig.engine), OK);
+    assert_true(counters(&rig).applied_entries < 20000);
+    next = fill(&rig, next, 0.6); /* more than has been applied, and not yet half of the rest */
+    assert_true(log_engine_crowded(rig.engine));
+    assert_int_equal(l.waits, 0);
+    next = fill(&rig, next, 0.85);
+    put_many(&rig, next, 500);
+    assert_true(l.waits > 0);
+    while (log_engine_apply(rig.engine) == OK)
+        continue;
+    assert_false(log_engine_crowded(rig.engine));
+    done(&rig);
+}
+
 /* ---- a log without room ---------------------------------------------------------------- */
 
 struct waiter {
@@ -456,7 +562,7 @@ static enum err put_long(struct rig *rig, struct waiter *waiter)
 {
     static uint8_t value[3000];
     waiter->rig = rig;
-    log_engine_listen(rig->engine, NULL, wait_a_tenth, waiter);
+    log_engine_listen(rig->engine, NULL, NULL, wait_a_tenth, waiter);
     return put_at(rig, TABLE_RECORDS, bytes_str("d"), bytes_of(value, sizeof value));
 }
 
@@ -594,6 +700,9 @@ int main(void)
         cmocka_unit_test(flushing_tries_smaller_chunks),
         cmocka_unit_test(slow_chunks_get_shorter_and_quick_ones_grow),
         cmocka_unit_test(slow_chunks_of_long_values_get_shorter),
+        cmocka_unit_test(each_new_segment_is_told_of),
+        cmocka_unit_test(room_is_told_of_before_the_log_is_trimmed),
+        cmocka_unit_test(bulk_is_to_wait_before_writers_do),
         cmocka_unit_test(brief_chunks_are_short_at_once),
         cmocka_unit_test(starts_that_are_killed_early_do_not_fill_the_disk),
         cmocka_unit_test(what_the_opening_applies_leaves_the_log),

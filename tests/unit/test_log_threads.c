@@ -233,7 +233,7 @@ static void snapshots_show_one_commit_while_it_passes_to_the_tree(void **state)
     assert_int_equal(pthread_mutex_init(&rig.lock, NULL), 0);
     assert_int_equal(pthread_cond_init(&rig.applied, NULL), 0);
     rig.engine = open_engine(&rig);
-    log_engine_listen(rig.engine, NULL, wait_for_applier, &rig);
+    log_engine_listen(rig.engine, NULL, NULL, wait_for_applier, &rig);
     pthread_t threads[2 + READERS];
     assert_int_equal(pthread_create(&threads[0], NULL, writer, &rig), 0);
     assert_int_equal(pthread_create(&threads[1], NULL, applier, &rig), 0);

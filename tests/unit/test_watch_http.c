@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +43,36 @@ static uint64_t wall_ms(void *ctx)
     return 1000000;
 }
 
+/* Where a worker can be held up: the library says a word before it closes a connection. */
+static struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    bool shut, somebody_waits;
+} gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, false};
+
 static void on_log(void *ctx, enum notice_level level, const char *line)
 {
+    pthread_mutex_lock(&gate.lock);
+    gate.somebody_waits = gate.shut;
+    while (gate.shut)
+        pthread_cond_wait(&gate.opened, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void shut_gate(bool shut)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.shut = shut;
+    pthread_cond_broadcast(&gate.opened);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static bool somebody_waits(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    bool waits = gate.somebody_waits;
+    pthread_mutex_unlock(&gate.lock);
+    return waits;
 }
 
 static int start(void **state)
@@ -77,6 +106,7 @@ static int start(void **state)
 static int stop(void **state)
 {
     char lock_path[104];
+    shut_gate(false);
     http_stop(rig.http, 2000);
     http_free(rig.http);
     store_close(rig.store);
@@ -388,6 +418,28 @@ static void a_reader_that_lags_too_far_is_dropped(void **state)
     hang_up(&slow), hang_up(&other), hang_up(&again);
 }
 
+/* The library keeps its own descriptor of a stream's socket until its worker's round is over:
+ * what comes on the socket when the stream has gone already is nobody's. */
+static void a_stream_that_has_gone_is_told_of_nothing(void **state)
+{
+    const struct linger reset = {.l_onoff = 1};
+    shut_gate(true);
+    struct client stream = watching("");
+    assert_true(comes(&stream, "heartbeat"));
+    for (uint64_t until = now_ms() + PATIENCE_MS; !somebody_waits() && now_ms() < until;)
+        poll(NULL, 0, 1);
+    assert_true(somebody_waits());
+    shutdown(stream.fd, SHUT_WR);
+    assert_true(reaches("api_watchers", 0));
+    setsockopt(stream.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    hang_up(&stream);
+    struct client other = watching(""); /* which the feed hears of later; the other worker takes it */
+    assert_true(comes(&other, "heartbeat"));
+    assert_int_equal(counter("api_watchers"), 1);
+    shut_gate(false);
+    hang_up(&other);
+}
+
 static void there_may_be_so_many(void **state)
 {
     struct client all[WATCHERS_MAX], more = connected(0);
@@ -417,6 +469,7 @@ int main(void)
         served(a_cursor_of_another_node_waits_for_its_operations),
         served(a_slow_reader_misses_nothing),
         served(a_reader_that_lags_too_far_is_dropped),
+        served(a_stream_that_has_gone_is_told_of_nothing),
         served(there_may_be_so_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -275,7 +275,15 @@ static enum err find_room(struct log *log, size_t frame)
     log->used_number = segment.header.number;
     pthread_mutex_unlock(&log->lock);
     log->offset = SEGMENT_HEADER;
+    log->moved_on = true;
     return OK;
+}
+
+bool log_moved_on(struct log *log)
+{
+    bool moved_on = log->moved_on;
+    log->moved_on = false;
+    return moved_on;
 }
 
 static void count_frame(struct log *log, size_t size)

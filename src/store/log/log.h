@@ -82,6 +82,9 @@ enum err log_append(struct log *log, struct buf *frame, uint32_t entries) MUST_U
 /* The tree has all up to `sequence`: gives up the segments before, and keeps one of
  * them as the next, if no write of it has failed. */
 void log_trim(struct log *log, uint64_t sequence);
+/* By the writer's thread: true once after each change to a new segment, which is when
+ * log_prepare has something to do. */
+bool log_moved_on(struct log *log);
 /* Makes the next segment ready, unless it is. ERR_FULL, ERR_IO. */
 enum err log_prepare(struct log *log) MUST_USE;
 

@@ -132,6 +132,32 @@ bool logged_behind_locked(const struct logged *logged)
            (double)logged->applied_entries * (double)most;
 }
 
+/* From the middle of the active generation on. */
+static bool is_half_full_locked(const struct logged *logged)
+{
+    return memtable_bytes(logged->active->table) > logged->memory_max / 4;
+}
+
+bool log_engine_crowded(struct engine *engine)
+{
+    struct logged *logged = logged_of(engine);
+    pthread_mutex_lock(&logged->lock);
+    bool crowded = is_half_full_locked(logged) && logged->stuck == OK && logged_behind_locked(logged);
+    pthread_mutex_unlock(&logged->lock);
+    return crowded;
+}
+
+/* Bulk keeps to logged_behind_locked's line. Clients' writes have half of what is left of
+ * the frozen generation beyond it, which is nothing at its end: so they need not stop. */
+bool logged_far_behind_locked(const struct logged *logged)
+{
+    if (!logged->frozen || logged->stuck != OK || !is_half_full_locked(logged))
+        return false;
+    uint64_t filled = memtable_bytes(logged->active->table), most = logged->memory_max / 2;
+    size_t entries = memtable_entries(logged->frozen->table);
+    return 2 * (double)filled * (double)entries > (double)(entries + logged->applied_entries) * (double)most;
+}
+
 bool log_engine_behind(struct engine *engine)
 {
     struct logged *logged = logged_of(engine);
@@ -155,6 +181,8 @@ static void drop_frozen(struct logged *logged)
     logged->applied_entries = 0;
     done = generation_unref_locked(done);
     pthread_mutex_unlock(&logged->lock);
+    if (logged->on_applied)
+        logged->on_applied(logged->listener);
     generation_free(done);
     logged->place = (struct place){0};
     logged->marked = last;

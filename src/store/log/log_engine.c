@@ -168,11 +168,12 @@ enum err log_engine_open(struct engine *inner, const struct log_engine_options *
     return OK;
 }
 
-void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
+void log_engine_listen(struct engine *engine, void (*work)(void *ctx), void (*applied)(void *ctx),
                        enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx)
 {
     struct logged *logged = logged_of(engine);
-    logged->on_frozen = frozen;
+    logged->on_work = work;
+    logged->on_applied = applied;
     logged->wait = wait;
     logged->listener = ctx;
 }

@@ -60,6 +60,11 @@ bool log_engine_freeze(struct engine *engine);
 /* True when the active generation fills faster than the frozen one is applied. */
 bool log_engine_behind(struct engine *engine);
 
+/* True when what can wait should, so that clients' writes find room: half of the active
+ * generation is full, and it is not the inner engine's fault that the frozen one is still
+ * there. May change with each chunk. */
+bool log_engine_crowded(struct engine *engine);
+
 /* Both by the applying thread. For whoever has a clock: the last chunk took so long. After LOG_CHUNK_SLOW_MS
  * or more the next ones are half as long, or less; they grow again while they are quick. So writers who wait
  * for a chunk do not run out of patience. */
@@ -72,14 +77,17 @@ void log_engine_be_brief(struct engine *engine);
  * ERR_IO: it will be made when it is needed. */
 enum err log_engine_prepare(struct engine *engine) MUST_USE;
 
-/* Set before other threads use the engine. Both may be NULL.
- * frozen: a generation waits to be applied; from the writer's thread, after a commit.
+/* Set before other threads use the engine. Each may be NULL.
+ * work: a generation waits to be applied, or a segment to be prepared; from the writer's
+ * thread, after a commit.
+ * applied: all of the frozen generation is; from the applying thread, before the log gives
+ * up what it holds of it, which takes the disk some time.
  * wait: by the writer, when both generations are full, or soon will be, or the log has
  * no room: returns OK when a chunk has been tried, ERR_BUSY when none was for so many
  * milliseconds. *left_ms is what is left of the writer's patience: it waits no longer,
  * takes off what it has waited, and all of it when a writer should be kept no more.
  * Without it the writer applies by itself. */
-void log_engine_listen(struct engine *engine, void (*frozen)(void *ctx),
+void log_engine_listen(struct engine *engine, void (*work)(void *ctx), void (*applied)(void *ctx),
                        enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms), void *ctx);
 
 struct log_engine_counters {

@@ -72,7 +72,8 @@ struct logged {
     uint8_t log_id[LOG_ID_SIZE];
     uint64_t memory_max;
     struct writer writer;
-    void (*on_frozen)(void *ctx);
+    void (*on_work)(void *ctx);
+    void (*on_applied)(void *ctx);
     enum err (*wait)(void *ctx, uint64_t most_ms, uint64_t *left_ms);
     void *listener;
 
@@ -162,6 +163,8 @@ void generation_free(struct generation *generation); /* takes NULL */
 bool logged_freeze_locked(struct logged *logged);
 /* The same; see log_engine_behind. */
 bool logged_behind_locked(const struct logged *logged);
+/* So far that a writer should wait a little. */
+bool logged_far_behind_locked(const struct logged *logged);
 void logged_init_chunks(struct logged *logged);
 /* As log_engine_apply, and goes on with smaller chunks where room is short. */
 enum err logged_apply_what_fits(struct logged *logged) MUST_USE;

@@ -24,6 +24,7 @@ struct log {
     uint64_t sequence;  /* of the last frame */
     uint64_t offset;    /* in the current segment, where the next frame goes */
     struct segment now; /* current; file == NULL: none. Changed under the lock */
+    bool moved_on;      /* to a new segment, since log_moved_on was asked */
     /* Numbers of segments that hold nothing and could not be removed. */
     uint64_t doomed[LOG_FAILED_MAX];
     size_t doomed_count;

@@ -72,8 +72,8 @@ static enum err wait_for_room(struct logged *logged)
         else if (err == ERR_BUSY && left_ms)
             err = OK;
     }
-    if (err == OK && frozen && logged->on_frozen)
-        logged->on_frozen(logged->listener);
+    if (err == OK && frozen && logged->on_work)
+        logged->on_work(logged->listener);
     if (err != OK)
         count(logged, &logged->count.given_up);
     return err == ERR_FULL ? OK : err;
@@ -85,8 +85,7 @@ static enum err wait_for_room(struct logged *logged)
 static void keep_pace(struct logged *logged)
 {
     pthread_mutex_lock(&logged->lock);
-    bool slow = logged->wait && memtable_bytes(logged->active->table) > logged->memory_max / 4 &&
-                logged->stuck == OK && logged_behind_locked(logged);
+    bool slow = logged->wait && logged_far_behind_locked(logged);
     pthread_mutex_unlock(&logged->lock);
     if (!slow)
         return;
@@ -376,7 +375,9 @@ static struct generation *begin_insert(struct logged *logged)
     return active;
 }
 
-/* Makes the commit visible, and freezes what is full. */
+/* Makes the commit visible, and freezes what is full. Who applies is told of that, and
+ * when the log wants another segment: laid out by the writer it would cost a commit some
+ * ten times its time. */
 static void end_insert(struct logged *logged, uint64_t sequence)
 {
     const struct writer *writer = &logged->writer;
@@ -391,8 +392,9 @@ static void end_insert(struct logged *logged, uint64_t sequence)
         frozen = memtable_bytes(active->table) >= logged->memory_max / 2 && logged_freeze_locked(logged);
     }
     pthread_mutex_unlock(&logged->lock);
-    if (frozen && logged->on_frozen)
-        logged->on_frozen(logged->listener);
+    bool moved_on = log_moved_on(logged->log);
+    if ((frozen || moved_on) && logged->on_work)
+        logged->on_work(logged->listener);
 }
 
 static enum err write_and_insert(struct logged *logged, struct writer *writer, uint64_t at)
