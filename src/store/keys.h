@@ -12,6 +12,8 @@
  *                                         varint length and bytes of the last key done,
  *                                         16 + 8 bytes the last row done, 1 byte has_low,
  *                                         the vectors low, high, last, varint keys done
+ *   "sweep"                               records below it have been looked at (sweep.c); only
+ *                                         while there is something to look for
  *   "note/" name                          the note's bytes
  *   "expiry/" 8 bytes ms since 1970, key  1 byte: a version of the key expires then
  *   "quarantine/" 16 bytes replica id,    1 byte kind, varint length and bytes of the key,
@@ -36,6 +38,7 @@ enum { ROW_KEY_SIZE = REPLICA_ID_SIZE + 8, ROW_VALUE_MAX = 1 + KEY_MAX };
 #define META_FILE              "file"
 #define META_STAMP             "stamp"
 #define META_WALK              "walk"
+#define META_SWEEP             "sweep"
 #define META_NOTE_PREFIX       "note/"
 #define META_EXPIRY_PREFIX     "expiry/"
 #define META_QUARANTINE_PREFIX "quarantine/"

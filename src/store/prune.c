@@ -5,20 +5,16 @@
  * its context when it is next written.)
  *
  * Each context entry above the floor has its row, so the last of them to go
- * finds the record. */
+ * finds the record; where a row cannot tell of it, a sweep does (sweep.c). */
 #include "txn.h"
 
 #include "check.h"
 
-static enum err let_go(struct store_txn *txn, struct bytes key)
+/* A row whose record does not include its operation names a wrong key. (What a walk left
+ * below the floor may have lost its context.) */
+static bool misleads(const struct store_txn *txn, const struct dot *dot, bool was_dead)
 {
-    enum err err = txn_load(txn, key);
-    if (err == ERR_DAMAGED && txn->failed == OK)
-        return OK; /* left as it is, and counted */
-    if (err != OK || record_is_empty(&txn->local) || txn->local.count ||
-        !clock_covers(&txn->state.floor, &txn->local.context))
-        return err;
-    return txn_del(txn, TABLE_RECORDS, key);
+    return !was_dead && !clock_covers_dot(&txn->local.context, dot);
 }
 
 /* The row itself goes with its range, later. */
@@ -27,15 +23,33 @@ static enum err leave_row(struct store_txn *txn, const struct dot *dot, struct b
 {
     uint8_t room[KEY_MAX];
     struct row row;
+    bool was_dead = clock_covers_dot(&txn->state.floor, dot);
     enum err err = row_decode(lent_key, lent_value, &row);
-    size_t len = err == OK ? row.key.len : 0;
-    if (err == OK)
-        memcpy(room, row.key.data, len);
-    else
-        txn->store->records_damaged++; /* a row that tells nothing can only go */
     txn->store->rows_pruned++;
     clock_raise(&txn->state.floor, dot);
-    return len ? let_go(txn, bytes_of(room, len)) : OK;
+    if (err != OK) {
+        txn->store->records_damaged++; /* a row that tells nothing can only go */
+        return sweep_begin(txn);
+    }
+    memcpy(room, row.key.data, row.key.len);
+    err = sweep_let_go(txn, bytes_of(room, row.key.len));
+    if (err == ERR_DAMAGED && txn->failed == OK)
+        return OK; /* left as it is, and counted; what takes its place is looked at then */
+    return err == OK && misleads(txn, dot, was_dead) ? sweep_begin(txn) : err;
+}
+
+/* Is there an operation between the floor and this counter? Above it each has its row. */
+static bool is_gap(const struct store_txn *txn, const struct dot *below)
+{
+    return clock_get(&txn->state.floor, &below->replica) + 1 < below->counter;
+}
+
+/* No row is left up to there. */
+static enum err leave_rest(struct store_txn *txn, const struct dot *to)
+{
+    bool gap = is_gap(txn, &(struct dot){to->replica, to->counter + 1});
+    clock_raise(&txn->state.floor, to);
+    return gap ? sweep_begin(txn) : OK;
 }
 
 /* Rows of `first`'s replica from it on, up to `to`, as many as *left counts down;
@@ -53,16 +67,17 @@ static enum err leave_rows(struct store_txn *txn, struct dot *first, const struc
         if (err == OK && row_key_decode(key, &dot) != OK)
             return ERR_DAMAGED;
         if (err == ERR_NOT_FOUND || !replica_id_equal(&dot.replica, &to->replica) ||
-            dot.counter > to->counter) {
-            clock_raise(&txn->state.floor, to);
-            return OK;
-        }
+            dot.counter > to->counter)
+            return leave_rest(txn, to);
         if (*left == 0) {
             *ret_more = true;
             return OK;
         }
         (*left)--;
+        bool gap = is_gap(txn, &dot);
         err = leave_row(txn, &dot, key, value);
+        if (err == OK && gap)
+            err = sweep_begin(txn);
         if (err != OK)
             return err;
         first->counter = dot.counter + 1; /* a clock's counter is below the highest there is */
@@ -80,7 +95,7 @@ static enum err prune_replica(struct store_txn *txn, const struct dot *to, size_
     return err == OK ? gone : err;
 }
 
-enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more)
+enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more, bool *ret_sweeps)
 {
     const struct state *state = &txn->state;
     size_t left = PRUNE_ROWS_MAX;
@@ -99,5 +114,5 @@ enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_m
     }
     if (err == OK)
         *ret_more = more;
-    return err;
+    return err == OK && !more ? sweep_do(txn, left, ret_sweeps) : err;
 }

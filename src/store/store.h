@@ -379,6 +379,9 @@ struct store_work {
             /* Result: a transaction's limit was reached before it. (The floor
              * itself, as target, removes what the end of a walk left.) */
             bool more;
+            /* Result: records are looked through for what bad rows should have led to, and
+             * not all have been yet: the next prunings go on with it. */
+            bool sweeps;
         } prune;
         struct {
             struct note *list; /* owned */

@@ -272,7 +272,7 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
     case WORK_WALK_STOP:
         return walk_stop(txn, &work->rows);
     case WORK_PRUNE:
-        return prune_do(txn, &work->prune.floor, &work->prune.more);
+        return prune_do(txn, &work->prune.floor, &work->prune.more, &work->prune.sweeps);
     case WORK_NOTES:
         return notes_do(txn, work->notes.list, work->notes.count);
     case WORK_REIDENTIFY:

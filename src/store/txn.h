@@ -132,8 +132,18 @@ enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) 
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
                        const struct replica_id *new_id, uint64_t fork, uint64_t start_random,
                        const uint64_t *known, size_t known_count) MUST_USE;
-enum { PRUNE_ROWS_MAX = 1000 }; /* rows removed in one go: each may touch a record anywhere */
-enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more) MUST_USE;
+/* Rows removed in one go: each may touch a record anywhere. What a sweep looks at counts, too. */
+enum { PRUNE_ROWS_MAX = 1000 };
+enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more,
+                  bool *ret_sweeps) MUST_USE;
+
+/* sweep.c. */
+enum err sweep_begin(struct store_txn *txn) MUST_USE; /* at the first record, durably */
+/* If it has begun: the next records, `left` of them; *ret_more: not all yet. */
+enum err sweep_do(struct store_txn *txn, size_t left, bool *ret_more) MUST_USE;
+/* Deletes the record, loaded into txn->local, if it has no versions and the floor tells
+ * all that its context does. ERR_DAMAGED: it cannot be read, and stays. */
+enum err sweep_let_go(struct store_txn *txn, struct bytes key) MUST_USE;
 
 enum { EXPIRE_KEYS_MAX = 500 }; /* looked at in one go */
 enum err expire_do(struct store_txn *txn, uint64_t before_ms, bool *ret_more) MUST_USE;

@@ -188,8 +188,8 @@ static enum err finish(struct store_txn *txn)
     clock_meet(&state->walk.high, &state->clock);
     clock_join(&state->floor, &state->walk.high);
     reset(&state->walk, WALK_NONE);
-    bool more; /* what is left below the floor goes with later prunings */
-    enum err err = prune_do(txn, &state->floor, &more);
+    bool more, sweeps; /* what is left goes with later prunings */
+    enum err err = prune_do(txn, &state->floor, &more, &sweeps);
     return err == OK ? quarantine_sweep(txn, false) : err;
 }
 

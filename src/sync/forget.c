@@ -9,6 +9,10 @@
 /* Nothing special about this value: rows are small, and a late prune costs disk. */
 enum { PRUNE_MS = 10000 };
 
+/* A thousand records a second: some milliseconds of the committer's, and a million keys in
+ * a quarter of an hour. */
+enum { SWEEP_MS = 1000 };
+
 static void prune_to(struct sync *s, const struct clock *floor, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_PRUNE);
@@ -132,17 +136,19 @@ void forget_tick(struct sync *s, struct sync_time time, struct effects *out)
     s->prune_at_ms = time.now_ms +
                      (s->config.history_ms < PRUNE_MS ? s->config.history_ms / 2 + 100 : PRUNE_MS);
     if (target(s, time, &floor) || s->rows_below_floor)
-        prune_to(s, &floor, out); /* also removes what a walk left below the floor that it raised */
+        prune_to(s, &floor, out); /* also removes what a walk left below the floor that it raised,
+                                     and goes on with a sweep */
     s->rows_below_floor = false;
     clock_done(&floor);
 }
 
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
 {
+    bool sweeps = work->err == OK && work->prune.sweeps;
     s->pruning = false;
-    s->rows_below_floor = work->err != OK;
+    s->rows_below_floor |= work->err != OK || sweeps;
     if (work->err == OK && work->prune.more)
         prune_to(s, &work->prune.floor, out);
     else
-        s->prune_at_ms = time.now_ms + PRUNE_MS;
+        s->prune_at_ms = time.now_ms + (sweeps ? SWEEP_MS : PRUNE_MS);
 }

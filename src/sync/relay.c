@@ -144,9 +144,10 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
 static void think_of(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
 {
     struct link *retry = NULL;
-    if (origin->held && time.now_ms < origin->held_until_ms)
+    bool retries = origin->retry_at_ms && time.now_ms >= origin->retry_at_ms;
+    if (origin->held && time.now_ms < origin->held_until_ms && !retries)
         return;
-    if (origin->retry_at_ms && time.now_ms >= origin->retry_at_ms) {
+    if (retries) {
         origin->retry_at_ms = 0;
         /* only of the one that is to send them: two would send everything twice */
         const struct replica_id *from = origin->relayed ? &origin->relay : &origin->id;

@@ -296,6 +296,26 @@ static void go_on(struct sync *s, struct sync_time time, struct effects *out)
     send_pump_all(s, time, out);
 }
 
+/* Whom a record waits for that could be given up by now, an operator should know: perhaps
+ * it will not come back. */
+static void tell_who_is_waited_for(struct sync *s, struct sync_time time, const struct repair_work *work,
+                                   struct effects *out)
+{
+    struct repair *repair = current(s);
+    char text[KEY_MAX + 1];
+    for (size_t i = 0; i < s->peers.count && repair && !repair->told; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (peer->link || !peer_expected(peer, time.wall_ms, s->config.forget_after_ms) ||
+            clock_covers(&work->source_clock, &peer->clock))
+            continue;
+        repair->told = true;
+        effects_notice(out, NOTICE_ERROR,
+                       "event=record_waits key=%s for=%s next=\"may have it whole, and is expected back; "
+                       "let go of who will not come: yzma forget\"",
+                       text_of(work->key, work->key_len, text), peer->name);
+    }
+}
+
 void repair_stored(struct sync *s, struct sync_time time, const struct pending *pending,
                    const struct store_work *work, struct effects *out)
 {
@@ -304,6 +324,8 @@ void repair_stored(struct sync *s, struct sync_time time, const struct pending *
     const struct peer *peer = peers_find(&s->peers, &pending->peer);
     char text[KEY_MAX + 1];
     r->busy = r->storing = false;
+    if (work->err == ERR_BEHIND && repair->settle)
+        tell_who_is_waited_for(s, time, repair, out);
     if (work->err != OK)
         return;
     store_damage_mended(s->store, bytes_of(repair->key, repair->key_len));

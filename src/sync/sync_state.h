@@ -102,6 +102,7 @@ struct repair {
     uint64_t since_ms, retry_ms;
     unsigned tries;
     size_t turn; /* which link is asked next */
+    bool told;   /* whom it waits for */
 };
 struct repairs {
     struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */

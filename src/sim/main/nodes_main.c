@@ -264,6 +264,7 @@ static void add(struct nodes_result *sum, const struct nodes_result *r)
     sum->records_damaged += r->records_damaged;
     sum->rows_damaged += r->rows_damaged;
     sum->mended += r->mended;
+    sum->let_go += r->let_go;
     for (unsigned i = 0; i < NODES_FAULTS; i++)
         sum->struck[i] += r->struck[i];
     if (sum->agreed_ms < r->agreed_ms)
@@ -319,12 +320,13 @@ static void print_counts(const struct nodes_result *sum)
     for (unsigned i = 0; nodes_fault_name(i); i++)
         printf(" %s %u%s", nodes_fault_name(i), sum->struck[i], nodes_fault_name(i + 1) ? "," : "\n");
     printf("of them: %u stops, %u starts, %u records not read, %u copies beside their originals, %u "
-           "retirements, %u records gone bad (%u mended by peers or writes), %u rows; %u worlds on LMDB\n"
+           "retirements, %u records gone bad (%u mended by peers or writes, in %u worlds "
+           "after the dead were forgotten by hand), %u rows; %u worlds on LMDB\n"
            "writes: %u refused, %u in batches, %u touches, %u conditions (%u unmet), %u confirmed by others, "
            "%u versions whose time was over\n",
            sum->stops, sum->starts, sum->quarantined, sum->twins, sum->retired, sum->records_damaged,
-           sum->mended, sum->rows_damaged, sum->on_files, sum->refused, sum->batches, sum->touches,
-           sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
+           sum->mended, sum->let_go, sum->rows_damaged, sum->on_files, sum->refused, sum->batches,
+           sum->touches, sum->conditions, sum->unmet, sum->confirmed, sum->dropped);
 }
 
 /* Returns how many failed. */

@@ -122,7 +122,13 @@ static size_t key_number(const struct world *w, struct bytes key)
 struct victim {
     struct buf key, value;
     size_t number; /* of a record's key */
+    uint64_t bit;  /* that is flipped */
 };
+
+static void flip(struct victim *victim)
+{
+    victim->value.data[victim->bit / 8] ^= (uint8_t)(1u << victim->bit % 8);
+}
 
 static enum err find_victim(struct world *w, struct host *host, struct engine_txn *txn, enum table table,
                             struct victim *victim)
@@ -146,8 +152,8 @@ static enum err find_victim(struct world *w, struct host *host, struct engine_tx
     if (err == OK) {
         buf_put_bytes(&victim->key, key);
         buf_put_bytes(&victim->value, value);
-        uint64_t bit = world_pick(w, table == TABLE_ROWS ? 8 : 8 * value.len);
-        victim->value.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        victim->bit = world_pick(w, table == TABLE_ROWS ? 8 : 8 * value.len);
+        flip(victim);
     }
     ops->cursor_close(cursor);
     return err;
@@ -159,7 +165,7 @@ static bool put_victim(struct world *w, struct host *host, enum table table, str
     struct engine_txn *txn;
     if (ops->write_begin(host->tree.engine, &txn) != OK)
         return false;
-    enum err err = find_victim(w, host, txn, table, victim);
+    enum err err = victim->key.len ? OK : find_victim(w, host, txn, table, victim);
     if (err == OK)
         err = ops->put(txn, table, buf_bytes(&victim->key), buf_bytes(&victim->value));
     if (err != OK) {
@@ -167,6 +173,15 @@ static bool put_victim(struct world *w, struct host *host, enum table table, str
         return false;
     }
     return ops->commit(txn) == OK;
+}
+
+/* What the log still hides is as it was again: it may have been applied already, so that
+ * nobody could say when the damage comes to light. */
+static void take_back(struct world *w, struct host *host, struct victim *victim)
+{
+    flip(victim);
+    if (!put_victim(w, host, TABLE_RECORDS, victim))
+        world_fail(w, "n%d: the tree cannot be written", host->index);
 }
 
 /* Is what stands in the tree what is read, or does the log have something newer? */
@@ -211,6 +226,8 @@ void host_damage(struct world *w, struct host *host)
             lose_key(w, victim.number);
         host->view.damaged[victim.number] = true;
         w->result.records_damaged++;
+    } else if (done) {
+        take_back(w, host, &victim);
     }
     buf_done(&victim.key);
     buf_done(&victim.value);

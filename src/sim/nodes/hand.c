@@ -66,6 +66,37 @@ void hand_forget(struct world *w, struct host *host)
     host_request(w, host, NODE_REQUEST_FORGET, replica_id_text(&other->view.id, uuid));
 }
 
+static bool is_anybodys(const struct world *w, const struct replica_id *id)
+{
+    for (int i = 0; i < w->host_count; i++)
+        if (w->hosts[i].used && !w->hosts[i].removed && replica_id_equal(&w->hosts[i].view.id, id))
+            return true;
+    return false;
+}
+
+static void let_go_of(struct world *w, const struct replica_id *id)
+{
+    char uuid[REPLICA_ID_TEXT];
+    world_say(w, "all are asked to forget %s", replica_id_text(id, uuid));
+    for (int i = 0; i < w->host_count; i++)
+        if (watch_is_core(&w->hosts[i]) && !w->hosts[i].stopping)
+            host_request(w, &w->hosts[i], NODE_REQUEST_FORGET, uuid);
+}
+
+/* A record that cannot be read waits for those who are expected back, and may have it
+ * whole: of who will not come back an operator has to tell. Who has left told only those
+ * that it could reach. */
+void hand_let_go(struct world *w)
+{
+    w->result.let_go++;
+    for (size_t i = 0; i < w->dead_count; i++)
+        if (!is_anybodys(w, &w->dead[i].id))
+            let_go_of(w, &w->dead[i].id);
+    for (int i = 0; i < w->host_count; i++)
+        if (w->hosts[i].used && w->hosts[i].left)
+            let_go_of(w, &w->hosts[i].view.id);
+}
+
 /* ---- ids -------------------------------------------------------------------------------- */
 
 void dead_add(struct world *w, const struct replica_id *id)
@@ -177,6 +208,8 @@ static void restore(struct world *w, struct host *host)
     world_say(w, "n%d is restored from its backup, %s file", host->index,
               same_file ? "over the same" : "as another");
     watch_lost(w, host);
+    if (!replica_id_equal(&host->view.id, &host->saved.view.id))
+        dead_add(w, &host->view.id); /* it had a new one since */
     host_restore(w, host, &host->saved, same_file);
     world_plan(w, fault_duration(w), HAPPEN_START, host->index);
 }

@@ -331,6 +331,7 @@ static void throw_away(struct world *w, struct host *host)
 {
     w->result.damaged++;
     watch_lost(w, host);
+    dead_add(w, &host->view.id);
     host_wipe(w, host);
     start_again(w, host, 1000);
 }

@@ -66,7 +66,7 @@ struct nodes_result {
     uint64_t simulated_ms, steps;
     unsigned nodes, operations, acknowledged, refused, reads, token_reads, doubts;
     unsigned batches, touches, conditions, unmet, confirmed, dropped, quarantined, twins, retired;
-    unsigned records_damaged, rows_damaged, mended;
+    unsigned records_damaged, rows_damaged, mended, let_go;
     unsigned kills, crashes, stops, starts, faults, walks, reidentified, wiped, damaged, on_files;
     unsigned struck[NODES_FAULTS];    /* faults, by kind */
     uint64_t stream_bytes, agreed_ms; /* how long agreement took */

@@ -374,6 +374,7 @@ void hand_loss(struct world *w, struct host *host);   /* restored, copied, wiped
 void hand_stop(struct world *w, struct host *host);   /* as by SIGTERM; it is started again */
 void hand_hold(struct world *w, struct host *host);   /* POST /cluster/pause, or resume */
 void hand_forget(struct world *w, struct host *host);
+void hand_let_go(struct world *w); /* of all ids that nobody here has any more */
 void hand_retire(struct world *w, struct host *host);
 void hand_twin(struct world *w, struct host *host);      /* a copy of it is started beside it */
 void hand_twin_ends(struct world *w, struct host *host); /* yzma reidentify at the copy */

@@ -56,6 +56,9 @@ static enum err look_at_key(struct world *w, struct host *host, struct snapshot 
         look->damaged[key] = true;
         err = OK;
     }
+    if (err != OK)
+        world_say(w, "n%d: its record of %.*s cannot be read", host->index, (int)key_bytes(key).len,
+                  (const char *)key_bytes(key).data);
     for (size_t i = 0; i < record.count && err == OK; i++) {
         if (is_written(w, key, &record.versions[i]))
             set_add(&look->held[key], version_number(&record.versions[i]));
