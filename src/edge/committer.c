@@ -198,6 +198,7 @@ static enum err run(struct committer *c, struct group *group, struct waiting_wor
         err = store_do(txn, work);
         if (!work->next && late && err == OK) {
             join_late(c, late, group);
+            store_move_on(txn, c->options.wall_ms()); /* they may know of what ended since it began */
             late = NULL;
         }
     }

@@ -7,7 +7,7 @@
  * a lone write waits for nothing. Local writes and peers' rows share groups. Where a
  * peer sends many rows at once, those of clients go before each such work, but for every
  * second group; it begins with that, and whatever clients have submitted by the time it
- * is done goes with it. So a client's write waits for one at most, and for no sync but
+ * is done goes with it, at its own time. So a client's write waits for one at most, and for no sync but
  * its own group's.
  *
  * A group that fails is undone and its works are tried again one by one, so that

@@ -431,6 +431,8 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
 
 struct store_txn;
 enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **ret) MUST_USE;
+/* The time of what is done from here on; an earlier one than before changes nothing. */
+void store_move_on(struct store_txn *txn, uint64_t wall_ms);
 /* Does one piece and sets work->err. A refusal leaves the transaction as it was
  * or consistently part-done (see above) and the transaction goes on. Returns an
  * error only when the engine failed: the transaction can then only be undone. */

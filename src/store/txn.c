@@ -234,6 +234,12 @@ enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **r
     return OK;
 }
 
+void store_move_on(struct store_txn *txn, uint64_t wall_ms)
+{
+    if (wall_ms > txn->wall_ms)
+        txn->wall_ms = wall_ms;
+}
+
 /* The id and what was noted about the old one change together, or neither does. */
 static enum err reidentify(struct store_txn *txn, const struct store_work *work)
 {

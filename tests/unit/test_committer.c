@@ -45,16 +45,27 @@ struct store_txn {
     struct store *store;
     uint64_t tickets[SEEN_MAX];
     size_t count, put_bytes;
+    uint64_t wall_ms;
 } the_txn;
+
+/* Later with each look at it. */
+static _Atomic uint64_t clock_ms;
 
 enum err store_begin(struct store *store, uint64_t wall_ms, struct store_txn **ret)
 {
-    assert_int_equal(wall_ms, 1234);
+    assert_int_equal(wall_ms, clock_ms);
     the_txn.store = store;
+    the_txn.wall_ms = wall_ms;
     the_txn.count = the_txn.put_bytes = 0;
     store->begins++;
     *ret = &the_txn;
     return OK;
+}
+
+void store_move_on(struct store_txn *txn, uint64_t wall_ms)
+{
+    assert_true(wall_ms > txn->wall_ms);
+    txn->wall_ms = wall_ms;
 }
 
 /* A ticket of 0 is refused; a remove takes no room. */
@@ -72,6 +83,7 @@ enum err store_do(struct store_txn *txn, struct store_work *work)
     if (!work->write.remove)
         txn->put_bytes += work->write.value.len;
     work->write.dot.counter = work->write.add ? 0 : work->ticket;
+    work->write.stamp = txn->wall_ms;
     txn->tickets[txn->count++] = work->ticket;
     if (txn->put_bytes <= txn->store->bytes_free)
         return OK;
@@ -114,7 +126,7 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
 
 static uint64_t wall_ms(void)
 {
-    return 1234;
+    return atomic_fetch_add(&clock_ms, 1) + 1;
 }
 
 static void count_wake(void *ctx)
@@ -408,6 +420,23 @@ static void who_comes_during_bulk_shares_its_commit(void **state)
     assert_int_equal(counters(d).groups, 1);
     assert_int_equal(counters(d).works, 2);
     assert_int_equal(counters(d).queued_works, 0);
+    desk_free(d);
+}
+
+/* And is judged at its own time: what ended while bulk was done its client may have seen. */
+static void who_comes_during_bulk_has_a_later_time(void **state)
+{
+    struct desk *d = desk();
+    struct store_work bulk = rows(1000300), late = put(2, 0);
+
+    late.done = note_done;
+    late.ctx = &d->store;
+    d->store.late = &late;
+    assert_int_equal(submit(d, &bulk), OK);
+    wait_done(d, 2);
+
+    assert_int_equal(counters(d).groups, 1);
+    assert_true(late.write.stamp > bulk.write.stamp);
     desk_free(d);
 }
 
@@ -913,6 +942,7 @@ int main(void)
         cmocka_unit_test(bulk_holds_clients_up_once),
         cmocka_unit_test(bulk_is_not_starved),
         cmocka_unit_test(who_comes_during_bulk_shares_its_commit),
+        cmocka_unit_test(who_comes_during_bulk_has_a_later_time),
         cmocka_unit_test(nobody_joins_what_is_full),
         cmocka_unit_test(who_shares_the_commit_of_bulk_does_not_fail_with_it),
         cmocka_unit_test(bulk_that_fails_is_told_once),

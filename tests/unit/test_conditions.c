@@ -315,6 +315,33 @@ static void a_refused_batch_disturbs_nobody(void **state)
     store_close(s);
 }
 
+/* What ended since the transaction began is not there for those who come late, and the
+ * time does not go back. */
+static void who_comes_late_is_judged_at_its_own_time(void **state)
+{
+    struct store *s = kit_store(1);
+    struct condition absent = {.none_match = {.present = true, .any = true}};
+    struct store_work *ends = store_work_new(WORK_WRITE), *late = store_work_new(WORK_WRITE);
+    struct store_txn *txn;
+    ends->write = write_of("k", "1");
+    ends->write.expires_ms = NOW_MS + 1;
+    late->write = write_of("k", "2");
+    late->write.condition = &absent;
+    assert_int_equal(store_begin(s, NOW_MS, &txn), OK);
+    assert_int_equal(store_do(txn, ends), OK);
+    assert_int_equal(store_do(txn, late), OK);
+    assert_int_equal(late->err, ERR_UNMET);
+    store_move_on(txn, NOW_MS + 1);
+    store_move_on(txn, NOW_MS);
+    assert_int_equal(store_do(txn, late), OK);
+    assert_int_equal(late->err, OK);
+    assert_true(late->write.stamp >= stamp_of_ms(NOW_MS + 1));
+    assert_int_equal(store_commit(txn), OK);
+    assert_string_equal(kit_value(s, "k"), "2");
+    store_work_free(ends), store_work_free(late);
+    store_close(s);
+}
+
 /* What shows only while writing (here a key that is there twice) undoes all of it. */
 static void a_batch_that_fails_half_way_is_undone(void **state)
 {
@@ -385,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_batch_is_done_whole),
         cmocka_unit_test(a_batch_is_refused_whole),
         cmocka_unit_test(a_refused_batch_disturbs_nobody),
+        cmocka_unit_test(who_comes_late_is_judged_at_its_own_time),
         cmocka_unit_test(a_batch_that_fails_half_way_is_undone),
         cmocka_unit_test(a_batch_has_a_weight),
         cmocka_unit_test(records_are_read_backwards),
