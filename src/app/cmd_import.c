@@ -23,7 +23,8 @@ enum {
     PIECE_ROOM = PIECE_RECORDS + RECORD_VERSIONS_MAX, /* with the siblings of the last */
     PATIENCE_MS = 60000, /* without a record taken; nothing special about this value */
     PAUSE_MS = 500,
-    IDLE_MS = 200,
+    IDLE_MS = 200,    /* of a watch: so long after its last event the piece goes, */
+    LATE_MS = 1000,   /* and so long after the first of them whatever comes */
     FIRST_MS = 15000, /* for a thousand records on a slow disk, where another server is to be asked next */
     SHOWN_MAX = 20,   /* entries left out that are named one by one */
 };
@@ -38,6 +39,7 @@ struct import_job {
     uint64_t records, skip;        /* that the export gave; the first so many are passed over */
     uint64_t imported, expired, left_out;
     uint64_t give_up_ms; /* 0: all is well */
+    uint64_t begun_ms;   /* when the piece got its first line */
     struct bar bar;
     struct buf *why;
     bool failed;  /* at the node, not in the export */
@@ -238,6 +240,8 @@ static enum err take_record(void *ctx, const struct import_line *record)
     job->records++;
     if (job->records <= job->skip)
         return OK;
+    if (job->count == 0)
+        job->begun_ms = term_now_ms();
     import_line_put(&job->lines, record);
     job->starts[++job->count] = job->lines.len;
     return job->lines.err;
@@ -245,12 +249,14 @@ static enum err take_record(void *ctx, const struct import_line *record)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-/* What stands in the piece is sent off when nothing more comes for a while: where it is read from a
- * yzma watch, somebody waits for it. */
+/* What stands in the piece is sent off when nothing more comes for a while, or it has waited: where it is
+ * read from a yzma watch, somebody waits for it. */
 static enum err flush_idle(struct import_job *job, int fd)
 {
-    bool idle = job->live && job->sent < job->count &&
-                poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, IDLE_MS) == 0;
+    if (!job->live || job->sent == job->count)
+        return OK;
+    bool late = term_now_ms() >= job->begun_ms + LATE_MS;
+    bool idle = late || poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, IDLE_MS) == 0;
     return idle ? flush(job) : OK;
 }
 

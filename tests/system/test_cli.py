@@ -506,6 +506,24 @@ class Cli(SystemTest):
         self.assertEqual(importer.wait(10 * PATIENCE), 0)
         self.assertIn(b" imported", importer.stdout.read())
 
+    def test_a_mirror_of_steady_changes(self):
+        """Where events come without a rest the first of them does not wait for a piece to be full."""
+        node = self.one_node()
+        importer = subprocess.Popen([BINARY, "import", "-s", node.api_address], cwd=self.folder,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self.environment)
+        self.addCleanup(lambda: (importer.kill(), importer.wait(), importer.stdout.close()))
+        events = (b'{"Kind":"put","Key":"k/%d","Value":%d}\n' % (n, n) for n in range(900))
+
+        def taken_while_more_comes():
+            importer.stdin.write(next(events))
+            importer.stdin.flush()
+            return node.call("GET", "/keys/k/0").status == 200
+
+        until(taken_while_more_comes, 8, "the first is taken")
+        importer.stdin.close()
+        self.assertEqual(importer.wait(10 * PATIENCE), 0)
+        self.assertIn(b" imported", importer.stdout.read())
+
     # ---- the program itself ---------------------------------------------------
 
     def test_bench(self):
