@@ -24,7 +24,7 @@ enum {
     BATCH_BYTES = 1 << 20,
     SLOTS = 2048,                      /* of the set of a batch's keys: a power of two, twice the records */
     PACE_BYTES = 64 << 10,             /* must come within API.RequestTimeout, as those of a stream must go */
-    LINE_EXTRA = 16 << 10,             /* of a line: all but the value */
+    LINE_EXTRA = 80 << 10,             /* of a line: all but the value, or an element and its set */
     ELEMENT_RAW_MAX = 8 * ELEMENT_MAX, /* as it is spelt: an escape has six letters */
     CONTEXT_COST = 8, /* bytes for each of its text: a dot takes 24, and three or more there */
     WHY_MAX = 400,
@@ -42,6 +42,7 @@ struct import {
     struct token token;   /* owned: of the line at hand */
     struct clock clock;   /* owned: this node's when the batch was begun, where it was asked for */
     bool has_clock;
+    bool seen; /* the last line that is no sibling's had a context */
     uint64_t line_of[BATCH_RECORDS];
     uint16_t slots[SLOTS];      /* 1 + the index of a write */
     bool line_whole;            /* x->body is a whole line that is yet to be taken */
@@ -226,6 +227,9 @@ static void add(struct import *im, const struct import_line *line, const struct 
     write->add = line->sibling; /* else it replaces what this node holds, whatever Server.Conflict says, */
     if (line->context.len)      /* .. or of that what was seen */
         write->token = keep_token(im, batch->count - 1);
+    if (!line->sibling)
+        im->seen = line->context.len > 0;
+    write->once = im->seen; /* taken in again, it finds nothing of what was seen, and itself */
     write->counts = line->space == SPACE_COUNTERS;
     write->number = line->number;
     write->weight = entry->weight;

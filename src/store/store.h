@@ -244,6 +244,7 @@ struct write_work {
     struct bytes key, type, value; /* borrowed until done */
     bool remove;                   /* a delete: type and value unused */
     bool add;                      /* mode=add: replaces nothing */
+    bool once;  /* where it replaces nothing, and what it puts stands there, it does nothing */
     bool touch; /* the surfaced version is put again with this expiry, and only it replaced */
     uint64_t expires_ms;
     const struct token *token;         /* or NULL; borrowed until done. Replaces exactly what it saw */

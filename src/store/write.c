@@ -93,11 +93,23 @@ static const struct version *touchable(const struct store_txn *txn, const struct
     return best;
 }
 
+/* Does a version say just what this write would? */
+static bool stands_there(const struct store_txn *txn, const struct write_work *work)
+{
+    for (size_t i = 0; i < txn->local.count; i++) {
+        const struct version *v = &txn->local.versions[i];
+        if (v->expires_ms == work->expires_ms && bytes_equal(v->type, work->type) &&
+            bytes_equal(v->value, work->value))
+            return true;
+    }
+    return false;
+}
+
 /* What a write has come to before it is carried out: txn->local and txn->merged
  * are what was and what stays. */
 struct judged {
     const struct version *touched; /* in txn->local */
-    bool nothing;                  /* a delete that removes nothing */
+    bool nothing;                  /* a delete that removes nothing, or a put `once` of what is there */
 };
 
 static enum err judge(struct store_txn *txn, struct write_work *work, struct judged *ret)
@@ -122,8 +134,8 @@ static enum err judge(struct store_txn *txn, struct write_work *work, struct jud
     if (err != OK)
         return err;
     size_t removed = replace(txn, work, ret->touched);
-    ret->nothing = work->remove && removed == 0;
-    if (!work->remove && txn->merged.count >= txn->store->versions_max) {
+    ret->nothing = removed == 0 && (work->remove || (work->once && stands_there(txn, work)));
+    if (!work->remove && !ret->nothing && txn->merged.count >= txn->store->versions_max) {
         txn->store->conflicts_refused++;
         work->first_refusal = conflict_is_news(&txn->store->conflicts, work->key);
         return ERR_CONFLICT;

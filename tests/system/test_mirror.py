@@ -163,9 +163,16 @@ class All(SystemTest):
         self.assertEqual((self.lines_of(node, "a"), self.lines_of(node, "b")), ([2, 9], [9]))
         self.assertEqual(take_in(node, both).status, 200)  # they saw 1 and 2: of those 2 is there
         self.assertEqual(self.lines_of(node, "a"), [9, 1, 2])
+        # once more, as a client does that had no answer: nothing is put twice, siblings neither
+        both = both.replace(b":1,", b":3,")
+        for _ in range(2):
+            self.assertEqual(take_in(node, both).data["Imported"], 2)
+            self.assertEqual(self.lines_of(node, "a"), [9, 1, 2, 3])
         # another cluster
         other.put("a", 7)
         self.assertEqual(take_in(other, lines).data["Imported"], 2)
+        self.assertEqual((self.lines_of(other, "a"), self.lines_of(other, "b")), ([7, 1], [1]))
+        self.assertEqual(take_in(other, lines).status, 200)
         self.assertEqual((self.lines_of(other, "a"), self.lines_of(other, "b")), ([7, 1], [1]))
         # one that this node has not caught up with
         ahead = node.call("PUT", "/keys/c", b"1").headers["X-Yzma-Context"]
@@ -179,6 +186,17 @@ class All(SystemTest):
             answer = take_in(node, b'{"Key":"d","Value":1}\n' + text)
             self.assertEqual((answer.status, answer.data["Line"], answer.data["Lines"]), (400, 2, 1), line)
             self.assertIn("Context", answer.error), self.assertIn(why, answer.error)
+
+    def test_long_lines(self):
+        """However small values must be, a line may have the largest element, and a long context."""
+        node = self.node(settings={"API.MaxValueBytes": "1KiB"}).start()
+        change(node, 460 * "s", [65000 * "e"])
+        lines = export(node, space="sets")
+        change(node, 460 * "s", (), [65000 * "e"])
+        self.assertEqual(take_in(node, lines).data["Imported"], 1)
+        self.assertEqual(export(node, space="sets"), lines)
+        refused = take_in(node, json.dumps({"Key": "k", "Value": 1000 * "v", "Context": 60000 * "A"}).encode())
+        self.assertEqual((refused.status, refused.error), (400, 'line 1: "Context" is no context'))
 
     def test_a_context_ahead(self):
         """One of a replica that is known, and has not come so far here: 503 with the line, and it is
