@@ -309,7 +309,10 @@ static enum err run(struct import_job *job, const char *path, int fd)
             job->why->len = told; /* the first thing that went wrong is what is to be told */
     }
     bar_end(&job->bar);
-    if (err != OK && settled(job))
+    if (err != OK && job->live) /* another watch may show others, or in another order */
+        buf_put_text(job->why,
+                     "; what comes of the watch from the start on, or an older cursor, does no harm twice");
+    else if (err != OK && settled(job))
         buf_put_format(job->why, "; %llu records are done: --skip %llu goes on behind them",
                        (unsigned long long)settled(job), (unsigned long long)settled(job));
     buf_done(&problem);

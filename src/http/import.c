@@ -400,12 +400,12 @@ static bool take_record(struct exchange *x, const struct import_line *line)
     struct import *im = x->import;
     struct bytes after = param_bytes(&x->params.after);
     struct entry entry;
+    if (line->does == LINE_PASSES)
+        return true;
     if (line->space == SPACE_KEYS && after.len && bytes_compare(line->key, after) <= 0) {
         im->taken.skipped++;
         return true;
     }
-    if (line->does == LINE_PASSES)
-        return true;
     if (line->does == LINE_LACKS) {
         stop(x, MHD_HTTP_BAD_REQUEST, im->taken.lines + 1,
              "it says \"damaged\": what wrote this could not read its record");

@@ -523,6 +523,9 @@ class Cli(SystemTest):
         importer.stdin.close()
         self.assertEqual(importer.wait(10 * PATIENCE), 0)
         self.assertIn(b" imported", importer.stdout.read())
+        # what stops it is not told as if the next watch brought the same lines
+        broken = self.refused("import", self.write("broken", next(events) + b"nonsense"))
+        self.assertIn("line 2", broken), self.assertNotIn("--skip", broken)
 
     # ---- the program itself ---------------------------------------------------
 

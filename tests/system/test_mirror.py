@@ -89,6 +89,8 @@ class All(SystemTest):
         other.call("DELETE", "/keys/kept"), change(other, "b", [], ["kept"])
         self.assertEqual(export(other, space="all"), export(node, space="all"))
         self.assertEqual(other.call("GET", "/counters/b").status, 404)
+        self.assertEqual(node.call("POST", "/import?after=b", b'{"Kind":"listed"}\n{"Kind":"delete","Key":"b"}').data,
+                         {"Lines": 2, "Imported": 0, "Expired": 0, "Skipped": 1, "Key": ""})
         # a value that has ended on its way takes away what was there
         for line in (b'{"Kind":"put","Key":"b","Value":1,"Expires":"2001-01-01T00:00:00Z"}',
                      b'{"Kind":"delete","Space":"keys","Key":"c"}'):
