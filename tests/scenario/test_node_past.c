@@ -217,6 +217,34 @@ static void who_was_met_for_a_moment_is_asked_for_again(void **state)
     world_free(w);
 }
 
+/* Of node 2 the newcomer has heard the past alone; then it sees it as a member. That it is to be
+ * waited for it knows after a restart, too. */
+static void who_was_heard_of_and_is_a_member_is_expected(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 508}, 3, FORMED_MS);
+    enum err err;
+    put_many(w, 2, "k", 3);
+    world_run(w, 1000);
+    world_kill(w, 2);
+    world_run(w, 60000);
+    world_cut(w, 2, 3, true);
+    world_start(w, 3, (int[]){0}, 1);
+    world_run(w, 5000);
+    assert_true(world_counter(w, 3, "sync_pasts_heard") > 0);
+    assert_null(strstr(world_request(w, 3, NODE_REQUEST_STATUS, NULL, &err, 1000), "n2"));
+    world_start_alone(w, 2);
+    world_run(w, 10000);
+    world_kill(w, 3);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 3, true);
+    world_start_alone(w, 3);
+    const char *status = world_request(w, 3, NODE_REQUEST_STATUS, NULL, &err, 1000);
+    const char *link = strstr(status, "\"Peer\":\"n2");
+    assert_non_null(link);
+    assert_int_equal(strncmp(strstr(link, "\"Expected\":"), "\"Expected\":true", 15), 0);
+    world_free(w);
+}
+
 /* Where nobody else is there, it is taken after a while. */
 static void who_is_all_there_is_is_believed(void **state)
 {
@@ -480,6 +508,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_asks_for_who_has_not_written),
         cmocka_unit_test(a_newcomer_asks_though_some_have_told),
         cmocka_unit_test(who_was_met_for_a_moment_is_asked_for_again),
+        cmocka_unit_test(who_was_heard_of_and_is_a_member_is_expected),
         cmocka_unit_test(who_is_all_there_is_is_believed),
         cmocka_unit_test(protocol_3_is_spoken),
         cmocka_unit_test(a_walk_from_who_has_not_heard),
