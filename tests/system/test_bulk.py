@@ -78,7 +78,7 @@ class Walks(SystemTest):
         self.kronk.wait_log(f"event=walk_finished keys={RECORDS} rows={RECORDS} ")
         self.pacha.wait_log("event=caught_up peer=kronk")
         link, = self.kronk.status()["Links"]
-        self.assertEqual(link["Protocol"], 3)
+        self.assertEqual(link["Protocol"], 4)
         self.assertGreater(link["In"]["RawBytes"], RECORDS * RECORD_BYTES)
         self.assertLess(link["In"]["WireBytes"], link["In"]["RawBytes"] / 2)
         self.assertLessEqual(link["In"]["WalkBytes"] + link["In"]["DeltaBytes"], link["In"]["WireBytes"])
