@@ -323,14 +323,16 @@ static bool only_removes(const struct rows_work *rows)
     return removes;
 }
 
-/* A delete writes a row and a context before anything is given back. */
+/* A delete writes a row and a context before anything is given back. Notes are few and small:
+ * what a peer has shown of itself is kept before its deletes are taken, and that an operator
+ * lets go of somebody, so that history can go, is a note, too. */
 static bool makes_room(const struct store_work *work)
 {
     return (work->kind == WORK_WRITE && work->write.remove) ||
            (work->kind == WORK_BATCH && only_deletes(&work->batch)) ||
            (work->kind == WORK_COUNT && work->count.remove) ||
            (work->kind == WORK_ROWS && only_removes(&work->rows)) || work->kind == WORK_PRUNE ||
-           work->kind == WORK_EXPIRE;
+           work->kind == WORK_EXPIRE || work->kind == WORK_NOTES;
 }
 
 enum err store_do(struct store_txn *txn, struct store_work *work)

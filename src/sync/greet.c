@@ -285,14 +285,15 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     link->life = hello->starts.total;
     bool anew = !peer->has_starts || !starts_same(&hello->starts, &peer->starts);
     link->unproven = past_is_asked_for(peer, hello);
-    if (link->unproven && !peer->met_ms)
-        peer->met_ms = time.now_ms ? time.now_ms : 1;
+    if (link->unproven)
+        past_ask(peer, time.now_ms);
     peer->left = peer->forgotten = false;
-    peer->has_starts = !link->unproven;
+    peer->has_starts |= !link->unproven;
+    peer->hearsay &= link->unproven;
     peer->awaited = false;
     peer->starts = hello->starts;
     peer->told = clock_get(&hello->clock, &hello->id);
-    if (anew && peer->has_starts)
+    if (anew && !link->unproven)
         past_tell_of(s, time, peer, out);
     peer->walking = hello->flags & SYNC_WALKING;
     peer->heard_wall_ms = time.wall_ms;

@@ -6,9 +6,9 @@
  * again what changes: such a pair (starts, told) is true whoever hears of it, at any time,
  * as it says only what that replica once was. A replica that is met for the first time, and
  * has started more than once, waits until all members have told what they know, and all whom
- * those expect back;
- * for PROVE_MAX_MS at most, as nobody else may be there at all (docs/RELIABILITY.md has
- * what that leaves open).
+ * those expect back; that some have told of it already is no reason not to, as others may
+ * know more. For PROVE_MAX_MS at most, as nobody else may be there at all (docs/RELIABILITY.md
+ * has what that leaves open).
  *
  * Two pairs of one id of which neither follows on the other come from two stores that both
  * count on. Who has taken nothing of what differs goes over to the other pair, where its
@@ -92,6 +92,7 @@ static uint64_t reached(const struct starts *starts, uint64_t told)
 static void learn(struct sync *s, struct sync_time time, struct peer *peer, const struct past *past,
                   struct effects *out)
 {
+    peer->hearsay |= !peer->has_starts;
     peer->has_starts = true;
     peer->starts = past->starts;
     peer->told = past->told;
@@ -122,7 +123,7 @@ static void meet_difference(struct sync *s, struct sync_time time, const struct 
     uint64_t fork = starts_fork(&peer->starts, &past->starts, reached(&peer->starts, told));
     bool unproven = peer->link && peer->link->unproven;
     bool theirs = clock_get(&link->peer->clock, &peer->id) > fork;
-    if (have_above(s, &peer->id, fork)) {
+    if (!unproven && have_above(s, &peer->id, fork)) { /* else it is not from the one that is here */
         if (!theirs)
             return; /* they go over to ours */
         s->count.pasts_differ++;
@@ -182,8 +183,15 @@ bool past_take(struct sync *s, struct sync_time time, struct link *link, struct 
  * the second. */
 bool past_is_asked_for(const struct peer *peer, const struct hello *hello)
 {
-    return !peer->has_starts && hello->starts.total > 1 && clock_get(&hello->clock, &hello->id) > 0 &&
-           !WEAKENED(PAST);
+    return (!peer->has_starts || peer->hearsay) && hello->starts.total > 1 && !WEAKENED(PAST);
+}
+
+/* From its first meeting on. One that was broken off, and is long over, asked nobody who is
+ * asked now. */
+void past_ask(struct peer *peer, uint64_t now_ms)
+{
+    if (!peer->met_ms || now_ms >= peer->met_ms + PROVE_MAX_MS)
+        peer->met_ms = now_ms ? now_ms : 1;
 }
 
 /* Is there anybody, besides the one in question, who should be here and was not heard? */
@@ -212,6 +220,7 @@ void past_tick(struct sync *s, struct sync_time time, struct effects *out)
             continue;
         link->unproven = false;
         link->peer->has_starts = true;
+        link->peer->hearsay = false;
         link->peer->met_ms = 0;
         s->think_at_ms = time.now_ms;
         sync_save_peer(s, link->peer, out);

@@ -10,6 +10,9 @@ enum { PEER_NOTE_FORMAT = 1 };
 /* Flags of the note. Who knows only the first takes each for it: not expected back. */
 enum { PEER_NOTE_LEFT = 1, PEER_NOTE_FORGOTTEN = 2 };
 
+/* Of the starts behind them. Who knows only the first takes each for it. */
+enum { PEER_NOTE_STARTS = 1, PEER_NOTE_HEARSAY = 2 };
+
 static void peer_free(struct peer *peer)
 {
     clock_done(&peer->clock);
@@ -57,7 +60,7 @@ void peer_encode(const struct peer *peer, struct buf *out)
     buf_put_u8(out,
                (uint8_t)((peer->left ? PEER_NOTE_LEFT : 0) | (peer->forgotten ? PEER_NOTE_FORGOTTEN : 0)));
     buf_put_u64(out, peer->heard_wall_ms);
-    buf_put_u8(out, peer->has_starts);
+    buf_put_u8(out, !peer->has_starts ? 0 : peer->hearsay ? PEER_NOTE_HEARSAY : PEER_NOTE_STARTS);
     starts_encode(&peer->starts, out);
     buf_put_varint(out, peer->told);
     clock_encode(&peer->clock, out);
@@ -76,7 +79,9 @@ enum err peer_decode(struct peers *into, struct bytes note)
     read.left = flags & PEER_NOTE_LEFT;
     read.forgotten = flags & PEER_NOTE_FORGOTTEN;
     read.heard_wall_ms = cursor_u64(&in);
-    read.has_starts = cursor_u8(&in) != 0;
+    unsigned starts = cursor_u8(&in);
+    read.has_starts = starts != 0;
+    read.hearsay = starts == PEER_NOTE_HEARSAY;
     if (in.err == OK && starts_decode(&in, &read.starts) != OK)
         cursor_fail(&in, ERR_MALFORMED);
     read.told = cursor_varint(&in);

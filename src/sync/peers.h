@@ -49,7 +49,8 @@ struct peer {
     bool awaited;        /* others have told that they expect it back, and we have not met it */
     uint64_t doubted_ms; /* since when its hellos claim less than is known of it here; 0: they do not */
     bool has_starts;
-    struct starts starts;      /* as at its last hello */
+    bool hearsay;              /* .. from others alone: it was not met, or its past not asked for yet */
+    struct starts starts;      /* as at its last hello, or as others have told */
     uint64_t told;             /* the highest counter of its own that it has shown itself since */
     uint64_t told_kept;        /* of that, what this process has put into the store */
     struct clock clock, floor; /* as last reported: what it has durably, what it has forgotten */

@@ -350,9 +350,10 @@ void sync_member(struct sync *s, struct sync_time time, const struct replica_id 
         if (!peer->dialing)
             peer->dial_at_ms = time.now_ms;
     }
-    if (peer->left && !s->left) /* it has come back: its hello says so */
+    bool back = peer->left && !s->left; /* its hello says so; or it was known by hearsay alone */
+    if (back)
         peer->left = false;
-    if (!known)
+    if (!known || back) /* from now on it is waited for, after a restart, too */
         sync_save_peer(s, peer, out);
 }
 

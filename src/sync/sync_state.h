@@ -344,6 +344,7 @@ bool relay_lacking(const struct sync *s);
 /* past.c: what a replica has shown of itself, told to others */
 /* Must others be asked first before what this one has is taken? */
 bool past_is_asked_for(const struct peer *peer, const struct hello *hello);
+void past_ask(struct peer *peer, uint64_t now_ms); /* if so: a link of it has come up */
 void past_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void past_tell_of(struct sync *s, struct sync_time time, const struct peer *peer, struct effects *out);
 /* False: malformed. May end links of other peers. */

@@ -95,6 +95,156 @@ static void a_newcomer_asks_before_it_takes(void **state)
     world_free(w);
 }
 
+/* Runs until node i has a link with node `peer`. */
+static void run_until_linked(struct world *w, int i, int peer)
+{
+    char name[32];
+    bool up = false;
+    snprintf(name, sizeof name, "\"Peer\":\"n%d", peer);
+    for (int n = 0; n < 100 && !up; n++) {
+        enum err err;
+        world_run(w, 100);
+        const char *link = strstr(world_request(w, i, NODE_REQUEST_STATUS, NULL, &err, 1000), name);
+        const char *state = link ? strstr(link, "\"State\":") : NULL;
+        up = state && strncmp(state, "\"State\":\"up\"", 12) == 0;
+    }
+    assert_true(up);
+}
+
+/* Node 3 has met node 2, an older state of itself, and takes nothing of it; `teller`, who is down,
+ * remembers more, comes and tells. */
+static void assert_waits_for(struct world *w, int teller)
+{
+    run_until_linked(w, 3, 2);
+    put_many(w, 2, "later", 1);
+    world_run(w, 1000);
+    assert_null(world_get(w, 3, "later00000"));
+    world_cut(w, teller, 2, true);
+    world_cut(w, teller, 3, false);
+    world_start(w, teller, (int[]){3}, 1);
+    world_run(w, 5000);
+    assert_int_equal(world_counter(w, 3, "sync_forks_met"), 1);
+    assert_int_equal(world_counter(w, 3, "sync_pasts_differ"), 0);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 2, false);
+}
+
+/* A state of before its first write is an older one, too. */
+static void a_newcomer_asks_for_who_has_not_written(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 505}, 3, FORMED_MS);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    world_run(w, 2000);
+    world_save(w, 2);
+    put_many(w, 2, "lost", 20);
+    world_run(w, 1000);
+    for (int i = 0; i < 3; i++)
+        world_kill(w, i);
+    world_restore(w, 2, true);
+    world_start_alone(w, 2);
+    world_start(w, 3, (int[]){2}, 1);
+    assert_waits_for(w, 0);
+    put_many(w, 2, "alone", 30);
+    world_start_alone(w, 1);
+    assert_nothing_lost(w, 4, 30);
+    world_free(w);
+}
+
+/* Node 0 has what was lost, by 1, and has not heard how far 2 had come itself. The newcomer has
+ * all that from 0 when it meets 2. */
+static void a_newcomer_asks_though_some_have_told(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 506}, 3, FORMED_MS);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    put_many(w, 2, "old", 20);
+    world_run(w, 2000);
+    world_save(w, 2);
+    world_cut(w, 0, 2, true);
+    put_many(w, 2, "lost", 20);
+    assert_int_equal(world_delete(w, 2, "old00001"), OK);
+    world_run(w, 5000);
+    for (int i = 1; i < 3; i++)
+        world_kill(w, i);
+    world_restore(w, 2, true);
+    world_start_alone(w, 2);
+    put_many(w, 2, "alone", 30);
+    world_kill(w, 2);
+    world_start(w, 3, (int[]){0}, 1);
+    world_run(w, 8000);
+    assert_non_null(world_get(w, 3, "lost00019"));
+    world_start(w, 2, (int[]){3}, 1);
+    assert_waits_for(w, 1);
+    assert_nothing_lost(w, 4, 30);
+    world_free(w);
+}
+
+/* A first meeting that was broken off has asked nobody who can tell of what came after. */
+static void who_was_met_for_a_moment_is_asked_for_again(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 507}, 3, FORMED_MS);
+    world_kill(w, 2);
+    world_start_alone(w, 2);
+    put_many(w, 2, "old", 20);
+    world_run(w, 2000);
+    world_save(w, 2);
+    for (int i = 0; i < 2; i++) {
+        world_kill(w, i);
+        world_cut(w, i, 3, true);
+    }
+    world_start(w, 3, (int[]){2}, 1);
+    run_until_linked(w, 3, 2);
+    world_kill(w, 2);
+    world_cut(w, 2, 3, true);
+    world_start_alone(w, 0);
+    world_start_alone(w, 2);
+    put_many(w, 2, "lost", 20);
+    assert_int_equal(world_delete(w, 2, "old00001"), OK);
+    world_run(w, 10000);
+    world_kill(w, 0);
+    world_kill(w, 2);
+    world_restore(w, 2, true);
+    world_start_alone(w, 2);
+    put_many(w, 2, "alone", 30);
+    world_kill(w, 2);
+    world_cut(w, 2, 3, false);
+    world_start(w, 2, (int[]){3}, 1);
+    assert_waits_for(w, 0);
+    world_cut(w, 1, 3, false);
+    world_start_alone(w, 1);
+    assert_nothing_lost(w, 4, 30);
+    world_free(w);
+}
+
+/* Of node 2 the newcomer has heard the past alone; then it sees it as a member. That it is to be
+ * waited for it knows after a restart, too. */
+static void who_was_heard_of_and_is_a_member_is_expected(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 508}, 3, FORMED_MS);
+    enum err err;
+    put_many(w, 2, "k", 3);
+    world_run(w, 1000);
+    world_kill(w, 2);
+    world_run(w, 60000);
+    world_cut(w, 2, 3, true);
+    world_start(w, 3, (int[]){0}, 1);
+    world_run(w, 5000);
+    assert_true(world_counter(w, 3, "sync_pasts_heard") > 0);
+    assert_null(strstr(world_request(w, 3, NODE_REQUEST_STATUS, NULL, &err, 1000), "n2"));
+    world_start_alone(w, 2);
+    world_run(w, 10000);
+    world_kill(w, 3);
+    for (int i = 0; i < 2; i++)
+        world_cut(w, i, 3, true);
+    world_start_alone(w, 3);
+    const char *status = world_request(w, 3, NODE_REQUEST_STATUS, NULL, &err, 1000);
+    const char *link = strstr(status, "\"Peer\":\"n2");
+    assert_non_null(link);
+    assert_int_equal(strncmp(strstr(link, "\"Expected\":"), "\"Expected\":true", 15), 0);
+    world_free(w);
+}
+
 /* Where nobody else is there, it is taken after a while. */
 static void who_is_all_there_is_is_believed(void **state)
 {
@@ -355,6 +505,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newcomer_knows_what_others_remember),
         cmocka_unit_test(a_newcomer_asks_before_it_takes),
+        cmocka_unit_test(a_newcomer_asks_for_who_has_not_written),
+        cmocka_unit_test(a_newcomer_asks_though_some_have_told),
+        cmocka_unit_test(who_was_met_for_a_moment_is_asked_for_again),
+        cmocka_unit_test(who_was_heard_of_and_is_a_member_is_expected),
         cmocka_unit_test(who_is_all_there_is_is_believed),
         cmocka_unit_test(protocol_3_is_spoken),
         cmocka_unit_test(a_walk_from_who_has_not_heard),

@@ -628,6 +628,9 @@ static void deletes_of_a_peer_need_no_room(void **state)
     assert_int_equal(kit_put(from, "c", "2", NULL, &dot), OK);
     assert_int_equal(kit_send(from, to, &id, 1, true), ERR_FULL); /* the delete's row brings the put */
     assert_int_equal(kit_clock(to, 1), 5);
+    struct store_work *note = store_work_new(WORK_NOTES); /* of what it has told of itself, say */
+    store_work_add_note(note, "n", bytes_str("1"));
+    assert_int_equal(kit_do(to, note), OK);
     is_full = false;
     assert_int_equal(kit_send(from, to, &id, 10, true), OK);
     assert_string_equal(kit_value(to, "c"), "2");

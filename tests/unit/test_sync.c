@@ -732,7 +732,7 @@ static void a_peer_survives_its_note(void **state)
     buf_init(&note, 10000);
     strcpy(peer->name, "kuzco");
     strcpy(peer->ingress, "h:1");
-    peer->has_starts = true;
+    peer->has_starts = peer->hearsay = true;
     peer->told = 41;
     peer->heard_wall_ms = 123456789;
     starts_append(&peer->starts, (struct start){3, 4});
@@ -743,6 +743,7 @@ static void a_peer_survives_its_note(void **state)
     assert_non_null(back);
     assert_string_equal(back->name, "kuzco");
     assert_int_equal(back->told, 41);
+    assert_true(back->has_starts && back->hearsay);
     assert_int_equal(back->heard_wall_ms, 123456789);
     assert_true(clock_equal(&back->clock, &peer->clock));
     for (size_t n = 0; n < note.len; n++) {
