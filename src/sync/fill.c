@@ -68,6 +68,8 @@ static struct link *source_to_begin_with(struct sync *s, struct sync_time time)
         }
         if (retire_explains(s, link, time.now_ms))
             continue;
+        if (time.now_ms < link->no_walk_until_ms) /* others cannot give us what only it has */
+            continue;
         if (!must_give_way(s, link) &&
             (!best || clock_sum(&link->peer->clock) > clock_sum(&best->peer->clock)))
             best = link;

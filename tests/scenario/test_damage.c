@@ -407,6 +407,32 @@ static void a_forgotten_node_has_an_older_state_of_it(void **state)
     world_free(w);
 }
 
+/* While the only one that has what is lacked cannot be walked from, because somebody is away
+ * who may mend its record, nobody walks again and again from one who lacks it too. */
+static void a_source_that_refused_is_not_begun_with(void **state)
+{
+    enum err err;
+    struct world *w = cluster_after(
+        &(struct world_options){.seed = 73, .history_ms = 1000, .forget_after_ms = 60000}, 4, FORMED_MS);
+    put_all(w, 0, "k", "1");
+    for (int node = 0; node < 4; node += 3)
+        for (int other = 1; other < 3; other++)
+            world_cut(w, node, other, true);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, has_pruned, &(int){0}, 300000));
+    world_run(w, 2000);
+    world_kill(w, 3);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_request(w, 2, NODE_REQUEST_PAUSE, NULL, &err, 1000); /* it serves, and does not walk */
+    cut_off(w, 0, 3, false);
+    world_run(w, 20000);
+    assert_in_range(world_counter(w, 1, "walks_started"), 1, 10);
+    world_request(w, 2, NODE_REQUEST_RESUME, NULL, &err, 1000);
+    assert_true(world_until(w, world_agrees, NULL, 4 * SETTLE_MS));
+    world_free(w);
+}
+
 /* A row that is gone: who lacks it is filled in key order, and nothing is lost. */
 static void a_missing_row_is_given_up(void **state)
 {
@@ -652,6 +678,7 @@ int main(void)
         cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
         cmocka_unit_test(a_damaged_record_of_the_only_source),
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
+        cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_damaged_row_in_the_way_of_a_walk),
         cmocka_unit_test(a_missing_record_is_found_by_its_row),
