@@ -2,26 +2,11 @@
 where it broke off; and a watch of one thing alone."""
 import json
 import unittest
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from harness import SystemTest
+from harness.exchange import export, poll, take_in
 from harness.watch import Watch
-
-
-def export(node, **params):
-    answer = node.call("GET", "/export?" + urlencode(params))
-    assert answer.status == 200, answer
-    return answer.body
-
-
-def take_in(node, lines):
-    return node.call("POST", "/import", lines, {"Content-Type": "application/x-ndjson"})
-
-
-def poll(node, **params):
-    answer = node.call("GET", "/watch?" + urlencode(params))
-    assert answer.status == 200, answer
-    return answer.data
 
 
 def add(node, name, n):

@@ -7,6 +7,7 @@ import unittest
 from urllib.parse import quote, urlencode
 
 from harness import SANITIZED, SystemTest, until
+from harness.exchange import export, poll, take_in
 from harness.node import BINARY
 from harness.watch import Watch
 
@@ -251,22 +252,6 @@ class Apart(SystemTest):
         self.assertEqual(code, 3, err)
         self.assertIn("differs: counter x\n", out)
         self.assertRegex(out, r"differs: element [0-9a-f]{32} of set more\n")
-
-
-def poll(node, **params):
-    answer = node.call("GET", "/watch?" + urlencode(params))
-    assert answer.status == 200, answer
-    return answer.data
-
-
-def export(node, **params):
-    answer = node.call("GET", "/export?" + urlencode(params))
-    assert answer.status == 200, answer
-    return answer.body
-
-
-def take_in(node, lines):
-    return node.call("POST", "/import", lines, {"Content-Type": "application/x-ndjson"})
 
 
 class Watches(SystemTest):

@@ -405,19 +405,28 @@ static void bulk_holds_clients_up_once(void **state)
     desk_free(d);
 }
 
-/* Who comes while bulk is done waits for no sync but the one of its commit. */
-static void who_comes_during_bulk_shares_its_commit(void **state)
+/* Both are done, in one group. */
+static struct desk *one_comes_during_bulk(struct store_work *bulk, struct store_work *late)
 {
     struct desk *d = desk();
-    struct store_work bulk = rows(1000300), late = put(2, 0);
-
-    late.done = note_done;
-    late.ctx = &d->store;
-    d->store.late = &late;
-    assert_int_equal(submit(d, &bulk), OK);
+    *bulk = rows(1000300);
+    *late = put(2, 0);
+    late->done = note_done;
+    late->ctx = &d->store;
+    d->store.late = late;
+    assert_int_equal(submit(d, bulk), OK);
     wait_done(d, 2);
 
     assert_int_equal(counters(d).groups, 1);
+    return d;
+}
+
+/* Who comes while bulk is done waits for no sync but the one of its commit. */
+static void who_comes_during_bulk_shares_its_commit(void **state)
+{
+    struct store_work bulk, late;
+    struct desk *d = one_comes_during_bulk(&bulk, &late);
+
     assert_int_equal(counters(d).works, 2);
     assert_int_equal(counters(d).queued_works, 0);
     desk_free(d);
@@ -426,16 +435,9 @@ static void who_comes_during_bulk_shares_its_commit(void **state)
 /* And is judged at its own time: what ended while bulk was done its client may have seen. */
 static void who_comes_during_bulk_has_a_later_time(void **state)
 {
-    struct desk *d = desk();
-    struct store_work bulk = rows(1000300), late = put(2, 0);
+    struct store_work bulk, late;
+    struct desk *d = one_comes_during_bulk(&bulk, &late);
 
-    late.done = note_done;
-    late.ctx = &d->store;
-    d->store.late = &late;
-    assert_int_equal(submit(d, &bulk), OK);
-    wait_done(d, 2);
-
-    assert_int_equal(counters(d).groups, 1);
     assert_true(late.write.stamp > bulk.write.stamp);
     desk_free(d);
 }
