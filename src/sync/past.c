@@ -39,28 +39,38 @@ static void put_past(const struct sync *s, struct sync_time time, const struct p
     past_encode(&past, out);
 }
 
+/* One frame, of the first `count` in the list that are worth telling. Returns how many were looked at. */
+static size_t tell(struct sync *s, struct sync_time time, struct link *link, const struct peer *const *list,
+                   size_t count, struct effects *out)
+{
+    struct buf frame;
+    size_t at = 0;
+    buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
+    size_t begun = frame_begin(&frame, FRAME_PAST);
+    buf_put_varint(&frame, count);
+    for (; count; at++)
+        if (is_worth_telling(s, link, list[at])) {
+            put_past(s, time, list[at], &frame);
+            count--;
+        }
+    frame_end(&frame, begun);
+    sync_link_send(s, link, time.now_ms, &frame, out);
+    return at;
+}
+
 /* At least one frame: who has none to tell of has told, too. */
 void past_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    size_t left = 0, at = 0;
+    const struct peer *const *list = (const struct peer *const *)s->peers.list;
+    size_t left = 0;
     if (link->protocol < 4)
         return;
     for (size_t i = 0; i < s->peers.count; i++)
-        left += is_worth_telling(s, link, s->peers.list[i]);
+        left += is_worth_telling(s, link, list[i]);
     do {
-        struct buf frame;
         size_t count = left < PASTS_MAX ? left : PASTS_MAX;
+        list += tell(s, time, link, list, count, out);
         left -= count;
-        buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
-        size_t begun = frame_begin(&frame, FRAME_PAST);
-        buf_put_varint(&frame, count);
-        for (; count; at++)
-            if (is_worth_telling(s, link, s->peers.list[at])) {
-                put_past(s, time, s->peers.list[at], &frame);
-                count--;
-            }
-        frame_end(&frame, begun);
-        sync_link_send(s, link, time.now_ms, &frame, out);
     } while (left);
 }
 
@@ -68,15 +78,8 @@ void past_tell_of(struct sync *s, struct sync_time time, const struct peer *peer
 {
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[i];
-        if (link->state != LINK_UP || link->protocol < 4 || !is_worth_telling(s, link, peer))
-            continue;
-        struct buf frame;
-        buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
-        size_t begun = frame_begin(&frame, FRAME_PAST);
-        buf_put_varint(&frame, 1);
-        put_past(s, time, peer, &frame);
-        frame_end(&frame, begun);
-        sync_link_send(s, link, time.now_ms, &frame, out);
+        if (link->state == LINK_UP && link->protocol >= 4 && is_worth_telling(s, link, peer))
+            (void)tell(s, time, link, &peer, 1, out);
     }
 }
 
