@@ -2,6 +2,7 @@
 #ifndef YZMA_SYNC_STATE_H
 #define YZMA_SYNC_STATE_H
 
+#include "answers.h"
 #include "cache.h"
 #include "chunk.h"
 #include "history.h"
@@ -107,10 +108,15 @@ struct repair {
 struct repairs {
     struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */
     size_t count;
-    bool busy;                  /* `current` was asked for at `stream` */
-    bool storing;               /* .. and the answer is at the committer */
+    bool busy;                  /* a round of questions about `current` is on: asked at `stream` */
+    bool storing;               /* .. and what was answered is at the committer */
     struct damaged_key current; /* while busy */
     uint64_t stream, asked_ms;
+    uint64_t round;         /* its number; from 1 on */
+    size_t first_pass;      /* how much who is asked has to have (choose) */
+    bool settle;            /* all are asked, and what nobody has is given up */
+    bool untried;           /* somebody's record is damaged, too, which the committer was not told */
+    struct answers answers; /* so far; of one key only, ever */
 };
 
 /* digest.c: a pass through the keys with one peer. */

@@ -407,6 +407,69 @@ static void a_forgotten_node_has_an_older_state_of_it(void **state)
     world_free(w);
 }
 
+static bool have_pruned(struct world *w, const void *unused)
+{
+    (void)unused;
+    for (int node = 0; node < 3; node++)
+        if (world_rows(w, node))
+            return false;
+    return true;
+}
+
+/* Two wait to be filled from one whose record is damaged, and each of them has what the
+ * other lacks of it. Together they have it all, and nothing is lost. */
+static void what_nobody_has_alone_is_put_together(void **state)
+{
+    enum err err;
+    struct world *w = cluster_after(
+        &(struct world_options){.seed = 74, .history_ms = 1000, .forget_after_ms = 60000}, 3, FORMED_MS);
+    put_all(w, 0, "k", "1");
+    world_request(w, 2, NODE_REQUEST_PAUSE, NULL, &err, 1000); /* it sends, and does not take */
+    assert_int_equal(world_put(w, 1, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "2"}, 10000));
+    cut_off(w, 1, 3, true);
+    assert_int_equal(world_put(w, 2, "k", "3"), OK);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "3"}, 10000));
+    assert_int_equal(world_versions(w, 0, "k"), 2);
+    cut_off(w, 2, 3, true);
+    assert_true(world_until(w, have_pruned, NULL, 300000));
+    world_request(w, 2, NODE_REQUEST_RESUME, NULL, &err, 1000);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_cut(w, 0, 1, false); /* they do not see each other */
+    world_cut(w, 0, 2, false);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_versions(w, 0, "k"), 0); /* somebody else might come */
+    assert_true(world_until(w, world_agrees, NULL, 30000));
+    for (int node = 0; node < 3; node++)
+        assert_int_equal(world_versions(w, node, "k"), 2);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_free(w);
+}
+
+/* Two have it damaged, and a third never had all of it: neither waits for the other. */
+static void who_has_it_damaged_too_is_not_waited_for(void **state)
+{
+    struct world *w = cluster(75, 3);
+    put_all(w, 0, "k", "1");
+    world_kill(w, 2);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 10000));
+    world_run(w, 2000); /* no chunk of it is kept any more */
+    for (int node = 0; node < 2; node++) {
+        world_damage(w, node, "k");
+        assert_null(world_get(w, node, "k"));
+    }
+    world_start_alone(w, 2);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_counter(w, 0, "operations_lost") + world_counter(w, 1, "operations_lost"), 0);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    for (int node = 0; node < 3; node++)
+        assert_string_equal(world_get(w, node, "k"), "1");
+    assert_true(world_counter(w, 0, "operations_lost") + world_counter(w, 1, "operations_lost") > 0);
+    world_free(w);
+}
+
 /* While the only one that has what is lacked cannot be walked from, because somebody is away
  * who may mend its record, nobody walks again and again from one who lacks it too. */
 static void a_source_that_refused_is_not_begun_with(void **state)
@@ -678,6 +741,8 @@ int main(void)
         cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
         cmocka_unit_test(a_damaged_record_of_the_only_source),
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
+        cmocka_unit_test(what_nobody_has_alone_is_put_together),
+        cmocka_unit_test(who_has_it_damaged_too_is_not_waited_for),
         cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_damaged_row_in_the_way_of_a_walk),
