@@ -197,6 +197,11 @@ struct damaged_key {
 void store_note_damage(struct store *store, struct bytes key, const struct dot *proof);
 bool store_damaged_key(struct store *store, size_t index, struct damaged_key *ret);
 void store_damage_mended(struct store *store, struct bytes key);
+/* Looks for damaged records above `after`, and notes them: through as many records and bytes
+ * (one record at least), or up to where no more can be noted before some are mended.
+ * *ret_through: all up to there were looked at; *ret_end: there are no more. */
+enum err store_search_damage(struct store *store, struct bytes after, size_t records, size_t bytes,
+                             uint8_t ret_through[KEY_MAX], size_t *ret_through_len, bool *ret_end) MUST_USE;
 
 /* A range of keys in short: what two nodes with equal clocks compare (digest.c). */
 struct range_digest {

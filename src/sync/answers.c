@@ -14,7 +14,8 @@ static enum err decode(struct bytes key, struct bytes encoded, struct record *re
 }
 
 /* The first one, or both merged: versions borrow from the encoded records. */
-static enum err join_records(const struct answers *answers, const struct record_frame *answer, struct buf *ret)
+static enum err join_records(const struct answers *answers, const struct record_frame *answer,
+                             struct buf *ret)
 {
     struct record ours = {0}, theirs = {0}, both = {0};
     enum err err = decode(answer->key, buf_bytes(&answers->record), &ours);
@@ -35,7 +36,8 @@ static enum err join_records(const struct answers *answers, const struct record_
 enum err answers_fold(struct answers *answers, const struct record_frame *answer)
 {
     struct buf record;
-    if (!clock_join_fits(&answers->clock, &answer->clock) || !clock_join_fits(&answers->floor, &answer->floor))
+    if (!clock_join_fits(&answers->clock, &answer->clock) ||
+        !clock_join_fits(&answers->floor, &answer->floor))
         return ERR_TOO_LARGE;
     buf_init(&record, FRAME_MAX);
     enum err err = join_records(answers, answer, &record);

@@ -70,8 +70,9 @@ struct link {
     bool unproven;  /* its own past is asked for first: what it sends waits */
 
     /* repair.c: rounds */
-    uint64_t repair_asked;   /* the last one in which it was asked */
-    uint64_t repair_damaged; /* .. and the last one in which its record was damaged */
+    uint64_t repair_asked;          /* the last one in which it was asked */
+    uint64_t repair_damaged;        /* .. and the last one in which its record was damaged */
+    uint64_t repair_avoid_until_ms; /* it did not answer: not asked before */
 
     /* receiving */
     struct waiting *waiting, **waiting_end; /* for the committer, in order */

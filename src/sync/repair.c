@@ -52,6 +52,8 @@ static void take_in(struct sync *s, uint64_t now_ms, const struct damaged_key *k
     if (r->count == DAMAGED_KEYS_MAX)
         return;
     r->list[r->count++] = (struct repair){.key = *key, .seen = true, .since_ms = now_ms, .retry_ms = now_ms};
+    if (!s->searching.on) /* else it was found by that, or comes soon enough */
+        search_want(s);
     effects_notice(out, NOTICE_ERROR,
                    "event=record_damaged key=%s next=\"is not read, sent or merged; fetched from a peer\"",
                    text_of(key->key, key->key_len, text));
@@ -75,17 +77,17 @@ static void look(struct sync *s, uint64_t now_ms, struct effects *out)
 
 /* ---- asking ---------------------------------------------------------------------------- */
 
-static bool can_help(const struct link *link, const struct clock *needed, bool settled)
+static bool can_help(const struct link *link, uint64_t now_ms, const struct clock *needed, bool settled)
 {
     return link->state == LINK_UP && !link->unproven && link->protocol >= 3 &&
-           (settled || !link->peer->walking) && link->queued < SEND_QUEUE_HIGH &&
-           clock_covers(&link->peer->clock, needed);
+           now_ms >= link->repair_avoid_until_ms && (settled || !link->peer->walking) &&
+           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, needed);
 }
 
 /* The next one in turn that was not asked in this round; every second time it need not have
  * all that we have, and where it comes to giving up, not even what we have forgotten:
  * perhaps nobody has. */
-static struct link *choose(struct sync *s, struct repair *repair)
+static struct link *choose(struct sync *s, uint64_t now_ms, struct repair *repair)
 {
     static const struct clock nothing;
     const struct clock *needed[] = {&s->clock, &s->floor, &nothing};
@@ -93,7 +95,7 @@ static struct link *choose(struct sync *s, struct repair *repair)
     for (size_t pass = r->first_pass; pass < (r->settle ? 3 : 2); pass++) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[(repair->turn + i) % s->link_count];
-            if (link->repair_asked != r->round && can_help(link, needed[pass], pass == 2)) {
+            if (link->repair_asked != r->round && can_help(link, now_ms, needed[pass], pass == 2)) {
                 repair->turn = (repair->turn + i + 1) % s->link_count;
                 return link;
             }
@@ -121,7 +123,7 @@ static void end_round(struct repairs *r)
 static bool ask_next(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
 {
     struct repairs *r = &s->repairs;
-    struct link *link = choose(s, repair);
+    struct link *link = choose(s, time.now_ms, repair);
     struct buf frame;
     if (!link)
         return false;
@@ -217,8 +219,12 @@ void repair_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     struct repairs *r = &s->repairs;
     look(s, time.now_ms, out);
-    if (r->busy && !r->storing &&
-        (!sync_link_find(s, r->stream) || time.now_ms >= r->asked_ms + REPAIR_ANSWER_MS))
+    struct link *link = r->busy && !r->storing ? sync_link_find(s, r->stream) : NULL;
+    if (link && time.now_ms >= r->asked_ms + REPAIR_ANSWER_MS) {
+        link->repair_avoid_until_ms = time.now_ms + DAMAGE_RETRY_MS; /* other records would wait as long */
+        link = NULL;
+    }
+    if (r->busy && !r->storing && !link)
         go_round(s, time, out);
     for (size_t i = 0; i < r->count && !r->busy && !s->left; i++)
         if (time.now_ms >= r->list[i].retry_ms && begin_round(s, time, &r->list[i], out))

@@ -658,6 +658,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
     if (time.now_ms >= s->think_at_ms)
         think(s, time, out);
     repair_tick(s, time, out);
+    search_tick(s, time.now_ms);
     digest_tick(s, time, out);
     if (time.now_ms >= s->ahead_at_ms) {
         s->ahead_at_ms = time.now_ms + AHEAD_MS;
@@ -710,7 +711,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     next = earlier(next, past_deadline(s, now_ms));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
-    next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));
+    next = earlier(next, earlier(search_deadline(s), earlier(repair_deadline(s), digest_deadline(s))));
     return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
 }
 

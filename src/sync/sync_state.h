@@ -36,6 +36,9 @@ enum {
     REPAIR_RETRY_MS = 1000,  /* doubles up to sixteen times as much */
     REPAIR_ANSWER_MS = 10000,
     REPAIR_SETTLE_MS = 60000, /* then operations that nobody claims are given up */
+    SEARCH_PIECE_MS = 100,    /* between two pieces: some 40,000 records or 40 MiB a second */
+    SEARCH_STAND_MS = 1000,   /* where it can go no further now */
+    SEARCH_REST_MS = 10000,   /* between two searches, at least */
     DIGEST_PIECE_MS = 5000,   /* between two pieces that are equal */
     DIGEST_REST_MS = 60000,   /* between two passes */
     DIGEST_ANSWER_MS = 10000,
@@ -119,6 +122,16 @@ struct repairs {
     struct answers answers; /* so far; of one key only, ever */
 };
 
+/* search.c: through all records for damaged ones. */
+struct searching {
+    bool wanted, on;
+    bool ended; /* all were looked at */
+    uint64_t at_ms, began_ms;
+    uint64_t walk; /* serial of our walk that one was for */
+    uint8_t after[KEY_MAX];
+    size_t after_len;
+};
+
 /* digest.c: a pass through the keys with one peer. */
 enum { DIGEST_LEVELS = 3 };
 struct digest_piece {
@@ -172,7 +185,7 @@ struct sync_count {
         notes_damaged;
     uint64_t reidentified, forks_met, pasts_heard, pasts_differ, hellos_overtaken, links_over_limit;
     uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
-    uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
+    uint64_t records_asked, records_repaired, operations_lost, rows_given_up, damage_searches;
     uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;
     uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
     struct traffic_count in, out;
@@ -241,6 +254,7 @@ struct sync {
     uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
     struct repairs repairs;
+    struct searching searching;
     struct digesting digesting;
     struct history history; /* forget.c */
     bool pruning;
@@ -399,6 +413,12 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
                         bool answer, struct bytes key, struct effects *out);
 /* Takes the frame's clocks; NULL without memory. */
 struct store_work *repair_work_of(enum work_kind kind, struct record_frame *record);
+
+/* search.c: looking for damaged records */
+void search_want(struct sync *s);
+void search_for_walk(struct sync *s); /* once for each of our walks */
+void search_tick(struct sync *s, uint64_t now_ms);
+uint64_t search_deadline(const struct sync *s);
 
 /* digest.c: comparing what nodes with equal clocks hold */
 void digest_tick(struct sync *s, struct sync_time time, struct effects *out);
