@@ -354,8 +354,10 @@ struct repair_work {
     struct dot proof;                        /* WORK_REPAIR: as noted */
     struct buf record;                       /* owned, encoded; empty: the peer has none */
     struct clock source_clock, source_floor; /* owned */
-    struct clock others; /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back */
-    bool settle;         /* WORK_REPAIR: operations that none of them knows may be given up */
+    /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back, but for those
+     * whose own record is damaged */
+    struct clock others;
+    bool settle; /* WORK_REPAIR: operations that none of them knows may be given up */
     /* results */
     bool changed;
     size_t lost; /* operations that were */
