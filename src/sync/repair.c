@@ -7,7 +7,8 @@
  * What does not succeed comes up again, later each time. A record that stands alone
  * with operations nobody else claims is given up to what peers have after a minute,
  * as long as somebody is there to be asked; who might have them is anybody expected
- * back, present or not, but for who says that its own record is damaged, too.
+ * back, present or not, but for who says that its own record is damaged, too, and has
+ * been for as long.
  *
  * From that minute on all in reach are asked in turn, in a round, and what they answer is
  * folded into one (answers.h), until it has what our record had: perhaps nobody has it all
@@ -263,10 +264,21 @@ static bool can_tell(const struct walk_state *walk, enum frame_type type, struct
                                         bytes_compare(key, bytes_of(walk->after, walk->after_len)) > 0);
 }
 
+/* Damaged, and whoever could be asked has been: nobody need wait for us to mend it. */
+static bool is_past_mending(const struct sync *s, uint64_t now_ms, struct bytes key)
+{
+    for (size_t i = 0; i < s->repairs.count; i++) {
+        const struct repair *repair = &s->repairs.list[i];
+        if (bytes_equal(key, bytes_of(repair->key.key, repair->key.key_len)))
+            return now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
+    }
+    return false;
+}
+
 /* Reads the record under key with clock and floor of one snapshot. What cannot be
  * said for certain is unreadable. The frame's bytes are the snapshot's. */
-static enum err read_record(struct snapshot *snapshot, enum frame_type type, struct bytes key,
-                            struct record_frame *ret)
+static enum err read_record(const struct sync *s, uint64_t now_ms, struct snapshot *snapshot,
+                            enum frame_type type, struct bytes key, struct record_frame *ret)
 {
     struct record record = {0};
     struct walk_state walk = {0};
@@ -278,13 +290,12 @@ static enum err read_record(struct snapshot *snapshot, enum frame_type type, str
     enum err found = can_tell(&walk, type, key) ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
     ret->key = key;
     ret->state = found == OK ? RECORD_PRESENT : found == ERR_NOT_FOUND ? RECORD_ABSENT : RECORD_UNREADABLE;
-    if (found == ERR_DAMAGED) { /* told by an empty clock */
+    if (found == ERR_DAMAGED && is_past_mending(s, now_ms, key)) { /* told by an empty clock */
         clock_done(&ret->clock);
         clock_done(&ret->floor);
-    } else if (found == ERR_WALKING) { /* by one that is not */
+    } else if (ret->state == RECORD_UNREADABLE) { /* by one that is not, where there is any */
         clock_join(&ret->clock, &walk.last);
-    } else if (ret->state == RECORD_UNREADABLE) {
-        err = found;
+        err = found == ERR_DAMAGED || found == ERR_WALKING ? OK : found;
     }
     if (found == OK)
         err = snapshot_record_bytes(snapshot, key, &ret->record);
@@ -302,7 +313,7 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
     if (link->queued >= SEND_QUEUE_HIGH || snapshot_open(s->store, &snapshot) != OK)
         return false;
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    bool sound = read_record(snapshot, type, key, &record) == OK;
+    bool sound = read_record(s, time.now_ms, snapshot, type, key, &record) == OK;
     if (sound)
         frame_put_record(&frame, type, &record);
     sound = sound && (type == FRAME_RECORD || record.state != RECORD_UNREADABLE);
@@ -359,7 +370,7 @@ bool repair_answered(struct sync *s, struct sync_time time, struct link *link, c
     if (record.state != RECORD_UNREADABLE) {
         tried = answers_fold(&r->answers, &record) == OK &&
                 try_answers(s, time, repair, &link->peer->id, out);
-    } else if (record.clock.count == 0) { /* damaged, there too */
+    } else if (record.clock.count == 0) { /* damaged, there too, and past mending */
         link->repair_damaged = r->round;
         r->untried = true;
     }
