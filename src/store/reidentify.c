@@ -16,8 +16,9 @@
  * way to the true one (txn_claim_row).
  *
  * Where the floor stood above the fork some of these operations may be forgotten whole: a
- * delete leaves nothing, and what it removed is known by our clock and floor alone. So the new id begins with an
- * operation without a row, below its floor: who has not got to it is walked, and loses what we no longer have.
+ * delete leaves nothing, and what it removed is known by our clock and floor alone. So the new id begins with
+ * an operation without a row, below its floor: who has not got to it is walked, and loses what we no longer
+ * have.
  *
  * Operations above the fork that others are known to have (of an id that was retired)
  * keep their dots: a version of theirs that was removed meanwhile must not come as a new

@@ -231,7 +231,7 @@ static void what_a_forgotten_delete_removed_stays_removed(void **state)
     assert_int_equal(kit_put(b, "k", "1", NULL, NULL), OK);
     send_all(b, s, 2);
     send_all(b, c, 2);
-    assert_int_equal(kit_delete(s, "k", NULL, NULL), OK);         /* 1: nobody else has it */
+    assert_int_equal(kit_delete(s, "k", NULL, NULL), OK);       /* 1: nobody else has it */
     assert_int_equal(kit_put(s, "other", "1", NULL, NULL), OK); /* 2 */
     prune(s, 1, 2);
     prune(s, 2, 1);
