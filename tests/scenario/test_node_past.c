@@ -245,6 +245,26 @@ static void who_was_heard_of_and_is_a_member_is_expected(void **state)
     world_free(w);
 }
 
+/* Node 2 knows node 1 by hearsay alone, and so by no name. */
+static void who_was_only_heard_of_is_let_go_by_its_id(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 509}, 2, FORMED_MS);
+    struct replica_id one;
+    char uuid[REPLICA_ID_TEXT], line[128];
+    enum err err;
+    world_replica_id(w, 1, &one);
+    replica_id_text(&one, uuid);
+    world_kill(w, 1);
+    world_run(w, 60000);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 5000);
+    (void)world_request(w, 2, NODE_REQUEST_FORGET, uuid, &err, 1000);
+    assert_int_equal(err, OK);
+    snprintf(line, sizeof line, "event=replica_forgotten node=%s by=operator", uuid);
+    assert_true(world_noticed_by(w, 2, line));
+    world_free(w);
+}
+
 /* Where nobody else is there, it is taken after a while. */
 static void who_is_all_there_is_is_believed(void **state)
 {
@@ -654,6 +674,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_asks_though_some_have_told),
         cmocka_unit_test(who_was_met_for_a_moment_is_asked_for_again),
         cmocka_unit_test(who_was_heard_of_and_is_a_member_is_expected),
+        cmocka_unit_test(who_was_only_heard_of_is_let_go_by_its_id),
         cmocka_unit_test(who_is_all_there_is_is_believed),
         cmocka_unit_test(protocol_3_is_spoken),
         cmocka_unit_test(who_left_meanwhile_is_not_waited_for),
