@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "counter.h"
+#include "peers.h"
 #include "space.h"
 #include "stories.h"
 
@@ -243,6 +244,49 @@ static void who_was_heard_of_and_is_a_member_is_expected(void **state)
     assert_non_null(link);
     assert_int_equal(strncmp(strstr(link, "\"Expected\":"), "\"Expected\":true", 15), 0);
     world_free(w);
+}
+
+/* As if node i had met so many. */
+static void remember_many(struct world *w, int i, size_t count)
+{
+    struct peers peers = {0};
+    struct store_work *work = store_work_new(WORK_NOTES);
+    for (size_t n = 0; n < count; n++) {
+        struct replica_id id = {.b = {0xee, (uint8_t)(n >> 8), (uint8_t)n, 1}};
+        char name[NOTE_NAME_MAX], uuid[REPLICA_ID_TEXT];
+        struct peer *peer = peers_get(&peers, &id);
+        struct buf note;
+        peer->has_starts = peer->departed = true;
+        starts_append(&peer->starts, (struct start){1, n});
+        snprintf(name, sizeof name, PEER_NOTE "%s", replica_id_text(&id, uuid));
+        buf_init(&note, 10000);
+        peer_encode(peer, &note);
+        store_work_add_note(work, name, buf_bytes(&note));
+        buf_done(&note);
+    }
+    assert_int_equal(store_run(world_store(w, i), 0, work), OK);
+    store_work_free(work);
+    peers_done(&peers);
+}
+
+/* More than a frame holds, and just what two hold: all are heard of, and passed on. */
+static void many_pasts_are_told_in_many_frames(void **state)
+{
+    for (size_t count = 2 * PASTS_MAX; count < 2 * PASTS_MAX + 2; count++) {
+        struct world *w = cluster_after(&(struct world_options){.seed = 524}, 2, FORMED_MS);
+        remember_many(w, 0, count);
+        world_kill(w, 0);
+        world_start_alone(w, 0);
+        put_many(w, 1, "k", 1);
+        world_start(w, 2, (int[]){1}, 1);
+        world_run(w, 5000);
+        assert_true(world_counter(w, 1, "sync_pasts_heard") >= count);
+        assert_true(world_counter(w, 2, "sync_pasts_heard") >= count);
+        assert_non_null(world_get(w, 2, "k00000"));
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
+        world_free(w);
+    }
 }
 
 /* Node 2 knows node 1 by hearsay alone, and so by no name. */
@@ -674,6 +718,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_asks_though_some_have_told),
         cmocka_unit_test(who_was_met_for_a_moment_is_asked_for_again),
         cmocka_unit_test(who_was_heard_of_and_is_a_member_is_expected),
+        cmocka_unit_test(many_pasts_are_told_in_many_frames),
         cmocka_unit_test(who_was_only_heard_of_is_let_go_by_its_id),
         cmocka_unit_test(who_is_all_there_is_is_believed),
         cmocka_unit_test(protocol_3_is_spoken),
