@@ -31,6 +31,10 @@ void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
 bool leave_take(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     struct peer *peer = link->peer;
+    if (peer->starts.total != link->life) { /* of another life than the one that is known by now */
+        sync_link_end(s, time, link, "left for good, and is back", out);
+        return false;
+    }
     peer->departed = true;
     peer->member = false; /* membership will say so, too */
     s->reports++;
@@ -62,15 +66,16 @@ void sync_return(struct sync *s, struct sync_time time, struct effects *out)
 
 void leave_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out)
 {
+    enum err err = work->err == OK ? sync_read_identity(s) : work->err;
     s->starting = false;
-    if (work->err != OK || sync_read_identity(s) != OK) {
-        s->return_at_ms = time.now_ms + RETRY_MS;
-        effects_notice(out, NOTICE_WARN, "event=return_waits reason=%s next=\"tries again in 1 s\"",
-                       err_text(work->err));
-        return;
-    }
     if (!s->returning)
         return; /* it has left again */
+    if (err != OK) {
+        s->return_at_ms = time.now_ms + RETRY_MS;
+        effects_notice(out, NOTICE_WARN, "event=return_waits reason=%s next=\"tries again in 1 s\"",
+                       err_text(err));
+        return;
+    }
     s->returning = s->left = false;
     s->reports++;
     for (size_t i = 0; i < s->peers.count; i++)
