@@ -279,7 +279,7 @@ static void on_apply_trouble(void *ctx, enum err err)
         log_info("event=apply_goes_on");
     else
         log_error(
-            "event=apply_failed reason=\"%s\" next=\"what was acknowledged is in the log; tries again every "
+            "event=apply_failed reason=%s next=\"what was acknowledged is in the log; tries again every "
             "second\"",
             err_text(err));
 }
@@ -344,7 +344,7 @@ static void on_trouble(void *ctx, enum err err)
             "event=store_removed next=\"writes get 503; what it still holds can be read, backed up and sent "
             "to peers until the node stops\"");
     else
-        log_error("event=store_failed reason=\"%s\" next=\"writes get 503; tries again every second\"",
+        log_error("event=store_failed reason=%s next=\"writes get 503; tries again every second\"",
                   err_text(err));
 }
 
