@@ -9,6 +9,7 @@
 #include "verify.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -122,12 +123,17 @@ static enum err look_in_child(const struct config *config, FILE *out, struct buf
     close(fds[0]);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
-    if (!heard)
-        buf_put_format(
-            why,
-            "%s: the file is damaged in its own structure, reading it ended the check (%s); move it "
-            "and its log away, and peers fill the node anew, or restore a backup",
-            config->server.db_path, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit");
+    if (heard)
+        return err;
+    int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (signal == SIGKILL || signal == SIGTERM) { /* by somebody, or for want of memory */
+        buf_put_format(why, "the check was ended: %s", strsignal(signal));
+        return ERR_IO;
+    }
+    buf_put_format(why,
+                   "%s: the file is damaged in its own structure, reading it ended the check (%s); move it "
+                   "and its log away, and peers fill the node anew, or restore a backup",
+                   config->server.db_path, signal ? strsignal(signal) : "exit");
     return err;
 }
 
