@@ -316,7 +316,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
         effects_notice(
-            out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=\"%s\"", err_text(work->err),
+            out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=%s", err_text(work->err),
             work->err == ERR_DAMAGED || work->err == ERR_CHECKSUM
                 ? "yzma doctor, with the node stopped, names what cannot be read; without its store "
                   "its peers fill it again"

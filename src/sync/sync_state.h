@@ -481,7 +481,8 @@ void retire_report(const struct sync *s, struct sync_time time, struct json_out 
 
 /* expire.c */
 void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
-bool expire_take_time(struct link *link, struct sync_time time, struct bytes body);
+bool expire_take_time(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                      struct effects *out);
 /* How far the median of the peers' wall clocks is ahead of ours; false: nobody has told. */
 bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms);
 bool expire_may_drop(const struct sync *s, struct sync_time time);
