@@ -28,7 +28,7 @@ def groups(text):
         elif c in ")}" and open_at:
             start, commas = open_at.pop()
             ends = [at - 1 for at in commas[1:]] + [i]
-            if ";" not in text[start:i]:
+            if text.find(";", start, i) < 0:
                 yield start, [text[a:b] for a, b in zip(commas, ends)]
 
 
