@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, SEEDS_LINE_MAX = 500 };
 
 static const char help[] =
     "Runs whole nodes on simulated disks and a simulated network, with every fault, and\n"
@@ -26,6 +26,7 @@ static const char help[] =
     "  -w, --worlds K    so many, one seed after the other; 1 by default\n"
     "  -n, --nodes N     in each, 2 to 50; 3 to 7 as the seed has it\n"
     "  -o, --operations  of clients in each; as the seed has it\n"
+    "      --seeds FILE  the worlds of a table, as tests/sim/seeds.txt is one\n"
     "      --seconds S   as many worlds as fit; prints what came of them, by kinds of faults\n"
     "      --counts      prints how often each kind of fault struck\n"
     "      --memory      never LMDB: else it stands behind the log in one world of sixteen\n"
@@ -44,6 +45,7 @@ enum {
     OPTION_TWICE,
     OPTION_KEEP_GOING,
     OPTION_SECONDS,
+    OPTION_SEEDS,
     OPTION_BREAK,
     OPTION_EXPECT,
     OPTION_STRICT,
@@ -58,6 +60,7 @@ static const struct option long_options[] = {
     {"nodes", required_argument, NULL, 'n'},
     {"operations", required_argument, NULL, 'o'},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"seeds", required_argument, NULL, OPTION_SEEDS},
     {"trace", no_argument, NULL, OPTION_TRACE},
     {"twice", no_argument, NULL, OPTION_TWICE},
     {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
@@ -75,7 +78,7 @@ struct nodes_command {
     uint64_t seed, worlds, seconds;
     unsigned nodes, operations;
     bool trace, twice, keep_going, expect, counts, memory, lmdb, strict, help;
-    const char *broken;
+    const char *broken, *seeds;
     struct nodes_trees trees;
 };
 
@@ -148,6 +151,9 @@ static bool parse(int argc, char **argv, struct nodes_command *ret)
             good = number_within(optarg, 1, 1000000000, &ret->seconds);
             ret->worlds = UINT64_MAX;
             ret->counts = true;
+            break;
+        case OPTION_SEEDS:
+            ret->seeds = optarg;
             break;
         case OPTION_COUNTS:
             ret->counts = true;
@@ -344,6 +350,52 @@ static uint64_t run_worlds(const struct nodes_command *c)
     return failed;
 }
 
+/* One row: "SEED | options | what it found". False where it is none. */
+static bool read_row(char *line, struct nodes_command *c, const char **ret_found)
+{
+    char *field = strsep(&line, "|"), *options = strsep(&line, "|"), *found = strsep(&line, "\n");
+    const char *seed = strtok(field, " ");
+    if (!seed || !options || !found || !number_within(seed, 0, UINT64_MAX, &c->seed))
+        return false;
+    c->lmdb = false;
+    *ret_found = found;
+    for (char *option = strtok(options, " "); option; option = strtok(NULL, " ")) {
+        if (strcmp(option, "--lmdb") != 0)
+            return false;
+        c->lmdb = true;
+    }
+    return true;
+}
+
+/* Returns how many failed; what is no table has. */
+static uint64_t run_table(struct nodes_command *c)
+{
+    struct nodes_result sum = {0};
+    uint64_t failed = 0, done = 0;
+    unsigned traceless = 0;
+    char line[SEEDS_LINE_MAX];
+    FILE *file = fopen(c->seeds, "r");
+    bool good = file != NULL;
+    while (good && !told_to_end && fgets(line, sizeof line, file)) {
+        const char *found;
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        good = read_row(line, c, &found);
+        if (good && !run_world(c, c->seed, &sum, &traceless)) {
+            printf("it once found:%s\n", found);
+            failed++;
+        }
+        done += good;
+    }
+    if (!good || !done)
+        fprintf(stderr, "yzma-sim: %s: not a table of seeds, from world %llu on\n", c->seeds,
+                (unsigned long long)done + 1);
+    if (file)
+        fclose(file);
+    print_sum(&sum, done, failed, traceless);
+    return failed + (!good || !done);
+}
+
 /* LMDB trusts its pages: one that was torn, and that no sync stood behind, may be the end
  * of the process. Where the syncs were switched off to see that, it was seen. */
 static void on_crash(int signal)
@@ -381,7 +433,7 @@ int nodes_main(int argc, char **argv)
     present.trees = c.memory ? NULL : trees_new();
     if (present.trees)
         c.trees = trees_face(present.trees);
-    uint64_t failed = run_worlds(&c);
+    uint64_t failed = c.seeds ? run_table(&c) : run_worlds(&c);
     trees_free(present.trees);
     return (failed > 0) == c.expect ? EXIT_SUCCESS : EXIT_FAILED;
 }

@@ -159,11 +159,8 @@ static void begin(struct world *w, int number)
         return;
     }
     struct ask *ask = mem_new(sizeof *ask);
-    *ask = (struct ask){.kind = pick_kind(w),
-                        .client = number,
-                        .node = client->node,
-                        .serial = ++w->asks,
-                        .key = (size_t)world_pick(w, w->oracle.key_count)};
+    *ask = (struct ask){.kind = pick_kind(w), .client = number, .node = client->node, .serial = ++w->asks};
+    ask->key = (size_t)world_pick(w, w->oracle.key_count);
     if (!takes_writes(host))
         ask->kind = ASK_GET;
     fill(w, ask);

@@ -274,7 +274,7 @@ static bool dies_of_it(struct world *w, struct host *host, struct store_work *li
     if (!host_dead(w, host))
         return false;
     works_drop(list);
-    fault_down(w, host, world_chance(w, 300) ? END_KILL : END_CRASH, fault_duration(w));
+    fault_down_somehow(w, host, 300, fault_duration(w));
     return true;
 }
 
@@ -341,7 +341,7 @@ void host_apply(struct world *w, struct host *host)
     if (err == ERR_NOT_FOUND && world_chance(w, 300))
         err = log_engine_prepare(host->log_engine);
     if (host_dead(w, host)) {
-        fault_down(w, host, world_chance(w, 300) ? END_KILL : END_CRASH, fault_duration(w));
+        fault_down_somehow(w, host, 300, fault_duration(w));
     } else if (err == OK) {
         host->apply_planned = true;
         world_plan(w, 1 + world_pick(w, 50), HAPPEN_APPLY, host->index);

@@ -124,14 +124,12 @@ static void strike_ring(struct world *w)
 static void strike_wire(struct world *w)
 {
     bool all = world_chance(w, 300);
-    struct wire wire = {
-        .delay_min = 1 + world_pick(w, 20),
-        .loss_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 400) : 0,
-        .double_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0,
-        .late_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0,
-        .late_max = world_pick(w, 3000),
-        .rate = world_chance(w, 300) ? 1 + (size_t)world_pick(w, 60) : 0,
-    };
+    struct wire wire = {.delay_min = 1 + world_pick(w, 20)};
+    wire.loss_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 400) : 0;
+    wire.double_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0;
+    wire.late_permille = world_chance(w, 500) ? (unsigned)world_pick(w, 300) : 0;
+    wire.late_max = world_pick(w, 3000);
+    wire.rate = world_chance(w, 300) ? 1 + (size_t)world_pick(w, 60) : 0;
     wire.delay_max = wire.delay_min + world_pick(w, world_chance(w, 300) ? 700 : 50);
     int a = fault_host(w)->index, b = fault_host(w)->index;
     world_say(w, "%s: delay %llu..%llu ms, loss %u, doubled %u, late %u permille, %zu bytes/ms",
@@ -170,15 +168,27 @@ void fault_down(struct world *w, struct host *host, enum end how, uint64_t for_m
     world_plan(w, for_ms, HAPPEN_START, host->index);
 }
 
+void fault_down_somehow(struct world *w, struct host *host, unsigned kill_permille, uint64_t for_ms)
+{
+    fault_down(w, host, world_chance(w, kill_permille) ? END_KILL : END_CRASH, for_ms);
+}
+
 /* In memory a commit, which has happened, or not; and the process dies of it, or goes on.
  * In a file any of its changes, in part. */
 static void strike_tree(struct world *w, struct host *host)
 {
-    struct tree_fault fault = {.dies = world_chance(w, 500),
-                               .nth = 1 + world_pick(w, host->tree.file ? 12 : 4),
-                               .err = world_chance(w, 700) ? ERR_IO : ERR_FULL};
+    struct tree_fault fault = {.nth = 1 + world_pick(w, host->tree.file ? 12 : 4)};
+    fault.dies = world_chance(w, 500);
+    fault.err = world_chance(w, 700) ? ERR_IO : ERR_FULL;
     tree_fail(w, host, &fault);
     world_say(w, "n%d: a change of its tree will fail%s", host->index, host->tree_dies ? ", and end it" : "");
+}
+
+static void strike_disk(struct world *w, struct host *host)
+{
+    enum err err = world_chance(w, 700) ? ERR_IO : ERR_FULL;
+    disk_sim_fail(host->disk, 1 + world_pick(w, 8), err);
+    world_say(w, "n%d: a call of its disk will fail", host->index);
 }
 
 static void strike_process(struct world *w, struct host *host, enum fault fault)
@@ -191,7 +201,9 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
         world_say(w, "n%d reads slowly", host->index);
         break;
     case FAULT_FREEZE:
-        host->paused_until_ms = w->now_ms + fault_duration(w) / (world_chance(w, 500) ? 10 : 1);
+        host->paused_until_ms = fault_duration(w);
+        host->paused_until_ms /= world_chance(w, 500) ? 10 : 1;
+        host->paused_until_ms += w->now_ms;
         world_say(w, "n%d stands still until %.3f", host->index, (double)host->paused_until_ms / 1000);
         break;
     case FAULT_KILL:
@@ -207,8 +219,7 @@ static void strike_process(struct world *w, struct host *host, enum fault fault)
             disk_sim_crash_at(host->disk, 1 + world_pick(w, 12));
         break;
     case FAULT_DISK:
-        disk_sim_fail(host->disk, 1 + world_pick(w, 8), world_chance(w, 700) ? ERR_IO : ERR_FULL);
-        world_say(w, "n%d: a call of its disk will fail", host->index);
+        strike_disk(w, host);
         break;
     case FAULT_TREE:
         strike_tree(w, host);

@@ -33,7 +33,7 @@ void hand_member(struct world *w, struct host *host)
         host->left = true;
         host_request(w, host, NODE_REQUEST_LEAVE, NULL);
     } else if (host->running) { /* long enough to be forgotten, where that is short */
-        fault_down(w, host, world_chance(w, 500) ? END_KILL : END_CRASH, 5000 + world_pick(w, 45000));
+        fault_down_somehow(w, host, 500, 5000 + world_pick(w, 45000));
     }
 }
 

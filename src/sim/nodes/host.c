@@ -223,8 +223,9 @@ static enum err open_store(struct world *w, struct host *host, bool *ret_lost, s
     if (err != OK)
         return err;
     *ret_lost = found.lost;
+    id = random_id(w);
     struct store_options options = {
-        .fresh_id = random_id(w),
+        .fresh_id = id,
         .start_random = rng_next(&w->rng),
         .file_identity = bytes_of(&host->file, sizeof host->file),
         .log_lost = found.lost,

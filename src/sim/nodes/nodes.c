@@ -225,17 +225,13 @@ static void draw_habits(struct world *w)
 {
     struct habits *habits = &w->habits;
     *habits = (struct habits){
-        .weight = {[ASK_GET] = 28,
-                   [ASK_PUT] = 38,
-                   [ASK_DELETE] = 24,
-                   [ASK_ADD] = 6,
-                   [ASK_LIST] = 4,
-                   [ASK_TOUCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 10) : 0,
-                   [ASK_BATCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 15) : 0},
-        .ttl_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
-        .condition_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0,
-        .confirm_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 400) : 0,
-        .siblings = world_chance(w, 150)};
+        .weight = {[ASK_GET] = 28, [ASK_PUT] = 38, [ASK_DELETE] = 24, [ASK_ADD] = 6, [ASK_LIST] = 4}};
+    habits->weight[ASK_TOUCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 10) : 0;
+    habits->weight[ASK_BATCH] = world_chance(w, 400) ? 1 + (unsigned)world_pick(w, 15) : 0;
+    habits->ttl_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0;
+    habits->condition_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 500) : 0;
+    habits->confirm_permille = world_chance(w, 400) ? (unsigned)world_pick(w, 400) : 0;
+    habits->siblings = world_chance(w, 150);
     w->versions_max = world_chance(w, 200) ? 1 + (size_t)world_pick(w, 4) : VERSIONS_MAX;
 }
 

@@ -284,6 +284,8 @@ struct world {
 void world_say(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_mix(struct world *w, const void *data, size_t len);
 void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Draws are statements of their own, or nested: in which order a call's arguments and an
+ * initializer's values are found is the compiler's, and a seed names one world. */
 static inline uint64_t world_pick(struct world *w, uint64_t n)
 {
     return rng_below(&w->rng, n);
@@ -383,6 +385,8 @@ bool dead_retired(const struct world *w, const struct replica_id *id);
 
 /* faults.c */
 void fault_down(struct world *w, struct host *host, enum end how, uint64_t for_ms);
+/* By a kill, so likely, or by a power cut. */
+void fault_down_somehow(struct world *w, struct host *host, unsigned kill_permille, uint64_t for_ms);
 uint64_t fault_duration(struct world *w);
 struct host *fault_host(struct world *w);
 void faults_draw(struct world *w);
