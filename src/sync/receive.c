@@ -105,6 +105,8 @@ static bool take_want(struct sync *s, struct sync_time time, struct link *link, 
         return malformed(s, time, link, "want", out);
     if (!replica_id_equal(&origin, &s->id) && !link_want(link, &origin))
         return true;
+    if (replica_id_equal(&origin, &s->id))
+        link->ahead_digest = 0; /* and what was found early, again: it may not have been stored */
     clock_set(&link->sent, &origin, from);
     send_pump(s, time, link, out);
     return true;
@@ -281,6 +283,8 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
     struct link *link = sync_link_find(s, pending->stream);
     if (link && work->err != OK)
         intake_drop_rows(link, &pending->origin); /* they would leave a gap, or be refused too */
+    if (link && work->err != OK && work->kind == WORK_AHEAD)
+        link->ahead_again_ms = time.now_ms + DAMAGE_RETRY_MS;
     switch (work->err) {
     case OK:
         if (link)

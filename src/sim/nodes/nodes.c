@@ -14,8 +14,8 @@ enum {
     LET_GO_MS = 75000,   /* what peers can be had from within a minute has come by then */
     FILES_PERMILLE = 60, /* of the worlds have LMDB behind the log */
     SHORT_HISTORY_PERMILLE = 120,
-    SHRINK_MS = 240000,  /* an eighth less each ten seconds */
-    TRACES_MS = 60000,   /* after history and the forgotten have gone, deleted keys cost nothing within it */
+    SHRINK_MS = 240000, /* an eighth less each ten seconds */
+    TRACES_MS = 60000,  /* after history and the forgotten have gone, deleted keys cost nothing within it */
 };
 
 /* ---- what the files share ------------------------------------------------------------------ */
@@ -229,7 +229,8 @@ static void draw_history_max(struct world *w)
     rng_init(&rng, w->options.seed ^ 0x68697374);
     w->history_max_bytes = 1 << 30;
     if (rng_permille(&rng, SHORT_HISTORY_PERMILLE))
-        w->history_max_bytes = (uint64_t)(w->on_files ? 4096 : 400) << rng_below(&rng, 3); /* pages, or rows */
+        w->history_max_bytes = (uint64_t)(w->on_files ? 4096 : 400)
+                               << rng_below(&rng, 3); /* pages, or rows */
 }
 
 static void set_up(struct world *w)

@@ -276,7 +276,7 @@ struct world {
     struct engine_ops kept_ops; /* the same, but for a close that keeps */
     bool on_files;              /* the trees are */
     uint64_t next_file;
-    int looked_at;              /* host: bounds.c */
+    int looked_at; /* host: bounds.c */
     unsigned spins;
     uint64_t spin_ms;
 };
