@@ -147,12 +147,21 @@ enum traffic receive_traffic_of(enum frame_type type)
     }
 }
 
+/* A peer's record, in the place of a damaged one or to make both the same: with what others have
+ * written since. While that is not applied here it is passed over, and comes again. */
+static bool brings_record(const struct frame *frame)
+{
+    return frame->type == FRAME_RECORD || frame->type == FRAME_DIVERGED;
+}
+
 /* Frames of damaged and differing records, which protocol 3 has. */
 static bool take_repair(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                         struct effects *out)
 {
     if (link->protocol < 3)
         return false;
+    if (s->held_by_hand && brings_record(frame))
+        return true;
     switch (frame->type) {
     case FRAME_RECORD_ASK:
         return repair_asked(s, time, link, frame->body, out);
