@@ -117,6 +117,17 @@ static bool can_relay(const struct sync *s, const struct link *link, const struc
            clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
 }
 
+/* The replica itself, connected and ahead. What it sent once and was not taken here (no room, then a
+ * relay that has gone since) counts as sent there: it is asked for. */
+static struct link *itself(const struct sync *s, const struct origin *origin)
+{
+    struct link *link = link_of(s, &origin->id);
+    bool has_more = link && !link->unproven && !link->peer->walking &&
+                    clock_covers(&s->clock, &link->peer->floor) &&
+                    clock_get(&link->peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
+    return has_more ? link : NULL;
+}
+
 static void ask_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
 {
     struct link *best = NULL;
@@ -133,8 +144,11 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
             best = link;
     }
     origin->moved_ms = time.now_ms; /* patience begins anew, also when nobody can */
-    if (!best)
+    if (!best) {
+        if ((best = itself(s, origin)))
+            send_want(s, time, best, &origin->id, out);
         return;
+    }
     origin->relayed = true;
     origin->relay = best->peer->id;
     s->count.relays_asked++;
