@@ -15,7 +15,8 @@ enum {
     STREAM_BYTES_MAX = 10 << 20,
     MEMORY_SLACK = 4 << 20, /* of the memory table: what one group may add */
     CLOCK_COUNT_MAX = 64,
-    WORKS_PER_HOST = 16, /* of the node's own that wait for the committer, for each that it may talk to */
+    WORKS_PER_HOST =
+        256, /* of the node's own that wait for the committer: an intake's, of links that broke, too */
 };
 
 /* ---- a store's records and rows --------------------------------------------------------- */
