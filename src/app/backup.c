@@ -141,6 +141,23 @@ static void sync_folder_of(const char *path)
     free(folder);
 }
 
+/* What the node keeps and cannot read is in no walk. Where it does not answer, nothing is said:
+ * the backup is whole. */
+static void tell_what_is_not_in_it(struct client *client, const char *path, FILE *out)
+{
+    struct client_answer answer;
+    struct buf why;
+    buf_init(&why, 1024);
+    if (get(client, "/cluster/status", &answer, &why) == OK) {
+        uint64_t records = read_member_number(read_member(cmd_data(&answer), "Quarantine"), "Records");
+        if (records)
+            fprintf(out, "%s: without %llu records of a newer program, which this node cannot read\n", path,
+                    (unsigned long long)records);
+        client_answer_done(&answer);
+    }
+    buf_done(&why);
+}
+
 enum err tool_backup(const struct cli *cli, FILE *out, struct buf *why)
 {
     const char *path = cli->words[0];
@@ -169,6 +186,7 @@ enum err tool_backup(const struct cli *cli, FILE *out, struct buf *why)
     if (err == OK) {
         sync_folder_of(path);
         fprintf(out, "%s: %llu records\n", path, (unsigned long long)place.records);
+        tell_what_is_not_in_it(client, path, out);
     }
     client_free(client);
     free(part);

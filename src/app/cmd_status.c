@@ -104,6 +104,20 @@ static void warn_number(struct status *s, uint64_t number, const char *what)
         show(s, "ATTENTION", TERM_YELLOW, text);
 }
 
+static void warn_clock(struct status *s, struct bytes data)
+{
+    struct bytes skew = read_member(data, "ClockSkewMs");
+    if (!skew.len || read_is(skew, "null") || !read_is(read_member(data, "DropsExpired"), "false"))
+        return;
+    bool ahead = skew.len && skew.data[0] == '-';
+    uint64_t ms = read_number(bytes_of(skew.data + ahead, skew.len - ahead));
+    char text[160];
+    snprintf(text, sizeof text,
+             "the clock is %llu s %s the median of the peers': what has expired is not dropped",
+             (unsigned long long)ms / 1000, ahead ? "ahead of" : "behind");
+    show(s, "ATTENTION", TERM_YELLOW, text);
+}
+
 /* What somebody should look after. */
 static void show_attention(struct status *s, struct bytes data)
 {
@@ -115,6 +129,7 @@ static void show_attention(struct status *s, struct bytes data)
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (read_is(read_member(data, flags[i].name), "true"))
             show(s, "ATTENTION", TERM_YELLOW, flags[i].text);
+    warn_clock(s, data);
     struct bytes counters = read_member(data, "Counters");
     warn_number(s, read_member_number(read_member(data, "Quarantine"), "Records"),
                 "records of a newer program are kept until this one can read them");

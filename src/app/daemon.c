@@ -279,7 +279,7 @@ static void on_apply_trouble(void *ctx, enum err err)
         log_info("event=apply_goes_on");
     else
         log_error(
-            "event=apply_failed reason=\"%s\" next=\"what was acknowledged is in the log; tries again every "
+            "event=apply_failed reason=%s next=\"what was acknowledged is in the log; tries again every "
             "second\"",
             err_text(err));
 }
@@ -339,8 +339,12 @@ static void on_trouble(void *ctx, enum err err)
     else if (err == ERR_FULL)
         log_error(
             "event=store_full next=\"writes get 503, reads and deletes go on; goes on by itself with room\"");
+    else if (err == ERR_GONE)
+        log_error(
+            "event=store_removed next=\"writes get 503; what it still holds can be read, backed up and sent "
+            "to peers until the node stops\"");
     else
-        log_error("event=store_failed reason=\"%s\" next=\"writes get 503; tries again every second\"",
+        log_error("event=store_failed reason=%s next=\"writes get 503; tries again every second\"",
                   err_text(err));
 }
 

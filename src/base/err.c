@@ -18,6 +18,7 @@ static const char *const texts[ERR_MAX] = {
     [ERR_UNMET] = "a condition does not hold",
     [ERR_FULL] = "storage is full",
     [ERR_IO] = "input/output error",
+    [ERR_GONE] = "the files have been removed",
     [ERR_LOCKED] = "locked by another process",
     [ERR_DAMAGED] = "damaged",
     [ERR_REFUSED] = "refused",

@@ -21,6 +21,7 @@ enum err {
     ERR_UNMET,    /* a condition that the request came with does not hold */
     ERR_FULL,     /* the disk, the map or the store's own limit is full */
     ERR_IO,       /* a system call failed; the store may have stopped writing */
+    ERR_GONE,     /* the file is open, but no name leads to it any more */
     ERR_LOCKED,   /* another process holds the store */
     ERR_DAMAGED,  /* stored bytes that should be there are not, or fail their check */
     ERR_REFUSED,  /* the other side, or this one, says no; the reason is in the text beside */

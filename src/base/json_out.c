@@ -145,3 +145,14 @@ void json_field_bool(struct json_out *j, const char *name, bool value)
     json_name(j, name);
     json_bool(j, value);
 }
+
+static bool is_white(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+bool json_keeps_in_line(struct bytes value)
+{
+    return value.len && !memchr(value.data, '\n', value.len) && !memchr(value.data, '\r', value.len) &&
+           !is_white(value.data[0]) && !is_white(value.data[value.len - 1]);
+}

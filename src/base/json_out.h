@@ -43,4 +43,8 @@ void json_field_text(struct json_out *j, const char *name, const char *text);
 void json_field_number(struct json_out *j, const char *name, uint64_t number);
 void json_field_bool(struct json_out *j, const char *name, bool value);
 
+/* Whether a value comes back byte for byte from a line of JSON that it is a member of: it has
+ * no line breaks, and no white space around it, which a reader takes for the line's. */
+bool json_keeps_in_line(struct bytes value);
+
 #endif

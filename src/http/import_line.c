@@ -423,7 +423,7 @@ static void put_element(struct json_out *j, const struct import_line *line, stru
 static void put_pair(struct json_out *j, const struct import_line *line)
 {
     char moment[UNITS_TEXT_MAX];
-    if (line->type.len == 0 && !has_breaks(line->value) && !is_deepest(line->value)) {
+    if (line->type.len == 0 && json_keeps_in_line(line->value) && !is_deepest(line->value)) {
         json_name(j, "Value");
         json_raw(j, line->value);
     } else {

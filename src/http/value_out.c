@@ -3,10 +3,7 @@
 void value_put(struct json_out *j, const struct version *version, bool one_line)
 {
     bool is_json = version->type.len == 0;
-    bool breaks = one_line && version->value.len &&
-                  (memchr(version->value.data, '\n', version->value.len) ||
-                   memchr(version->value.data, '\r', version->value.len));
-    if (is_json && !breaks) {
+    if (is_json && (!one_line || json_keeps_in_line(version->value))) {
         json_name(j, "Value");
         json_raw(j, version->value);
         return;

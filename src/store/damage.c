@@ -2,7 +2,8 @@
  * until a sound one stands in its place.
  *
  * A short list under a spin lock that nobody waits for: who finds it taken, or the
- * list full, leaves the note out, as the record will be met again. */
+ * list full, leaves the note out, as the record will be met again. Who searches goes no
+ * further then. */
 #include "txn.h"
 
 #include "check.h"
@@ -60,4 +61,56 @@ void store_damage_mended(struct store *store, struct bytes key)
     if (at >= 0)
         damage->list[at] = damage->list[--damage->count];
     give_back(damage);
+}
+
+/* False: the list is full, or taken just now. */
+static bool is_noted(struct store *store, struct bytes key)
+{
+    struct damage *damage = &store->damage;
+    store_note_damage(store, key, NULL);
+    if (!take(damage))
+        return false;
+    bool noted = find(damage, key) >= 0;
+    give_back(damage);
+    return noted;
+}
+
+enum err store_search_damage(struct store *store, struct bytes after, size_t records, size_t bytes,
+                             uint8_t ret_through[KEY_MAX], size_t *ret_through_len, bool *ret_end)
+{
+    struct record record = {0};
+    struct bytes key, encoded = {0};
+    struct snapshot *snapshot;
+    struct scan *scan;
+    size_t len = after.len;
+    CHECK(after.len <= KEY_MAX);
+    enum err err = snapshot_open(store, &snapshot);
+    if (err != OK)
+        return err;
+    err = scan_open(snapshot, after, &scan);
+    if (err != OK) {
+        snapshot_close(snapshot);
+        return err;
+    }
+    memmove(ret_through, after.data, after.len);
+    for (size_t seen = 0, read = 0; seen < records && (seen == 0 || read < bytes); read += encoded.len) {
+        err = scan_next(scan, &key, &encoded);
+        if (err != OK)
+            break;
+        if (!key_valid(key) || bytes_compare(key, bytes_of(ret_through, len)) <= 0)
+            continue; /* the scan begins at the last one that was looked at */
+        if (record_decode(key, encoded, &record) != OK) {
+            if (!is_noted(store, key))
+                break;
+            store->records_damaged++;
+        }
+        memcpy(ret_through, key.data, len = key.len);
+        seen++;
+    }
+    scan_close(scan);
+    snapshot_close(snapshot);
+    record_done(&record);
+    *ret_through_len = len;
+    *ret_end = err == ERR_NOT_FOUND;
+    return *ret_end ? OK : err;
 }

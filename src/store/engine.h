@@ -76,6 +76,9 @@ struct engine_ops {
      * them) without meeting a full disk or limit. ERR_FULL. NULL where nothing is
      * ever full. */
     enum err (*promise)(struct engine *engine, uint64_t bytes);
+    /* For an engine in front, by the writer's thread: ERR_GONE when the file has been
+     * removed under it, and what is written would end with the process. NULL: it cannot be. */
+    enum err (*stands)(struct engine *engine);
     /* What was committed is, on OK, where a program that knows no log finds it; by
      * the writer's thread, outside transactions. NULL: it always is. */
     enum err (*flush)(struct engine *engine);

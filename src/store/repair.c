@@ -97,17 +97,17 @@ static enum err decode_remote(struct store_txn *txn, const struct repair_work *w
 
 /* ---- what the peer lacks ------------------------------------------------------------- */
 
-/* Operations on the key that our clock claims and the peer's record does not include. */
+/* Operations on the key that our clock claims, the peer's record does not include, and
+ * nobody else claims. */
 struct lacking {
-    struct clock first, last; /* of each replica */
-    struct clock given_up;    /* up to here rows tell nothing, nor does anybody else */
-    bool deletes;             /* one replica's last of them is a delete */
+    struct clock last;     /* of each replica */
+    struct clock given_up; /* up to here rows tell nothing, nor does anybody else */
+    bool deletes;          /* one replica's last of them is a delete */
     size_t count, rows_left;
 };
 
 static void lacking_done(struct lacking *lacking)
 {
-    clock_done(&lacking->first);
     clock_done(&lacking->last);
     clock_done(&lacking->given_up);
 }
@@ -145,8 +145,8 @@ static enum err look_at_origin(struct store_txn *txn, const struct repair_work *
         }
         if (!bytes_equal(row.key, key) || clock_covers_dot(&txn->remote.context, &dot))
             continue;
-        if (clock_get(&lacking->first, &dot.replica) == 0)
-            clock_set(&lacking->first, &dot.replica, dot.counter);
+        if (!work->settle || clock_covers_dot(&work->others, &dot))
+            return ERR_BEHIND; /* somebody else has it, perhaps */
         clock_set(&lacking->last, &dot.replica, dot.counter);
         deletes = row.kind == ROW_DELETE;
         lacking->count++;
@@ -173,15 +173,6 @@ static enum err look_for_lacking(struct store_txn *txn, const struct repair_work
             err = look_at_origin(txn, work, to, from, lacking);
     }
     return err;
-}
-
-/* Is an operation that this peer lacks known to somebody else? */
-static bool others_have(const struct lacking *lacking, const struct clock *others)
-{
-    for (size_t i = 0; i < lacking->first.count; i++)
-        if (clock_covers_dot(others, &lacking->first.entries[i]))
-            return true;
-    return false;
 }
 
 /* ---- rows found early ---------------------------------------------------------------- */
@@ -280,8 +271,6 @@ enum err repair_do(struct store_txn *txn, struct repair_work *work)
         err = decode_remote(txn, work);
     if (err == OK)
         err = look_for_lacking(txn, work, &lacking);
-    if (err == OK && lacking.count && (!work->settle || others_have(&lacking, &work->others)))
-        err = ERR_BEHIND;
     if (err == OK) {
         replace(txn, &lacking);
         err = put_back(txn, work, &lacking.given_up);

@@ -200,6 +200,11 @@ struct damaged_key {
 void store_note_damage(struct store *store, struct bytes key, const struct dot *proof);
 bool store_damaged_key(struct store *store, size_t index, struct damaged_key *ret);
 void store_damage_mended(struct store *store, struct bytes key);
+/* Looks for damaged records above `after`, and notes them: through as many records and bytes
+ * (one record at least), or up to where no more can be noted before some are mended.
+ * *ret_through: all up to there were looked at; *ret_end: there are no more. */
+enum err store_search_damage(struct store *store, struct bytes after, size_t records, size_t bytes,
+                             uint8_t ret_through[KEY_MAX], size_t *ret_through_len, bool *ret_end) MUST_USE;
 
 /* A range of keys in short: what two nodes with equal clocks compare (digest.c). */
 struct range_digest {
@@ -353,8 +358,10 @@ struct repair_work {
     struct dot proof;                        /* WORK_REPAIR: as noted */
     struct buf record;                       /* owned, encoded; empty: the peer has none */
     struct clock source_clock, source_floor; /* owned */
-    struct clock others; /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back */
-    bool settle;         /* WORK_REPAIR: operations that none of them knows may be given up */
+    /* owned. WORK_REPAIR: joined of the clocks of all replicas expected back, but for those
+     * whose own record is damaged */
+    struct clock others;
+    bool settle; /* WORK_REPAIR: operations that none of them knows may be given up */
     /* results */
     bool changed;
     size_t lost; /* operations that were */

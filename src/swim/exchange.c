@@ -427,11 +427,12 @@ static void on_push_pull(struct swim *s, struct stream *stream)
     buf_done(&why);
 }
 
-/* At a former address of ours that still leads here, we meet ourselves. */
+/* At a former address of ours that still leads here, or where a lost member was that had our
+ * address before us, we meet ourselves. */
 static bool is_own_question(const struct swim *s, const struct wire_ping *ping)
 {
     for (const struct stream *stream = s->streams; stream; stream = stream->next)
-        if (stream->role == ROLE_NAMESAKE && stream->seq == ping->seq)
+        if ((stream->role == ROLE_NAMESAKE || stream->role == ROLE_PING) && stream->seq == ping->seq)
             return true;
     return false;
 }

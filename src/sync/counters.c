@@ -52,6 +52,7 @@ void sync_counters(const struct sync *s, void (*each)(void *ctx, const char *nam
         {"records_repaired", c->records_repaired},
         {"operations_lost", c->operations_lost},
         {"rows_given_up", c->rows_given_up},
+        {"damage_searches", c->damage_searches},
         {"digests_asked", c->digests_asked},
         {"digests_equal", c->digests_equal},
         {"digest_passes", c->digest_passes},

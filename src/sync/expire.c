@@ -25,7 +25,28 @@ void expire_tell(struct sync *s, struct sync_time time, struct link *link, struc
     sync_link_send(s, link, time.now_ms, &frame, out);
 }
 
-bool expire_take_time(struct link *link, struct sync_time time, struct bytes body)
+/* Of each peer alone: of the median nobody could say whose clock it is that is wrong. */
+static void compare_clocks(const struct sync *s, struct sync_time time, struct peer *peer,
+                           struct effects *out)
+{
+    int64_t ahead = (int64_t)(peer->told_wall_ms - time.wall_ms), most = (int64_t)s->config.clock_skew_max_ms;
+    bool differs = ahead < -most || ahead > most;
+    if (differs == peer->clock_differs)
+        return;
+    peer->clock_differs = differs;
+    if (differs)
+        effects_notice(
+            out, NOTICE_WARN,
+            "event=clock_differs node=%s ahead_ms=%lld next=\"see to the clock that is wrong: its "
+            "node's writes look newer, or older, than they are, and values end too early or too late\"",
+            peer->name, (long long)ahead);
+    else
+        effects_notice(out, NOTICE_INFO, "event=clock_agrees node=%s ahead_ms=%lld", peer->name,
+                       (long long)ahead);
+}
+
+bool expire_take_time(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                      struct effects *out)
 {
     uint64_t wall_ms;
     if (frame_get_time(body, &wall_ms) != OK)
@@ -33,6 +54,7 @@ bool expire_take_time(struct link *link, struct sync_time time, struct bytes bod
     link->peer->told_wall_ms = wall_ms;
     link->peer->told_wall_at_ms = time.now_ms;
     link->peer->has_wall = true;
+    compare_clocks(s, time, link->peer, out);
     return true;
 }
 

@@ -337,6 +337,7 @@ void fill_refused(struct sync *s, struct sync_time time, struct link *link, stru
     effects_notice(out, NOTICE_INFO, "event=walk_refused source=%s reason=%.*s next=\"asks again\"",
                    link->peer->name, (int)(text.len > 100 ? 100 : text.len), (const char *)text.data);
     link->no_walk_until_ms = time.now_ms + WALK_SOURCE_PATIENCE_MS;
+    search_for_walk(s); /* what would stand in its way here is found meanwhile */
     s->walk_refused = true;
     s->walk_ahead = 0;
     s->think_at_ms = time.now_ms;

@@ -189,7 +189,7 @@ static bool refuse_fork(struct sync *s, struct sync_time time, struct link *link
     else
         s->count.forks_met++;
     effects_notice(out, overtaken ? NOTICE_INFO : NOTICE_WARN,
-                   "event=%s node=%s known_counter=%llu told_counter=%llu next=\"%s\"",
+                   "event=%s node=%s known_counter=%llu told_counter=%llu next=%s",
                    overtaken ? "hello_overtaken" : "fork_met", name, (unsigned long long)refusal.counter,
                    (unsigned long long)told,
                    overtaken ? "it looks at its own, and dials again" : "it takes a new id");
@@ -202,14 +202,26 @@ void greet_refuse_past(struct sync *s, struct sync_time time, struct peer *peer,
     (void)refuse_fork(s, time, peer->link, peer->name, told, peer, false, peer->told, out);
 }
 
-/* Our own id from outside: we have dialled ourselves, or two nodes run on copies of one
- * store. Neither can tell which is the older one, and the operations of both above their
- * common past have the same dots: whichever is told to take a new id must put them again,
- * so that past is kept. */
+/* We have dialled ourselves: an id that was at our address before us, such as that of the store
+ * that was here until its disk failed. Until there is news of it nobody else answers there. */
+static void meet_self(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    if (link->peer) {
+        effects_notice(
+            out, NOTICE_INFO,
+            "event=own_address node=%s at=%s next=\"this node has its address now: it is not dialled "
+            "there any more\"",
+            link->peer->name, link->peer->ingress);
+        link->peer->ingress[0] = 0;
+    }
+    sync_link_end(s, time, link, "this node has its address now", out);
+}
+
+/* Our own id from outside: two nodes run on copies of one store. Neither can tell which is the older one, and
+ * the operations of both above their common past have the same dots: whichever is told to take a new id must
+ * put them again, so that past is kept. */
 static void meet_twin(struct sync *s, const struct hello *hello, struct effects *out)
 {
-    if (starts_same(&hello->starts, &s->starts))
-        return;
     uint64_t fork = starts_fork(&s->starts, &hello->starts, clock_get(&s->clock, &s->id));
     s->count.twins_met++;
     effects_notice(
@@ -362,11 +374,13 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
         refuse_retired(s, time, link, &hello, out);
     } else if ((shunned = shunned_for(s, &hello.id, time.now_ms)) != NULL) {
         refuse_text(s, time, link, REFUSE_SHUNNED, shunned, &hello, out);
+    } else if (replica_id_equal(&hello.id, &s->id) && starts_same(&hello.starts, &s->starts)) {
+        meet_self(s, time, link, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
         meet_twin(s, &hello, out);
         refuse_text(s, time, link, REFUSE_SELF,
                     "this is the receiver's own replica id: a copy of its store (stop it and run: yzma "
-                    "reidentify), or itself",
+                    "reidentify)",
                     &hello, out);
     } else {
         struct peer *peer = sync_peer(s, time, &hello.id, out);

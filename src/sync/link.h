@@ -72,6 +72,11 @@ struct link {
     bool past_told; /* the peer has told what it knows of others' pasts */
     bool unproven;  /* its own past is asked for first: what it sends waits */
 
+    /* repair.c: rounds */
+    uint64_t repair_asked;          /* the last one in which it was asked */
+    uint64_t repair_damaged;        /* .. and the last one in which its record was damaged */
+    uint64_t repair_avoid_until_ms; /* it did not answer: not asked before */
+
     /* receiving */
     struct waiting *waiting, **waiting_end; /* for the committer, in order */
     size_t waiting_count, waiting_bytes;

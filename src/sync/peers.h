@@ -69,6 +69,7 @@ struct peer {
     uint64_t up_ms;                                  /* since when */
     bool has_wall;                                   /* it has told its wall clock since our start */
     uint64_t told_wall_ms, told_wall_at_ms;          /* .. and when, on the monotonic clock */
+    bool clock_differs;                              /* .. by more than it should, and that was told */
     uint64_t holding_wall_ms;                        /* since when it holds forgetting open; 0: it does not */
 };
 

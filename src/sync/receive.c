@@ -225,7 +225,7 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
     case FRAME_PAST:
         return past_take(s, time, link, frame->body, out) || malformed(s, time, link, "past", out);
     case FRAME_TIME:
-        return expire_take_time(link, time, frame->body) || malformed(s, time, link, "time", out);
+        return expire_take_time(s, time, link, frame->body, out) || malformed(s, time, link, "time", out);
     case FRAME_FORGET:
         return manual_take_forget(s, time, link, frame->body, out) || malformed(s, time, link, "forget", out);
     case FRAME_RECORD_ASK:

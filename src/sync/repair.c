@@ -7,7 +7,12 @@
  * What does not succeed comes up again, later each time. A record that stands alone
  * with operations nobody else claims is given up to what peers have after a minute,
  * as long as somebody is there to be asked; who might have them is anybody expected
- * back, present or not.
+ * back, present or not, but for who says that its own record is damaged, too, and has
+ * been for as long.
+ *
+ * From that minute on all in reach are asked in turn, in a round, and what they answer is
+ * folded into one (answers.h), until it has what our record had: perhaps nobody has it all
+ * alone, as where two wait to be filled from here and each has what the other lacks.
  *
  * Who is being filled can tell of the keys that its walk has not reached: these are as its
  * clock says. It is asked when that minute is over, and no sooner. Were it not asked at
@@ -48,6 +53,8 @@ static void take_in(struct sync *s, uint64_t now_ms, const struct damaged_key *k
     if (r->count == DAMAGED_KEYS_MAX)
         return;
     r->list[r->count++] = (struct repair){.key = *key, .seen = true, .since_ms = now_ms, .retry_ms = now_ms};
+    if (!s->searching.on) /* else it was found by that, or comes soon enough */
+        search_want(s);
     effects_notice(out, NOTICE_ERROR,
                    "event=record_damaged key=%s next=\"is not read, sent or merged; fetched from a peer\"",
                    text_of(key->key, key->key_len, text));
@@ -71,24 +78,25 @@ static void look(struct sync *s, uint64_t now_ms, struct effects *out)
 
 /* ---- asking ---------------------------------------------------------------------------- */
 
-static bool can_help(const struct link *link, const struct clock *needed, bool settled)
+static bool can_help(const struct link *link, uint64_t now_ms, const struct clock *needed, bool settled)
 {
     return link->state == LINK_UP && !link->unproven && link->protocol >= 3 &&
-           (settled || !link->peer->walking) && link->queued < SEND_QUEUE_HIGH &&
-           clock_covers(&link->peer->clock, needed);
+           now_ms >= link->repair_avoid_until_ms && (settled || !link->peer->walking) &&
+           link->queued < SEND_QUEUE_HIGH && clock_covers(&link->peer->clock, needed);
 }
 
-/* The next one in turn; every second time it need not have all that we have, and where it
- * comes to giving up, not even what we have forgotten: perhaps nobody has. */
+/* The next one in turn that was not asked in this round; every second time it need not have
+ * all that we have, and where it comes to giving up, not even what we have forgotten:
+ * perhaps nobody has. */
 static struct link *choose(struct sync *s, uint64_t now_ms, struct repair *repair)
 {
     static const struct clock nothing;
     const struct clock *needed[] = {&s->clock, &s->floor, &nothing};
-    size_t passes = now_ms >= repair->since_ms + REPAIR_SETTLE_MS ? 3 : 2;
-    for (size_t pass = repair->tries % 2; pass < passes; pass++) {
+    struct repairs *r = &s->repairs;
+    for (size_t pass = r->first_pass; pass < (r->settle ? 3 : 2); pass++) {
         for (size_t i = 0; i < s->link_count; i++) {
             struct link *link = s->links[(repair->turn + i) % s->link_count];
-            if (can_help(link, needed[pass], pass == 2)) {
+            if (link->repair_asked != r->round && can_help(link, now_ms, needed[pass], pass == 2)) {
                 repair->turn = (repair->turn + i + 1) % s->link_count;
                 return link;
             }
@@ -100,37 +108,127 @@ static struct link *choose(struct sync *s, uint64_t now_ms, struct repair *repai
 static void later(struct repair *repair, uint64_t now_ms)
 {
     uint64_t delay = (uint64_t)REPAIR_RETRY_MS << (repair->tries < 4 ? repair->tries : 4);
+    uint64_t settle_ms = repair->since_ms + REPAIR_SETTLE_MS;
     repair->tries++;
     repair->retry_ms = now_ms + delay;
+    if (now_ms < settle_ms && repair->retry_ms > settle_ms)
+        repair->retry_ms = settle_ms;
 }
 
-static bool ask(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
+static void end_round(struct repairs *r)
 {
+    r->busy = r->storing = false;
+    answers_clear(&r->answers);
+}
+
+static bool ask_next(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
     struct link *link = choose(s, time.now_ms, repair);
     struct buf frame;
-    later(repair, time.now_ms);
     if (!link)
         return false;
     buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
     frame_put_record_ask(&frame, bytes_of(repair->key.key, repair->key.key_len));
-    s->repairs.busy = true;
-    s->repairs.current = repair->key;
-    s->repairs.stream = link->stream;
-    s->repairs.asked_ms = time.now_ms;
+    link->repair_asked = r->round;
+    r->stream = link->stream;
+    r->asked_ms = time.now_ms;
     s->count.records_asked++;
     sync_link_send(s, link, time.now_ms, &frame, out);
     return true;
+}
+
+/* False: there is nobody to be asked now. */
+static bool begin_round(struct sync *s, struct sync_time time, struct repair *repair, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    r->round++;
+    r->first_pass = repair->tries % 2;
+    r->settle = time.now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
+    r->untried = false;
+    r->current = repair->key;
+    later(repair, time.now_ms);
+    r->busy = ask_next(s, time, repair, out);
+    return r->busy;
+}
+
+static struct repair *current(struct sync *s)
+{
+    for (size_t i = 0; i < s->repairs.count; i++)
+        if (same_key(&s->repairs.list[i].key, &s->repairs.current))
+            return &s->repairs.list[i];
+    return NULL;
+}
+
+/* What all others that are expected back, or here, have said that they have: all but
+ * those whose own record is damaged, as they have just said. */
+static void join_others(const struct sync *s, struct sync_time time, struct clock *ret)
+{
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        if (peer->link && peer->link->repair_damaged == s->repairs.round)
+            continue;
+        if (peer->link || peer_expected(peer, time.wall_ms, s->config.forget_after_ms))
+            clock_join(ret, &peer->clock);
+    }
+}
+
+/* What the answers have so far may be enough: the committer decides. False: no memory. */
+static bool try_answers(struct sync *s, struct sync_time time, const struct repair *repair,
+                        const struct replica_id *peer, struct effects *out)
+{
+    struct repairs *r = &s->repairs;
+    struct store_work *work = store_work_new(WORK_REPAIR);
+    struct repair_work *to = &work->repair;
+    memcpy(to->key, repair->key.key, to->key_len = repair->key.key_len);
+    buf_init(&to->record, r->answers.record.len);
+    buf_put_bytes(&to->record, buf_bytes(&r->answers.record));
+    if (to->record.err != OK) {
+        store_work_free(work);
+        return false;
+    }
+    clock_copy(&to->source_clock, &r->answers.clock);
+    clock_copy(&to->source_floor, &r->answers.floor);
+    to->proof = repair->key.proof;
+    to->settle = r->settle;
+    join_others(s, time, &to->others);
+    r->untried = false;
+    r->storing = true;
+    sync_submit(s, work, (struct pending){.kind = PENDING_REPAIR, .stream = r->stream, .peer = *peer}, out);
+    return true;
+}
+
+/* That was not enough: another one, where there is still somebody to be asked. */
+static void go_round(struct sync *s, struct sync_time time, struct effects *out)
+{
+    static const struct replica_id nobody;
+    struct repairs *r = &s->repairs;
+    struct repair *repair = current(s);
+    r->storing = false;
+    if (!repair || !r->settle || s->left) {
+        end_round(r);
+        return;
+    }
+    if (ask_next(s, time, repair, out))
+        return;
+    /* somebody's claims do not count any more, since the answers were tried */
+    if (!r->untried || !r->answers.any || !try_answers(s, time, repair, &nobody, out))
+        end_round(r);
 }
 
 void repair_tick(struct sync *s, struct sync_time time, struct effects *out)
 {
     struct repairs *r = &s->repairs;
     look(s, time.now_ms, out);
-    if (r->busy && !r->storing &&
-        (!sync_link_find(s, r->stream) || time.now_ms >= r->asked_ms + REPAIR_ANSWER_MS))
-        r->busy = false;
+    struct link *link = r->busy && !r->storing ? sync_link_find(s, r->stream) : NULL;
+    if (link && time.now_ms >= r->asked_ms + REPAIR_ANSWER_MS) {
+        link->repair_avoid_until_ms = time.now_ms + DAMAGE_RETRY_MS; /* other records would wait as long */
+        link = NULL;
+    }
+    if (r->busy && !r->storing && !link)
+        go_round(s, time, out);
     for (size_t i = 0; i < r->count && !r->busy && !s->left; i++)
-        if (time.now_ms >= r->list[i].retry_ms && ask(s, time, &r->list[i], out))
+        if (time.now_ms >= r->list[i].retry_ms && begin_round(s, time, &r->list[i], out))
             return;
 }
 
@@ -153,6 +251,7 @@ void repairs_done(struct repairs *repairs)
     free(repairs->list);
     repairs->list = NULL;
     repairs->count = 0;
+    answers_clear(&repairs->answers);
 }
 
 /* ---- answering --------------------------------------------------------------------------- */
@@ -165,10 +264,21 @@ static bool can_tell(const struct walk_state *walk, enum frame_type type, struct
                                         bytes_compare(key, bytes_of(walk->after, walk->after_len)) > 0);
 }
 
+/* Damaged, and whoever could be asked has been: nobody need wait for us to mend it. */
+static bool is_past_mending(const struct sync *s, uint64_t now_ms, struct bytes key)
+{
+    for (size_t i = 0; i < s->repairs.count; i++) {
+        const struct repair *repair = &s->repairs.list[i];
+        if (bytes_equal(key, bytes_of(repair->key.key, repair->key.key_len)))
+            return now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
+    }
+    return false;
+}
+
 /* Reads the record under key with clock and floor of one snapshot. What cannot be
  * said for certain is unreadable. The frame's bytes are the snapshot's. */
-static enum err read_record(struct snapshot *snapshot, enum frame_type type, struct bytes key,
-                            struct record_frame *ret)
+static enum err read_record(const struct sync *s, uint64_t now_ms, struct snapshot *snapshot,
+                            enum frame_type type, struct bytes key, struct record_frame *ret)
 {
     struct record record = {0};
     struct walk_state walk = {0};
@@ -180,6 +290,13 @@ static enum err read_record(struct snapshot *snapshot, enum frame_type type, str
     enum err found = can_tell(&walk, type, key) ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
     ret->key = key;
     ret->state = found == OK ? RECORD_PRESENT : found == ERR_NOT_FOUND ? RECORD_ABSENT : RECORD_UNREADABLE;
+    if (found == ERR_DAMAGED && is_past_mending(s, now_ms, key)) { /* told by an empty clock */
+        clock_done(&ret->clock);
+        clock_done(&ret->floor);
+    } else if (ret->state == RECORD_UNREADABLE) { /* by one that is not, where there is any */
+        clock_join(&ret->clock, &walk.last);
+        err = found == ERR_DAMAGED || found == ERR_WALKING ? OK : found;
+    }
     if (found == OK)
         err = snapshot_record_bytes(snapshot, key, &ret->record);
     record_done(&record);
@@ -196,7 +313,7 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
     if (link->queued >= SEND_QUEUE_HIGH || snapshot_open(s->store, &snapshot) != OK)
         return false;
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    bool sound = read_record(snapshot, type, key, &record) == OK;
+    bool sound = read_record(s, time.now_ms, snapshot, type, key, &record) == OK;
     if (sound)
         frame_put_record(&frame, type, &record);
     sound = sound && (type == FRAME_RECORD || record.state != RECORD_UNREADABLE);
@@ -237,24 +354,6 @@ struct store_work *repair_work_of(enum work_kind kind, struct record_frame *reco
     return work;
 }
 
-/* What all others that are expected back, or here, have said that they have. */
-static void join_others(const struct sync *s, struct sync_time time, struct clock *ret)
-{
-    for (size_t i = 0; i < s->peers.count; i++) {
-        const struct peer *peer = s->peers.list[i];
-        if (peer->link || peer_expected(peer, time.wall_ms, s->config.forget_after_ms))
-            clock_join(ret, &peer->clock);
-    }
-}
-
-static struct repair *current(struct sync *s)
-{
-    for (size_t i = 0; i < s->repairs.count; i++)
-        if (same_key(&s->repairs.list[i].key, &s->repairs.current))
-            return &s->repairs.list[i];
-    return NULL;
-}
-
 bool repair_answered(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                      struct effects *out)
 {
@@ -262,22 +361,23 @@ bool repair_answered(struct sync *s, struct sync_time time, struct link *link, c
     struct record_frame record = {0};
     struct repair *repair = r->busy ? current(s) : NULL;
     bool fine = frame_get_record(frame, &record) == OK;
-    bool ours = fine && r->busy && !r->storing && r->stream == link->stream && repair &&
-                bytes_equal(record.key, bytes_of(r->current.key, r->current.key_len));
-    if (ours && record.state == RECORD_UNREADABLE)
-        r->busy = false; /* another will be asked */
-    struct store_work *work = ours && r->busy ? repair_work_of(WORK_REPAIR, &record) : NULL;
-    if (work) {
-        work->repair.proof = repair->key.proof;
-        work->repair.settle = time.now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
-        join_others(s, time, &work->repair.others);
-        r->storing = true;
-        sync_submit(s, work,
-                    (struct pending){.kind = PENDING_REPAIR, .stream = link->stream, .peer = link->peer->id},
-                    out);
+    if (!fine || !repair || r->storing || r->stream != link->stream ||
+        !bytes_equal(record.key, bytes_of(r->current.key, r->current.key_len))) {
+        record_frame_done(&record);
+        return fine;
+    }
+    bool tried = false;
+    if (record.state != RECORD_UNREADABLE) {
+        tried = answers_fold(&r->answers, &record) == OK &&
+                try_answers(s, time, repair, &link->peer->id, out);
+    } else if (record.clock.count == 0) { /* damaged, there too, and past mending */
+        link->repair_damaged = r->round;
+        r->untried = true;
     }
     record_frame_done(&record);
-    return fine;
+    if (!tried)
+        go_round(s, time, out);
+    return true;
 }
 
 /* What waited for the record goes on. */
@@ -323,11 +423,15 @@ void repair_stored(struct sync *s, struct sync_time time, const struct pending *
     const struct repair_work *repair = &work->repair;
     const struct peer *peer = peers_find(&s->peers, &pending->peer);
     char text[KEY_MAX + 1];
-    r->busy = r->storing = false;
-    if (work->err == ERR_BEHIND && repair->settle)
-        tell_who_is_waited_for(s, time, repair, out);
-    if (work->err != OK)
+    if (work->err != OK) {
+        if (work->err != ERR_BEHIND) /* with what it has no others will do either */
+            answers_clear(&r->answers);
+        go_round(s, time, out);
+        if (!r->busy && work->err == ERR_BEHIND && repair->settle)
+            tell_who_is_waited_for(s, time, repair, out);
         return;
+    }
+    end_round(r);
     store_damage_mended(s->store, bytes_of(repair->key, repair->key_len));
     s->rows_below_floor = true; /* perhaps: the floor may have risen */
     if (repair->changed) {

@@ -316,7 +316,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
         effects_notice(
-            out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=\"%s\"", err_text(work->err),
+            out, NOTICE_ERROR, "event=reidentify_failed reason=%s next=%s", err_text(work->err),
             work->err == ERR_DAMAGED || work->err == ERR_CHECKSUM
                 ? "yzma doctor, with the node stopped, names what cannot be read; without its store "
                   "its peers fill it again"
@@ -644,6 +644,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
     if (time.now_ms >= s->think_at_ms)
         think(s, time, out);
     repair_tick(s, time, out);
+    search_tick(s, time.now_ms);
     digest_tick(s, time, out);
     if (time.now_ms >= s->ahead_at_ms) {
         s->ahead_at_ms = time.now_ms + AHEAD_MS;
@@ -697,7 +698,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     next = earlier(next, earlier(past_deadline(s, now_ms), leave_deadline(s)));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
-    next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));
+    next = earlier(next, earlier(search_deadline(s), earlier(repair_deadline(s), digest_deadline(s))));
     return earlier(next, s->pruning || sync_walking(s) ? UINT64_MAX : s->prune_at_ms);
 }
 

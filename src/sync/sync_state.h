@@ -2,6 +2,7 @@
 #ifndef YZMA_SYNC_STATE_H
 #define YZMA_SYNC_STATE_H
 
+#include "answers.h"
 #include "cache.h"
 #include "chunk.h"
 #include "history.h"
@@ -35,6 +36,9 @@ enum {
     REPAIR_RETRY_MS = 1000,  /* doubles up to sixteen times as much */
     REPAIR_ANSWER_MS = 10000,
     REPAIR_SETTLE_MS = 60000, /* then operations that nobody claims are given up */
+    SEARCH_PIECE_MS = 100,    /* between two pieces: some 40,000 records or 40 MiB a second */
+    SEARCH_STAND_MS = 1000,   /* where it can go no further now */
+    SEARCH_REST_MS = 10000,   /* between two searches, at least */
     DIGEST_PIECE_MS = 5000,   /* between two pieces that are equal */
     DIGEST_REST_MS = 60000,   /* between two passes */
     DIGEST_ANSWER_MS = 10000,
@@ -107,10 +111,25 @@ struct repair {
 struct repairs {
     struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */
     size_t count;
-    bool busy;                  /* `current` was asked for at `stream` */
-    bool storing;               /* .. and the answer is at the committer */
+    bool busy;                  /* a round of questions about `current` is on: asked at `stream` */
+    bool storing;               /* .. and what was answered is at the committer */
     struct damaged_key current; /* while busy */
     uint64_t stream, asked_ms;
+    uint64_t round;         /* its number; from 1 on */
+    size_t first_pass;      /* how much who is asked has to have (choose) */
+    bool settle;            /* all are asked, and what nobody has is given up */
+    bool untried;           /* somebody's record is damaged, too, which the committer was not told */
+    struct answers answers; /* so far; of one key only, ever */
+};
+
+/* search.c: through all records for damaged ones. */
+struct searching {
+    bool wanted, on;
+    bool ended; /* all were looked at */
+    uint64_t at_ms, began_ms;
+    uint64_t walk; /* serial of our walk that one was for */
+    uint8_t after[KEY_MAX];
+    size_t after_len;
 };
 
 /* digest.c: a pass through the keys with one peer. */
@@ -174,7 +193,7 @@ struct sync_count {
         notes_damaged;
     uint64_t reidentified, forks_met, pasts_heard, pasts_differ, hellos_overtaken, links_over_limit;
     uint64_t expiries_withheld, replicas_retired, quarantine_full, low_space, twins_met;
-    uint64_t records_asked, records_repaired, operations_lost, rows_given_up;
+    uint64_t records_asked, records_repaired, operations_lost, rows_given_up, damage_searches;
     uint64_t digests_asked, digests_equal, digest_passes, divergence, divergence_mended;
     uint64_t frames_packed, frames_dull, frames_unpacked, frames_unpackable, slices;
     struct traffic_count in, out;
@@ -246,6 +265,7 @@ struct sync {
     uint64_t progress_ms; /* when our clock last rose by a peer's rows */
 
     struct repairs repairs;
+    struct searching searching;
     struct digesting digesting;
     struct history history; /* forget.c */
     bool pruning;
@@ -414,6 +434,12 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
 /* Takes the frame's clocks; NULL without memory. */
 struct store_work *repair_work_of(enum work_kind kind, struct record_frame *record);
 
+/* search.c: looking for damaged records */
+void search_want(struct sync *s);
+void search_for_walk(struct sync *s); /* once for each of our walks */
+void search_tick(struct sync *s, uint64_t now_ms);
+uint64_t search_deadline(const struct sync *s);
+
 /* digest.c: comparing what nodes with equal clocks hold */
 void digest_tick(struct sync *s, struct sync_time time, struct effects *out);
 uint64_t digest_deadline(const struct sync *s);
@@ -462,7 +488,8 @@ void retire_report(const struct sync *s, struct sync_time time, struct json_out 
 
 /* expire.c */
 void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
-bool expire_take_time(struct link *link, struct sync_time time, struct bytes body);
+bool expire_take_time(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
+                      struct effects *out);
 /* How far the median of the peers' wall clocks is ahead of ours; false: nobody has told. */
 bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms);
 bool expire_may_drop(const struct sync *s, struct sync_time time);

@@ -375,6 +375,78 @@ static void a_damaged_record_of_the_only_source(void **state)
     world_free(w);
 }
 
+static void damage_many(struct world *w, int node, int count)
+{
+    char key[32];
+    for (int k = 0; k < count; k++) {
+        snprintf(key, sizeof key, "k%05d", 100 * k + 50);
+        world_damage(w, node, key);
+    }
+}
+
+/* Unlike world_agrees it reads no record, which would find what is damaged. */
+static bool is_filled(struct world *w, const void *arg)
+{
+    return world_counter(w, *(const int *)arg, "walks_finished") == 1;
+}
+
+/* Many of them, which a walk meets one after the other: all wait their minute at the same
+ * time, and not each its own. */
+static void many_damaged_records_of_the_only_source(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 76});
+    world_start_alone(w, 0);
+    fill_many(w, 0);
+    damage_many(w, 0, 50);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    assert_true(world_until(w, is_filled, &(int){1}, 30000));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 50);
+    assert_int_equal(world_counter(w, 0, "damage_searches"), 1);
+    assert_int_equal(world_counter(w, 1, "damage_searches"), 1); /* its walk stood still */
+    world_run(w, SETTLE_MS);
+    assert_int_equal(world_counter(w, 0, "damage_searches"), 1); /* what it found started none */
+    world_free(w);
+}
+
+/* More than are noted at once go in batches. */
+static void more_damaged_records_than_are_noted(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 77});
+    world_start_alone(w, 0);
+    fill_many(w, 0);
+    damage_many(w, 0, 100);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, SETTLE_MS + 20000);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 64);
+    assert_true(world_until(w, is_filled, &(int){1}, SETTLE_MS + 20000));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 100);
+    world_free(w);
+}
+
+/* And those of the one that is to be filled, while its walk stands still. */
+static void damaged_records_on_both_sides_of_a_walk(void **state)
+{
+    enum err err;
+    struct world *w = world_new(&(struct world_options){.seed = 78});
+    world_start_alone(w, 0);
+    fill_many(w, 0);
+    world_start_alone(w, 1);
+    for (int k = 0; k < 50; k += 10) {
+        char key[32];
+        snprintf(key, sizeof key, "l%05d", k); /* its own */
+        assert_int_equal(world_put(w, 1, key, "2"), OK);
+        world_damage(w, 1, key);
+    }
+    damage_many(w, 0, 10);
+    world_request(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+    assert_true(world_until(w, is_filled, &(int){1}, SETTLE_MS + 25000));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 10);
+    assert_int_equal(world_counter(w, 1, "operations_lost"), 5);
+    world_free(w);
+}
+
 static bool has_pruned(struct world *w, const void *arg)
 {
     return world_rows(w, *(const int *)arg) == 0;
@@ -404,6 +476,69 @@ static void a_forgotten_node_has_an_older_state_of_it(void **state)
         assert_null(world_get(w, node, "z"));
         assert_string_equal(world_get(w, node, "alone"), "3");
     }
+    world_free(w);
+}
+
+static bool have_pruned(struct world *w, const void *unused)
+{
+    (void)unused;
+    for (int node = 0; node < 3; node++)
+        if (world_rows(w, node))
+            return false;
+    return true;
+}
+
+/* Two wait to be filled from one whose record is damaged, and each of them has what the
+ * other lacks of it. Together they have it all, and nothing is lost. */
+static void what_nobody_has_alone_is_put_together(void **state)
+{
+    enum err err;
+    struct world *w = cluster_after(
+        &(struct world_options){.seed = 74, .history_ms = 1000, .forget_after_ms = 60000}, 3, FORMED_MS);
+    put_all(w, 0, "k", "1");
+    world_request(w, 2, NODE_REQUEST_PAUSE, NULL, &err, 1000); /* it sends, and does not take */
+    assert_int_equal(world_put(w, 1, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "2"}, 10000));
+    cut_off(w, 1, 3, true);
+    assert_int_equal(world_put(w, 2, "k", "3"), OK);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "3"}, 10000));
+    assert_int_equal(world_versions(w, 0, "k"), 2);
+    cut_off(w, 2, 3, true);
+    assert_true(world_until(w, have_pruned, NULL, 300000));
+    world_request(w, 2, NODE_REQUEST_RESUME, NULL, &err, 1000);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_cut(w, 0, 1, false); /* they do not see each other */
+    world_cut(w, 0, 2, false);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_versions(w, 0, "k"), 0); /* somebody else might come */
+    assert_true(world_until(w, world_agrees, NULL, 30000));
+    for (int node = 0; node < 3; node++)
+        assert_int_equal(world_versions(w, node, "k"), 2);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_free(w);
+}
+
+/* Two have it damaged, and a third never had all of it: neither waits for the other. */
+static void who_has_it_damaged_too_is_not_waited_for(void **state)
+{
+    struct world *w = cluster(75, 3);
+    put_all(w, 0, "k", "1");
+    world_kill(w, 2);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 10000));
+    world_run(w, 2000); /* no chunk of it is kept any more */
+    for (int node = 0; node < 2; node++) {
+        world_damage(w, node, "k");
+        assert_null(world_get(w, node, "k"));
+    }
+    world_start_alone(w, 2);
+    world_run(w, SETTLE_MS - 5000);
+    assert_int_equal(world_counter(w, 0, "operations_lost") + world_counter(w, 1, "operations_lost"), 0);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    for (int node = 0; node < 3; node++)
+        assert_string_equal(world_get(w, node, "k"), "1");
+    assert_true(world_counter(w, 0, "operations_lost") + world_counter(w, 1, "operations_lost") > 0);
     world_free(w);
 }
 
@@ -677,7 +812,12 @@ int main(void)
         cmocka_unit_test(a_damaged_row_behind_a_damaged_record_ends),
         cmocka_unit_test(a_damaged_record_in_the_way_of_a_walk),
         cmocka_unit_test(a_damaged_record_of_the_only_source),
+        cmocka_unit_test(many_damaged_records_of_the_only_source),
+        cmocka_unit_test(more_damaged_records_than_are_noted),
+        cmocka_unit_test(damaged_records_on_both_sides_of_a_walk),
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
+        cmocka_unit_test(what_nobody_has_alone_is_put_together),
+        cmocka_unit_test(who_has_it_damaged_too_is_not_waited_for),
         cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_damaged_row_in_the_way_of_a_walk),

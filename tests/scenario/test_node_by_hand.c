@@ -400,7 +400,8 @@ static void retiring_waits_for_the_expected(void **state)
 /* ---- expiry -------------------------------------------------------------------------- */
 
 /* Dropped by each a minute after its time, without a message; one whose clock runs an hour
- * ahead of the others' hides it and drops nothing. */
+ * ahead of the others' hides it and drops nothing. Both sides say of the other that its clock
+ * differs, and when that is over. */
 static void expired_versions_are_dropped_by_sane_clocks(void **state)
 {
     struct world *w = world_new(&(struct world_options){.seed = 56, .history_ms = 2000});
@@ -409,6 +410,11 @@ static void expired_versions_are_dropped_by_sane_clocks(void **state)
     for (int i = 1; i < 4; i++)
         world_start(w, i, (int[]){0}, 1);
     world_run(w, 3000);
+    assert_false(world_noticed(w, "event=clock_agrees"));
+    for (int i = 0; i < 4; i++)
+        assert_true(world_noticed_by(w, i, "event=clock_differs"));
+    assert_true(world_noticed_by(w, 0, "ahead_ms=3"));
+    assert_true(world_noticed_by(w, 2, "ahead_ms=-3"));
     assert_int_equal(world_put_expiring(w, 0, "short", "1", 30000), OK);
     assert_int_equal(world_put_expiring(w, 0, "long", "1", 100000), OK);
     world_run(w, 80000); /* 30 s, and a minute, less a little */
@@ -430,6 +436,7 @@ static void expired_versions_are_dropped_by_sane_clocks(void **state)
     assert_int_equal(world_versions(w, 2, "long"), 1);
     world_run(w, 120000);
     for (int i = 0; i < 4; i++) {
+        assert_true(world_noticed_by(w, i, "event=clock_agrees"));
         assert_int_equal(world_records(w, i), 0);
         assert_int_equal(world_rows(w, i), 0);
     }

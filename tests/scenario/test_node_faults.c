@@ -628,6 +628,30 @@ static void who_answers_for_another_is_not_dialed_on_and_on(void **state)
     rig_done(&rig);
 }
 
+/* A node whose disk was lost is another replica at the same address. Where others tell it of the
+ * one that was there it meets itself, and says so once: it is no copy of anybody. */
+static void who_was_at_our_address_is_no_twin(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 71});
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 2000);
+    assert_int_equal(world_put(w, 1, "k", "1"), OK);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    world_kill(w, 1);
+    world_wipe(w, 1);
+    world_start(w, 1, (int[]){0}, 1);
+    assert_true(world_until(w, world_agrees, NULL, 60000));
+    world_run(w, 120000);
+    assert_true(world_noticed_by(w, 1, "event=own_address"));
+    for (int i = 0; i < 2; i++) {
+        assert_false(world_noticed_by(w, i, "event=link_refused"));
+        assert_false(world_noticed_by(w, i, "event=name_conflict"));
+        assert_false(world_noticed_by(w, i, "event=duplicate_replica"));
+    }
+    world_free(w);
+}
+
 /* Rows of the peer itself, each with a record of a format that nobody knows. */
 static void put_unreadable_rows(struct buf *out, uint64_t from, size_t count, size_t size)
 {
@@ -763,6 +787,7 @@ int main(void)
         cmocka_unit_test(bombs_wait_packed),
         cmocka_unit_test(a_refused_duplicate_is_not_dialed_again_at_once),
         cmocka_unit_test(who_answers_for_another_is_not_dialed_on_and_on),
+        cmocka_unit_test(who_was_at_our_address_is_no_twin),
         cmocka_unit_test(an_unreadable_record_is_kept),
         cmocka_unit_test(an_old_hello_is_no_fork),
     };

@@ -144,6 +144,10 @@ class Networks(SystemTest):
             return all(any(b.sees(o) != "alive" for o in of) for b in by)
         until(all_miss, 60, "it is noticed")
 
+    def rejoin(self, node, peers):
+        """Until it is through: in the worst of it a call may time out."""
+        until(lambda: node.join(*peers).status == 200, 60, lambda: f"{node.name} joins: {node.join(*peers)!r}")
+
     # ---- what happens to them: each a generator that does it, waits at its yield, undoes it
 
     def isolated(self):
@@ -225,7 +229,7 @@ class Networks(SystemTest):
         victim.leave()
         yield
         others = [n for n in self.five if n is not victim]
-        victim.expect(200, victim.join(*others))
+        self.rejoin(victim, others)
 
     def joined(self):
         """A newcomer, filled under load; then it leaves for good, or comes back."""
@@ -234,7 +238,7 @@ class Networks(SystemTest):
             self.newcomer.start("-j", self.five[0].gossip)
             until(lambda: linked(self.newcomer) >= 1, 60, "it joins")
         else:
-            self.newcomer.expect(200, self.newcomer.join(*self.five))
+            self.rejoin(self.newcomer, self.five)
         yield
         until(lambda: self.newcomer.call("GET", "/ready").status == 200, 60, "it is filled")
         self.newcomer.leave()
@@ -265,7 +269,7 @@ class Networks(SystemTest):
             client.finish()
         self.clients.clear()
         if self.newcomer.running:
-            self.newcomer.expect(200, self.newcomer.join(*self.five))
+            self.rejoin(self.newcomer, self.five)
         nodes = [n for n in (*self.five, self.newcomer) if n.running]
         cluster = Cluster(nodes)
         cluster.wait_formed(120)

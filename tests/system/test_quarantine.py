@@ -2,9 +2,10 @@
 (tests/programs): they are kept, durably and as they came, the clock waits for them, and
 the program that can read them applies them, with nobody's help."""
 import os
+import subprocess
 import unittest
 
-from harness import Cluster, SystemTest, until
+from harness import BINARY, Cluster, SystemTest, until
 
 LATER = os.path.abspath(os.path.join(os.environ.get("YZMA_PROGRAMS", "build/tests/programs"), "yzma-later"))
 WRITTEN = 8
@@ -55,6 +56,11 @@ class Quarantine(SystemTest):
         kronk.start()
         self.assert_held(kronk, origin, WRITTEN + 2)
         self.assertEqual(kronk.value("own"), "1")
+
+        done = subprocess.run([BINARY, "backup", os.path.join(self.folder, "backup"), "-c", kronk.config_path],
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"without {WRITTEN + 2} records of a newer program", done.stdout)
 
         kronk.kill9()
         kronk.binary = LATER

@@ -101,6 +101,22 @@ class Tools(SystemTest):
             file.write(whole[:-1])
         return path
 
+    def test_a_damaged_tree(self):
+        """A page of the file that is none any more ends LMDB's process: the doctor says so."""
+        one = self.node("one").start()
+        fill(one, {f"k{i:04}": "x" * 200 for i in range(300)})
+        one.put("k0150", "needle-that-stands-in-one-place")
+        one.term()
+        self.assertEqual(tool("compact", "-c", one.config_path)[0], 0)
+        with open(one.db_path, "r+b") as file:
+            at = file.read().find(b"needle-that-stands")
+            file.seek(at - at % 4096)
+            file.write(bytes(4096))
+        code, out, err = tool("doctor", "-c", one.config_path)
+        self.assertEqual(code, 3, out + err)
+        self.assertIn("damaged in its own structure", err)
+        self.assertIn("move it and its log away", err)
+
     def test_a_damaged_record(self):
         """The doctor names it, the node does not serve it, and a peer's takes its place."""
         pacha, kronk = cluster = self.cluster("pacha", "kronk")

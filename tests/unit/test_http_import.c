@@ -59,9 +59,11 @@ static void what_goes_out_comes_in(void **state)
                                 "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n"
                                 "{\"Key\":\"c\",\"Value64\":\"AAH/\",\"Type\":\"image/"
                                 "png\",\"Expires\":\"2030-01-31T12:00:00.000Z\"}\n"
-                                "{\"Key\":\"d\",\"Value64\":\"\",\"Type\":\"text/plain\"}\n";
+                                "{\"Key\":\"d\",\"Value64\":\"\",\"Type\":\"text/plain\"}\n"
+                                "{\"Key\":\"e\",\"Value64\":\"IHt9\"}\n"  /* a space before it */
+                                "{\"Key\":\"f\",\"Value64\":\"e30J\"}\n"; /* a tab behind */
     assert_answer(import(fd, lines), 200,
-                  OK_BODY("{\"Lines\":4,\"Imported\":4,\"Expired\":0,\"Skipped\":0,\"Key\":\"d\"}"));
+                  OK_BODY("{\"Lines\":6,\"Imported\":6,\"Expired\":0,\"Skipped\":0,\"Key\":\"f\"}"));
     assert_true(header("X-Yzma-Context")[0]);
     assert_string_equal(exported(fd, ""), lines);
     assert_string_equal(exported(fd, "?prefix=b/"), "{\"Key\":\"b/\\n\\u0001\",\"Value64\":\"WwpdCg==\"}\n");

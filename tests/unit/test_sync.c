@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "sync.h"
+#include "answers.h"
 #include "cache.h"
 #include "crc.h"
 #include "frames.h"
@@ -906,9 +907,98 @@ static void history_tells_what_is_old_enough(void **state)
     look_at_history(1009, 1);
 }
 
+/* An answer about "k": one version by `version` (0: none), with all up to the clock in it. */
+static struct record_frame answer_of(uint8_t version, struct clock clock, struct clock floor,
+                                     struct buf *room)
+{
+    struct record record = {0};
+    struct version added = {.dot = dot_of(version, 1), .value = bytes_str("1")};
+    buf_init(room, 1000);
+    if (version) {
+        record_add(&record, &added);
+        clock_raise(&record.context, &added.dot);
+        record_encode(bytes_str("k"), &record, room);
+    }
+    record_done(&record);
+    return (struct record_frame){.state = version ? RECORD_PRESENT : RECORD_ABSENT,
+                                 .key = bytes_str("k"),
+                                 .record = buf_bytes(room),
+                                 .clock = clock,
+                                 .floor = floor};
+}
+
+/* Folds the two, and expects versions by these replicas, in order (0: none). */
+static void expect_fold(struct record_frame *a, struct record_frame *b, uint8_t first, uint8_t second)
+{
+    struct answers answers = {0};
+    struct record record = {0};
+    assert_int_equal(answers_fold(&answers, a), OK);
+    assert_int_equal(answers_fold(&answers, b), OK);
+    assert_true(clock_covers(&answers.clock, &a->clock) && clock_covers(&answers.clock, &b->clock));
+    assert_true(clock_covers(&answers.floor, &a->floor) && clock_covers(&answers.floor, &b->floor));
+    if (answers.record.len)
+        assert_int_equal(record_decode(bytes_str("k"), buf_bytes(&answers.record), &record), OK);
+    assert_int_equal(record.count, (first != 0) + (second != 0));
+    if (first)
+        assert_int_equal(record.versions[0].dot.replica.b[0], first);
+    if (second)
+        assert_int_equal(record.versions[1].dot.replica.b[0], second);
+    record_done(&record);
+    answers_clear(&answers);
+}
+
+static void expect_fold_either_way(struct record_frame a, struct record_frame b, uint8_t first,
+                                   uint8_t second)
+{
+    expect_fold(&a, &b, first, second);
+    expect_fold(&b, &a, first, second);
+    record_frame_done(&a);
+    record_frame_done(&b);
+}
+
+/* What one side has not seen is kept; what it has seen, and does not hold, went there. */
+static void answers_are_folded_by_what_each_has_seen(void **state)
+{
+    static const struct clock none;
+    struct buf a, b;
+    expect_fold_either_way(answer_of(1, clock_with(1, 1, 0, 0), none, &a),
+                           answer_of(2, clock_with(2, 1, 0, 0), none, &b), 1, 2);
+    buf_done(&a), buf_done(&b);
+    expect_fold_either_way(answer_of(1, clock_with(1, 1, 0, 0), none, &a),
+                           answer_of(2, clock_with(1, 1, 2, 1), clock_with(1, 1, 0, 0), &b), 2, 0);
+    buf_done(&a), buf_done(&b);
+    expect_fold_either_way(answer_of(1, clock_with(1, 1, 0, 0), none, &a),
+                           answer_of(0, clock_with(1, 1, 2, 1), clock_with(1, 1, 2, 1), &b), 0, 0);
+    buf_done(&a), buf_done(&b);
+}
+
+static void an_answer_that_cannot_be_read_changes_nothing(void **state)
+{
+    static const struct clock none;
+    struct buf room;
+    struct answers answers = {0};
+    struct record_frame good = answer_of(1, clock_with(1, 1, 0, 0), none, &room);
+    struct record_frame bad = {.state = RECORD_PRESENT,
+                               .key = bytes_str("k"),
+                               .record = bytes_str("rubbish"),
+                               .clock = clock_with(2, 5, 0, 0)};
+    assert_true(answers_fold(&answers, &bad) != OK);
+    assert_false(answers.any);
+    assert_int_equal(answers_fold(&answers, &good), OK);
+    assert_true(answers_fold(&answers, &bad) != OK);
+    assert_true(clock_equal(&answers.clock, &good.clock));
+    assert_true(bytes_equal(buf_bytes(&answers.record), good.record));
+    answers_clear(&answers);
+    record_frame_done(&good);
+    record_frame_done(&bad);
+    buf_done(&room);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_folded_by_what_each_has_seen),
+        cmocka_unit_test(an_answer_that_cannot_be_read_changes_nothing),
         cmocka_unit_test(a_hello_survives_the_wire),
         cmocka_unit_test(rows_become_work),
         cmocka_unit_test(a_piece_becomes_work),

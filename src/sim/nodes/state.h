@@ -17,7 +17,7 @@ enum {
     VALUE_BYTES_MAX = 40000,
     VERSIONS_MAX = 64,  /* Server.MaxVersions, where a world has no lower one */
     PARTS_MAX = 4,      /* writes of a batch */
-    DEAD_MAX = 32,      /* ids that nobody has any more */
+    DEAD_MAX = 256,     /* ids that nobody has any more: some worlds come to a hundred */
     GROUP_DOUBTS = 128, /* commits in doubt of one host: with the next success or start they are none */
 };
 

@@ -22,6 +22,7 @@ struct posix_disk {
 struct posix_file {
     struct disk_file file;
     int fd;
+    bool counts_names; /* the file system tells how many names it has */
 };
 
 static struct posix_disk *disk_of(struct disk *disk)
@@ -69,7 +70,9 @@ static enum err list(struct disk *disk, void (*each)(void *ctx, const char *name
 static struct disk_file *file_of(struct disk *disk, int fd)
 {
     struct posix_file *file = mem_new(sizeof *file);
-    *file = (struct posix_file){.file = {disk->ops}, .fd = fd};
+    struct stat st;
+    *file = (struct posix_file){
+        .file = {disk->ops}, .fd = fd, .counts_names = fstat(fd, &st) == 0 && st.st_nlink > 0};
     return &file->file;
 }
 
@@ -102,7 +105,7 @@ static enum err create(struct disk *disk, const char *name, uint64_t size, struc
     int folder = disk_of(disk)->fd;
     int fd = openat(folder, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (fd < 0)
-        return errno == ENOENT ? ERR_IO : err_of(errno); /* the folder itself has gone */
+        return errno == ENOENT ? ERR_GONE : err_of(errno); /* the folder has */
     enum err err = fill_with_zeros(fd, size);
     if (err != OK) {
         close(fd);
@@ -150,6 +153,9 @@ static enum err read_file(struct disk_file *file, uint64_t offset, void *out, si
 
 static enum err write_file(struct disk_file *file, uint64_t offset, struct bytes bytes)
 {
+    struct stat st;
+    if (((struct posix_file *)file)->counts_names && fstat(fd_of(file), &st) == 0 && st.st_nlink == 0)
+        return ERR_GONE;
     return write_all(fd_of(file), offset, bytes);
 }
 

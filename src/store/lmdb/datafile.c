@@ -79,6 +79,7 @@ static enum err look_at_header(struct datafile *file, struct buf *why)
     if (!S_ISREG(st.st_mode))
         return fail(ERR_REFUSED, why, file->path, "not a regular file");
     file->fresh = st.st_size == 0;
+    file->counts_names = st.st_nlink > 0;
     if (file->fresh)
         return OK;
 
@@ -182,6 +183,14 @@ enum err datafile_is(const struct datafile *file, int fd)
     if (fstat(file->fd, &ours) != 0 || fstat(fd, &theirs) != 0)
         return ERR_IO;
     return ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev ? OK : ERR_REFUSED;
+}
+
+enum err datafile_stands(const struct datafile *file)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) != 0)
+        return ERR_IO;
+    return file->counts_names && st.st_nlink == 0 ? ERR_GONE : OK;
 }
 
 enum err datafile_sync_folder(const struct datafile *file)

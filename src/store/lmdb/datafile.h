@@ -20,6 +20,7 @@ struct datafile {
     bool fresh;          /* was made now, or was empty */
     bool created;        /* was made now */
     bool had_lock_file;  /* "path-lock" stood beside it before */
+    bool counts_names;   /* the file system tells how many names it has */
     bool cannot_promise; /* the file system cannot promise blocks */
     uint64_t allocated;  /* bytes from the start that surely have blocks, for this run */
 };
@@ -37,6 +38,8 @@ void datafile_discard(struct datafile *file);
 enum err datafile_identity(const struct datafile *file, struct buf *out) MUST_USE;
 /* ERR_REFUSED when fd is not this file: somebody put another one under the name. */
 enum err datafile_is(const struct datafile *file, int fd) MUST_USE;
+/* ERR_GONE: it has been removed, and ends with the process. */
+enum err datafile_stands(const struct datafile *file) MUST_USE;
 enum err datafile_sync_folder(const struct datafile *file) MUST_USE;
 enum err datafile_size(const struct datafile *file, uint64_t *ret) MUST_USE;
 enum err datafile_resize(const struct datafile *file, uint64_t size) MUST_USE;

@@ -209,6 +209,11 @@ static enum err promise(struct engine *engine, uint64_t bytes)
     return find_room(lmdb, used, bytes, &room);
 }
 
+static enum err stands(struct engine *engine)
+{
+    return datafile_stands(&lmdb_of(engine)->file);
+}
+
 static void use_reserve(struct engine_txn *txn, bool on)
 {
     CHECK(txn->writes);
@@ -417,6 +422,7 @@ static const struct engine_ops ops = {
     .cursor_before = cursor_before,
     .usage = usage,
     .promise = promise,
+    .stands = stands,
     .close = close_engine,
 };
 

@@ -25,13 +25,15 @@ struct disk_ops {
     enum err (*list)(struct disk *disk, void (*each)(void *ctx, const char *name), void *ctx);
     /* A new file of `size` zero bytes that have blocks behind them and were written,
      * so that a later sync has no more to do than the bytes. Takes the place of a
-     * file of that name. ERR_FULL, ERR_IO: there is then no such file. */
+     * file of that name. ERR_FULL, ERR_IO, ERR_GONE (the folder has been
+     * removed): there is then no such file. */
     enum err (*create)(struct disk *disk, const char *name, uint64_t size, struct disk_file **ret);
     enum err (*open)(struct disk *disk, const char *name, struct disk_file **ret); /* ERR_NOT_FOUND, ERR_IO */
     enum err (*size)(struct disk_file *file, uint64_t *ret);
     /* *ret_n is less than n at the end of the file only. ERR_IO. */
     enum err (*read)(struct disk_file *file, uint64_t offset, void *out, size_t n, size_t *ret_n);
-    /* All of it, within the file's size, or an error: a part may then be written. */
+    /* All of it, within the file's size, or an error: a part may then be written. ERR_GONE:
+     * nothing is, as the file has been removed. */
     enum err (*write)(struct disk_file *file, uint64_t offset, struct bytes bytes);
     enum err (*sync)(struct disk_file *file);
     void (*close)(struct disk_file *file); /* takes NULL */

@@ -324,7 +324,7 @@ enum err log_append(struct log *log, struct buf *frame, uint32_t entries)
     count_failure(log);
     log->now.failed = true;
     leave_current(log);
-    return err == ERR_FULL ? ERR_FULL : ERR_IO;
+    return err == ERR_FULL || err == ERR_GONE ? err : ERR_IO;
 }
 
 /* ---- trimming ----------------------------------------------------------------- */

@@ -74,9 +74,9 @@ uint64_t log_sequence(const struct log *log); /* of the last frame; the mark's w
 
 /* Appends the next frame (begun with log_frame_begin, `entries` entries); durable
  * on OK. Otherwise it did not happen: ERR_TOO_LARGE, ERR_NOMEM (the frame's own),
- * ERR_BUSY (LOG_FAILED_MAX is reached: the tree must take over first); or ERR_FULL (no
- * room on the disk), ERR_IO: it may be found after a crash unless a later append
- * succeeds, which voids it. */
+ * ERR_BUSY (LOG_FAILED_MAX is reached: the tree must take over first), ERR_GONE (what
+ * it would be written to has been removed); or ERR_FULL (no room on the disk), ERR_IO: it may be found after
+ * a crash unless a later append succeeds, which voids it. */
 enum err log_append(struct log *log, struct buf *frame, uint32_t entries) MUST_USE;
 
 /* The tree has all up to `sequence`: gives up the segments before, and keeps one of

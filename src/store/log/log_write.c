@@ -452,6 +452,11 @@ static enum err write_when_log_has_room(struct logged *logged, uint64_t at, enum
     return err;
 }
 
+static enum err stands(struct engine *inner)
+{
+    return inner->ops->stands ? inner->ops->stands(inner) : OK;
+}
+
 enum err logged_commit(struct engine_txn *face)
 {
     struct logged_txn *txn = logged_txn_of(face);
@@ -460,7 +465,9 @@ enum err logged_commit(struct engine_txn *face)
     CHECK(txn->writes && writer->open);
     uint64_t at = txn->layers.sequence;
     logged_unpin(txn); /* no snapshot is held while the disk works */
-    enum err err = writer->entries ? write_and_insert(logged, writer, at) : OK;
+    enum err err = writer->entries ? stands(logged->inner) : OK;
+    if (err == OK && writer->entries)
+        err = write_and_insert(logged, writer, at);
     if (err == ERR_FULL || err == ERR_BUSY)
         err = write_when_log_has_room(logged, at, err);
     overlay_clear(writer);
