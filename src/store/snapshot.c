@@ -249,14 +249,20 @@ void row_scan_close(struct row_scan *scan)
 enum err snapshot_rows_ahead(struct snapshot *snapshot, size_t max,
                              void (*each)(void *ctx, const struct row *row), void *ctx)
 {
+    return snapshot_rows_ahead_after(snapshot, &(struct dot){0}, max, each, ctx);
+}
+
+enum err snapshot_rows_ahead_after(struct snapshot *snapshot, const struct dot *after, size_t max,
+                                   void (*each)(void *ctx, const struct row *row), void *ctx)
+{
     const struct engine_ops *ops = snapshot->engine->ops;
     struct clock clock = {0};
     struct engine_cursor *cursor = NULL;
     enum err err = snapshot_clock(snapshot, &clock, NULL);
     if (err == OK)
         err = ops->cursor_open(snapshot->txn, TABLE_ROWS, &cursor);
-    struct dot from = {0};
-    for (bool more = true; err == OK && more && max > 0;) {
+    struct dot from = *after;
+    for (bool more = dot_after(&from); err == OK && more && max > 0;) {
         uint8_t at[ROW_KEY_SIZE];
         struct bytes key, value;
         struct row row;

@@ -152,6 +152,9 @@ void row_scan_close(struct row_scan *scan);
  * replica's records), at most max; in row order. */
 enum err snapshot_rows_ahead(struct snapshot *snapshot, size_t max,
                              void (*each)(void *ctx, const struct row *row), void *ctx) MUST_USE;
+/* .. from the first above `after` on. */
+enum err snapshot_rows_ahead_after(struct snapshot *snapshot, const struct dot *after, size_t max,
+                                   void (*each)(void *ctx, const struct row *row), void *ctx) MUST_USE;
 
 /* The highest counter of a replica that anything here names: its clock entry, or
  * a row found early above it. */

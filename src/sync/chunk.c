@@ -179,41 +179,72 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
 
 struct ahead {
     struct chunk *chunk;
-    uint64_t digest;
+    struct dot last;
+    bool more;
 };
 
 static void put_ahead(void *ctx, const struct row *row)
 {
     struct ahead *ahead = ctx;
     struct chunk *c = ahead->chunk;
-    if (c->err != OK || chunk_full(c))
+    ahead->more |= chunk_full(c);
+    if (c->err != OK || ahead->more)
         return;
     dot_encode(&row->dot, c->out);
     buf_put_u8(c->out, (uint8_t)row->kind);
     buf_put_blob(c->out, row->key);
     chunk_put_record_of(c, row->key, &row->dot);
     c->entries++;
-    uint32_t hash = crc32c((uint32_t)row->dot.counter, bytes_of(row->dot.replica.b, REPLICA_ID_SIZE));
-    ahead->digest = ahead->digest * 0x100000001b3u + hash + 1; /* FNV-like: order matters, 0 stays "none" */
+    ahead->last = row->dot;
 }
 
-enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limits, struct buf *out,
-                     uint64_t *ret_digest)
+enum err chunk_ahead(struct snapshot *snapshot, struct dot *after, const struct chunk_limits *limits,
+                     struct buf *out, bool *ret_more)
 {
     struct chunk c;
-    struct ahead ahead = {.chunk = &c};
+    struct ahead ahead = {.chunk = &c, .last = *after};
     size_t before = out->len;
     chunk_init(&c, snapshot, limits, out, FRAME_AHEAD);
     chunk_count_here(&c);
-    enum err err = snapshot_rows_ahead(snapshot, limits->entries, put_ahead, &ahead);
+    enum err err = snapshot_rows_ahead_after(snapshot, after, limits->entries + 1, put_ahead, &ahead);
     if (c.err == OK)
         c.err = err;
     err = chunk_finish(&c);
     if (err == OK && c.entries == 0)
         out->len = before;
-    if (err == OK)
-        *ret_digest = ahead.digest;
+    if (err == OK) {
+        *after = ahead.last;
+        *ret_more = ahead.more;
+    }
     return err;
+}
+
+struct look_ahead {
+    struct dot last;
+    uint64_t digest;
+    size_t count;
+};
+
+static void look_at_ahead(void *ctx, const struct row *row)
+{
+    struct look_ahead *look = ctx;
+    uint32_t hash = crc32c((uint32_t)row->dot.counter, bytes_of(row->dot.replica.b, REPLICA_ID_SIZE));
+    look->digest = look->digest * 0x100000001b3u + hash + 1; /* FNV-like: order matters, 0 stays "none" */
+    look->last = row->dot;
+    look->count++;
+}
+
+enum err chunk_look_ahead(struct snapshot *snapshot, struct dot *after, size_t max, uint64_t *digest,
+                          bool *ret_more)
+{
+    struct look_ahead look = {.last = *after, .digest = *digest};
+    enum err err = snapshot_rows_ahead_after(snapshot, after, max, look_at_ahead, &look);
+    if (err != OK)
+        return err;
+    *after = look.last;
+    *digest = look.digest;
+    *ret_more = look.count == max;
+    return OK;
 }
 
 /* ---- walk --------------------------------------------------------------------------- */

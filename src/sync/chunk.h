@@ -23,10 +23,15 @@ enum err chunk_rows(struct snapshot *snapshot, const struct replica_id *origin, 
                     uint64_t through, const struct chunk_limits *limits, struct buf *out, uint64_t *ret_to,
                     uint64_t *ret_bad_row) MUST_USE;
 
-/* AHEAD: rows above the snapshot's clock. Writes nothing when there are none.
- * *ret_digest tells one set of such rows from another; 0 when there are none. */
-enum err chunk_ahead(struct snapshot *snapshot, const struct chunk_limits *limits, struct buf *out,
-                     uint64_t *ret_digest) MUST_USE;
+/* AHEAD: rows above the snapshot's clock, from the first above *after on, which then is
+ * the last in the frame; *ret_more: there are others. Writes nothing when there are none. */
+enum err chunk_ahead(struct snapshot *snapshot, struct dot *after, const struct chunk_limits *limits,
+                     struct buf *out, bool *ret_more) MUST_USE;
+
+/* Tells one set of such rows from another: of at most `max` of them. *digest goes on from
+ * where it was, and *after is the last one then. */
+enum err chunk_look_ahead(struct snapshot *snapshot, struct dot *after, size_t max, uint64_t *digest,
+                          bool *ret_more) MUST_USE;
 
 /* A piece of a walk from `place` on: a WALK_PIECE or WALK_ROWS frame. On success
  * place stands behind it; WALK_NONE when that was the last. With ERR_DAMAGED *ret_bad_row

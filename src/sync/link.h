@@ -56,8 +56,11 @@ struct link {
     uint64_t damaged_until_ms; /* a chunk of our own rows could not be read: not before */
     struct serving serving;
     struct dull dull;
-    uint64_t ahead_digest; /* the set of rows ahead that was offered last */
-    struct clock reported; /* our clock, as last reported */
+    uint64_t ahead_digest;   /* the set of rows ahead that is offered .. */
+    struct dot ahead_after;  /* .. up to here .. */
+    bool ahead_offered;      /* .. or whole */
+    uint64_t ahead_again_ms; /* we did not store what it offered: it is asked then, 0 for never */
+    struct clock reported;   /* our clock, as last reported */
     struct clock reported_floor;
     uint8_t reported_flags;
     uint64_t reported_ms;

@@ -105,6 +105,8 @@ static bool take_want(struct sync *s, struct sync_time time, struct link *link, 
         return malformed(s, time, link, "want", out);
     if (!replica_id_equal(&origin, &s->id) && !link_want(link, &origin))
         return true;
+    if (replica_id_equal(&origin, &s->id))
+        link->ahead_digest = 0; /* and what was found early, again: it may not have been stored */
     clock_set(&link->sent, &origin, from);
     send_pump(s, time, link, out);
     return true;
@@ -134,12 +136,21 @@ enum traffic receive_traffic_of(enum frame_type type)
     }
 }
 
+/* A peer's record, in the place of a damaged one or to make both the same: with what others have
+ * written since. While that is not applied here it is passed over, and comes again. */
+static bool brings_record(const struct frame *frame)
+{
+    return frame->type == FRAME_RECORD || frame->type == FRAME_DIVERGED;
+}
+
 /* Frames of damaged and differing records, which protocol 3 has. */
 static bool take_repair(struct sync *s, struct sync_time time, struct link *link, const struct frame *frame,
                         struct effects *out)
 {
     if (link->protocol < 3)
         return false;
+    if (s->held_by_hand && brings_record(frame))
+        return true;
     switch (frame->type) {
     case FRAME_RECORD_ASK:
         return repair_asked(s, time, link, frame->body, out);
@@ -270,6 +281,8 @@ static void rows_stored(struct sync *s, struct sync_time time, const struct pend
     struct link *link = sync_link_find(s, pending->stream);
     if (link && work->err != OK)
         intake_drop_rows(link, &pending->origin); /* they would leave a gap, or be refused too */
+    if (link && work->err != OK && work->kind == WORK_AHEAD)
+        link->ahead_again_ms = time.now_ms + DAMAGE_RETRY_MS;
     switch (work->err) {
     case OK:
         if (link)

@@ -197,31 +197,77 @@ void send_want(struct sync *s, struct sync_time time, struct link *link, const s
     sync_link_send(s, link, time.now_ms, &frame, out);
 }
 
+/* ---- what was found early ------------------------------------------------------------ */
+
 /* Rows above our own clock were found early, in other replicas' records. As a
  * rule their own replica delivers them in a moment; those that stay, of a replica
- * that may be gone, are offered to every peer once. */
+ * that may be gone, are offered to every peer once, however many they are: a
+ * frame at a time, as its link has room. */
+
+/* Which there are, in pieces; and whether these are those that were there the last time. */
+static bool look_ahead(struct sync *s, struct snapshot *snapshot)
+{
+    struct ahead *ahead = &s->ahead;
+    bool more;
+    if (chunk_look_ahead(snapshot, &ahead->after, OLD_CHUNK_ENTRIES, &ahead->digest, &more) != OK)
+        return false;
+    if (more)
+        return true;
+    ahead->stays = ahead->digest == ahead->before ? ahead->digest : 0;
+    ahead->before = ahead->digest;
+    ahead->digest = 0;
+    ahead->after = (struct dot){0};
+    return false;
+}
+
+/* True: there is more for this link. */
+static bool offer_ahead(struct sync *s, struct sync_time time, struct snapshot *snapshot, struct link *link,
+                        struct effects *out)
+{
+    struct buf frame;
+    bool more = false;
+    if (link->ahead_digest != s->ahead.stays) { /* from the first on */
+        link->ahead_digest = s->ahead.stays;
+        link->ahead_after = (struct dot){0};
+        link->ahead_offered = false;
+    }
+    if (link->ahead_offered || link->state != LINK_UP || link->peer->walking || !reads(link) ||
+        !clock_covers(&link->peer->clock, &s->floor))
+        return false;
+    if (link->queued >= SEND_QUEUE_LOW)
+        return true;
+    buf_init(&frame, FRAME_HEADER + FRAME_MAX);
+    if (chunk_ahead(snapshot, &link->ahead_after, &old_limits, &frame, &more) == OK) {
+        link->ahead_offered = !more;
+        if (frame.len)
+            sync_link_send_bulk(s, link, time.now_ms, TRAFFIC_DELTA, &frame, out);
+    }
+    buf_done(&frame);
+    return more;
+}
+
+/* What a peer offered and was not stored here no clock tells it of. */
+static void want_ahead_again(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
+{
+    if (!link->ahead_again_ms || time.now_ms < link->ahead_again_ms || link->state != LINK_UP)
+        return;
+    link->ahead_again_ms = 0;
+    send_want(s, time, link, &link->peer->id, out);
+}
+
 void send_ahead(struct sync *s, struct sync_time time, struct effects *out)
 {
     struct snapshot *snapshot;
-    struct buf frame;
-    uint64_t digest = 0;
-    if (sync_walking(s) || snapshot_open(s->store, &snapshot) != OK)
+    if (sync_walking(s)) /* all is wanted again at its end */
         return;
-    buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    if (chunk_ahead(snapshot, &old_limits, &frame, &digest) == OK && digest && digest == s->ahead_digest) {
-        for (size_t i = 0; i < s->link_count; i++) {
-            struct link *link = s->links[i];
-            if (link->state != LINK_UP || link->peer->walking || !reads(link) ||
-                link->ahead_digest == digest || !clock_covers(&link->peer->clock, &s->floor))
-                continue;
-            link->ahead_digest = digest;
-            struct buf copy;
-            buf_init(&copy, FRAME_HEADER + FRAME_MAX);
-            buf_put_bytes(&copy, buf_bytes(&frame));
-            sync_link_send_bulk(s, link, time.now_ms, TRAFFIC_DELTA, &copy, out);
-        }
-    }
-    s->ahead_digest = digest;
-    buf_done(&frame);
+    for (size_t i = 0; i < s->link_count; i++)
+        want_ahead_again(s, time, s->links[i], out);
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    bool more = look_ahead(s, snapshot);
+    for (size_t i = 0; i < s->link_count && s->ahead.stays; i++)
+        more |= offer_ahead(s, time, snapshot, s->links[i], out);
     snapshot_close(snapshot);
+    if (more)
+        s->ahead_at_ms = time.now_ms + THINK_MS;
 }

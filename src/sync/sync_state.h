@@ -151,6 +151,13 @@ struct digesting {
     unsigned mends;                            /* at the committer */
 };
 
+/* send.c: a look at which rows there are above the own clock. */
+struct ahead {
+    struct dot after;        /* up to here it has come */
+    uint64_t digest, before; /* of these; of all, the last time */
+    uint64_t stays;          /* of those that were the same twice; 0: there are none, or others */
+};
+
 enum pending_kind {
     PENDING_ROWS,
     PENDING_WALK,
@@ -264,7 +271,7 @@ struct sync {
     bool pruning;
     bool rows_below_floor; /* perhaps: a walk raises the floor faster than it removes rows */
     uint64_t prune_at_ms, ahead_at_ms, notes_at_ms, think_at_ms, alone_since_ms;
-    uint64_t ahead_digest; /* of the rows ahead at the last look */
+    struct ahead ahead;
     struct sync_count count;
 };
 

@@ -172,6 +172,27 @@ static void a_paused_node_applies_nothing(void **state)
     world_free(w);
 }
 
+/* Nor in the place of a record that cannot be read: with it would come what was written since. */
+static void a_paused_node_repairs_nothing(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 58}, 2);
+    assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    assert_agree_within(w, 3000);
+    assert_int_equal(ask(w, 1, NODE_REQUEST_PAUSE, NULL), OK);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    world_damage(w, 1, "k");
+    assert_null(world_get(w, 1, "k")); /* from here on it is known */
+    world_run(w, 120000);
+    assert_null(world_get(w, 1, "k"));
+    assert_true(world_noticed_by(w, 1, "event=record_damaged key=k"));
+
+    assert_int_equal(ask(w, 1, NODE_REQUEST_RESUME, NULL), OK);
+    world_run(w, 60000);
+    assert_string_equal(world_get(w, 1, "k"), "2");
+    assert_agree_within(w, 3000);
+    world_free(w);
+}
+
 /* More than may wait in memory waits at the sender. */
 static void a_paused_node_takes_no_more_than_its_memory(void **state)
 {
@@ -484,6 +505,7 @@ int main(void)
         cmocka_unit_test(many_ids_are_told_of),
         cmocka_unit_test(one_that_holds_forgetting_is_let_go),
         cmocka_unit_test(a_paused_node_applies_nothing),
+        cmocka_unit_test(a_paused_node_repairs_nothing),
         cmocka_unit_test(a_paused_node_takes_no_more_than_its_memory),
         cmocka_unit_test(a_dead_id_is_retired),
         cmocka_unit_test(a_damaged_row_does_not_hold_it_up),

@@ -175,7 +175,8 @@ class Identity(SystemTest):
 
     def without_log(self, forget):
         """A node after 20 writes and a kill, its log as `forget` leaves it, started
-        again; its peer. What the peer knows comes back under the old id."""
+        again; its peer. It takes the new id before it meets anybody, and what the peer
+        knows comes back under the old one."""
         pacha, kronk = cluster = self.cluster("pacha", "kronk")
         fill(kronk, {f"k{i}": i for i in range(20)})
         held = cluster.wait_equal()
@@ -185,6 +186,9 @@ class Identity(SystemTest):
         kronk.start()
         cluster.wait_formed()
         self.assertNotEqual(kronk.status()["Replica"], replica)
+        for node in cluster:
+            self.assertEqual({name: node.counters()[name] for name in ("sync_forks_met", "sync_reidentified")},
+                             {"sync_forks_met": 0, "sync_reidentified": 0})
         kronk.put("after", 1)
         self.assertEqual(cluster.wait_equal(), {**held, "after": "1"})
 

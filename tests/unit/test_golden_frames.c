@@ -449,8 +449,10 @@ static void put_ahead(struct buf *out)
     assert_int_equal(kit_do(b, work), OK);
     snapshot_close(snapshot);
     snapshot = snapshot_of(b);
-    uint64_t digest;
-    assert_int_equal(chunk_ahead(snapshot, &all, out, &digest), OK);
+    struct dot after = {0};
+    bool more;
+    assert_int_equal(chunk_ahead(snapshot, &after, &all, out, &more), OK);
+    assert_false(more);
     snapshot_close(snapshot);
     store_close(s);
     store_close(b);

@@ -478,17 +478,47 @@ static struct identity identity_of(struct store *s)
     return identity;
 }
 
-static enum err open_as(struct engine *engine, unsigned fresh, const char *file, struct store **ret,
-                        bool *moved)
+static enum err open_with(struct engine *engine, unsigned fresh, const char *file, bool log_lost,
+                          struct store **ret, bool *moved)
 {
-    struct store_options options = {
-        .fresh_id = kit_id(fresh), .file_identity = bytes_str(file), .versions_max = 64};
+    struct store_options options = {.fresh_id = kit_id(fresh),
+                                    .file_identity = bytes_str(file),
+                                    .log_lost = log_lost,
+                                    .versions_max = 64};
     struct buf why;
     buf_init(&why, 1000);
     enum err err = store_open(engine, &options, ret, moved, &why);
     assert_true(err == OK || why.len > 0);
     buf_done(&why);
     return err;
+}
+
+static enum err open_as(struct engine *engine, unsigned fresh, const char *file, struct store **ret,
+                        bool *moved)
+{
+    return open_with(engine, fresh, file, false, ret, moved);
+}
+
+/* Its newest operations are gone, and their dots were used: it must not wait for a peer to tell. */
+static void a_store_without_its_log_takes_a_new_id(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *s;
+    bool moved;
+    assert_int_equal(open_as(engine, 1, "inode 7", &s, &moved), OK);
+    assert_int_equal(kit_put(s, "a", "1", NULL, NULL), OK);
+    struct engine *same = engine_mem_clone(engine);
+    store_close(s);
+
+    assert_int_equal(open_with(same, 2, "inode 7", true, &s, &moved), OK);
+
+    struct identity identity = identity_of(s);
+    assert_true(moved);
+    assert_true(replica_id_equal(&identity.id, &(struct replica_id){.b = {0, 2, 1}}));
+    assert_int_equal(identity.predecessor_count, 1);
+    assert_string_equal(kit_value(s, "a"), "1");
+    identity_done(&identity);
+    store_close(s);
 }
 
 /* A reopened store keeps its id and lists one start more; in another file it takes a new id. */
@@ -787,6 +817,7 @@ int main(void)
         cmocka_unit_test(a_pruned_delete_costs_nothing),
         cmocka_unit_test(pruning_is_bounded),
         cmocka_unit_test(a_copied_file_takes_a_new_id),
+        cmocka_unit_test(a_store_without_its_log_takes_a_new_id),
         cmocka_unit_test(a_life_begins_within_a_process),
         cmocka_unit_test(a_newer_format_is_left_alone),
         cmocka_unit_test(operations_above_the_fork_are_put_again),

@@ -85,7 +85,7 @@ static void take_reply(struct world *w, struct host *host, uint64_t ticket, enum
 static bool is_of_peers(enum work_kind kind)
 {
     return kind == WORK_ROWS || kind == WORK_AHEAD || kind == WORK_WALK_START || kind == WORK_WALK_PIECE ||
-           kind == WORK_WALK_ROWS;
+           kind == WORK_WALK_ROWS || kind == WORK_REPAIR || kind == WORK_MEND;
 }
 
 /* What goes to the committer. Some of what comes of peers may be of a later format. */

@@ -276,6 +276,7 @@ struct world {
     struct engine_ops kept_ops; /* the same, but for a close that keeps */
     bool on_files;              /* the trees are */
     uint64_t next_file;
+    int looked_at; /* host: bounds.c */
     unsigned spins;
     uint64_t spin_ms;
 };
@@ -362,6 +363,10 @@ struct set damage_covered(const struct world *w, const struct host *host);
 void damage_lost(struct world *w);
 void damage_mended(struct world *w, struct host *host, size_t key, const struct set *held);
 bool damage_read(struct world *w, struct host *host); /* all of it; false: there is none */
+
+/* bounds.c: what has a limit */
+void bounds_look(struct world *w);
+bool bounds_end(struct world *w); /* no more history is kept than there may be */
 
 /* clients.c */
 void client_act(struct world *w, int client);
