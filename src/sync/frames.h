@@ -213,6 +213,7 @@ struct retired {
     uint64_t *known;
     size_t known_count;
     uint64_t floor_seen_ms; /* of this process; not told */
+    bool untold;            /* the same: a look at the view had news */
 };
 void retired_encode(const struct retired *retired, struct buf *out);
 struct retired retired_decode(struct cursor *in);

@@ -320,9 +320,7 @@ static void note_known(struct sync *s, struct retired *retired)
 void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret)
 {
     if (!retired->raised) {
-        bool news = false;
-        (void)!look(s, time, retired, &news);
-        retired->viewed &= !news; /* the next look tells it */
+        (void)!look(s, time, retired, &retired->untold); /* the others are told with the next look */
         note_known(s, retired);
     }
     ret->counter = retired->view.base;
@@ -376,6 +374,8 @@ void retire_tick(struct sync *s, struct sync_time time, struct effects *out)
             continue;
         }
         open = true;
+        news |= retired->untold;
+        retired->untold = false;
         enum err err = look(s, time, retired, &news);
         if (err == ERR_DAMAGED)
             mend_rows(s, retired, out);
