@@ -210,8 +210,16 @@ static void take_over(struct world *w, struct host *host, const struct group_ops
     w->result.doubts += (unsigned)ops->count;
 }
 
+static uint64_t frames_of(const struct host *host)
+{
+    struct log_engine_counters count;
+    log_engine_counters(host->log_engine, &count);
+    return count.log.frames;
+}
+
 /* One transaction. Of one that failed in the commit it is not known whether a crash
- * would bring it back: until the next commit succeeds. */
+ * would bring it back: until the next frame is written. (A commit that changes nothing
+ * writes none, and succeeds.) */
 static enum err run(struct world *w, struct host *host, struct store_work *list, const struct store_work *end)
 {
     struct group_ops *ops = mem_new(sizeof *ops);
@@ -225,8 +233,9 @@ static enum err run(struct world *w, struct host *host, struct store_work *list,
         store_undo(txn);
         goto out;
     }
+    uint64_t frames = frames_of(host);
     err = store_commit(txn);
-    if (err == OK)
+    if (err == OK && frames_of(host) > frames)
         doubts_clear(w, host, NULL);
     if (err == OK || ops->count)
         take_over(w, host, ops, err != OK);
