@@ -244,7 +244,7 @@ void join_request(struct node *n, const struct node_event *event, struct effects
     struct request *request = request_add(n, event->ticket, REQUEST_JOIN, JOIN_REQUEST_MS);
     if (n->left) {
         n->left = n->resting = false;
-        sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms});
+        sync_return(n->sync, (struct sync_time){n->now_ms, n->wall_ms}, out);
         effects_notice(out, NOTICE_INFO, "event=returns next=\"joins, and is a member again\"");
         join_all_again(n);
     }

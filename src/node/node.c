@@ -270,8 +270,9 @@ static void take_swim_event(struct node *n, const struct swim_event *event, stru
     case SWIM_REFUTED:
         remember_incarnation(n, event->incarnation, out);
         break;
-    case SWIM_SUSPECTED:
+    case SWIM_SUSPECTED: /* is a member until it is dead */
     case SWIM_CLEARED:
+        break;
     case SWIM_BLOCKED:
         tell_sync(n, event->name, event->meta, false, out);
         remember_soon(n);

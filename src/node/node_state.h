@@ -10,6 +10,7 @@
 
 enum {
     JOIN_REQUEST_MS = 10000,   /* POST /cluster/join answers within it */
+    JOIN_KEEP_MS = 1000,       /* .. and so long before it no peer is waited for: what was joined is stored */
     JOIN_RETRY_MIN_MS = 1000,  /* of -j and Peering.Join; doubles up to the maximum */
     JOIN_RETRY_MAX_MS = 30000, /* also how often a node that is alone tries again */
     JOIN_ADDRESS_MS = 2000,    /* for one of a name's addresses, while there are others */

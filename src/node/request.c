@@ -91,10 +91,16 @@ static bool is_done(const struct node *n, const struct request *request)
     return true;
 }
 
+/* Some were joined, and the note of them is due, now or later. */
+static bool keeps_joined(const struct request *request)
+{
+    return request->kind == REQUEST_JOIN && request->joined && !request->kept && !request->note_ticket;
+}
+
 /* A join is answered when a restart would find the cluster again. */
 static void keep_joined(struct node *n, struct request *request, struct effects *out)
 {
-    if (request->kind != REQUEST_JOIN || request->waiting || !request->joined || request->kept)
+    if (!keeps_joined(request) || (request->waiting && n->now_ms + JOIN_KEEP_MS < request->deadline_ms))
         return;
     request->kept = true;
     request->note_ticket = node_is_going(n) ? 0 : remember_members(n, out);
@@ -155,7 +161,10 @@ uint64_t request_deadline(const struct node *n)
     enum { LOOK_MS = 50 };
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < n->request_count; i++) {
-        uint64_t at = n->requests[i].kind == REQUEST_JOIN ? n->requests[i].deadline_ms : n->now_ms + LOOK_MS;
+        const struct request *request = &n->requests[i];
+        uint64_t at = request->kind == REQUEST_JOIN ? request->deadline_ms : n->now_ms + LOOK_MS;
+        if (keeps_joined(request))
+            at -= JOIN_KEEP_MS;
         if (at < next)
             next = at;
     }

@@ -113,9 +113,7 @@ static void start(const struct store_options *options, struct found *found, stru
     } else if (found->moved) {
         identity_renew(&state->identity, &options->fresh_id, options->start_random);
     } else {
-        uint64_t counter = clock_get(&state->clock, &state->identity.id);
-        starts_append(&state->identity.starts,
-                      (struct start){.counter = counter, .random = options->start_random});
+        identity_start(&state->identity, &state->clock, options->start_random);
     }
 }
 

@@ -15,6 +15,11 @@
  * there yet the entry may look like a row of this key, found early: such a row gives
  * way to the true one (txn_claim_row).
  *
+ * Where the floor stood above the fork some of these operations may be forgotten whole: a
+ * delete leaves nothing, and what it removed is known by our clock and floor alone. So the new id begins with
+ * an operation without a row, below its floor: who has not got to it is walked, and loses what we no longer
+ * have.
+ *
  * Operations above the fork that others are known to have (of an id that was retired)
  * keep their dots: a version of theirs that was removed meanwhile must not come as a new
  * one. All of it is one transaction, which may be large: it happens once after a restore. */
@@ -134,6 +139,14 @@ static enum err copy_row(const struct fork *fork, struct bytes lent_key, struct 
     return err;
 }
 
+/* What of the old id is forgotten above the fork is forgotten of the new one. */
+static void begin_forgotten(struct store_txn *txn)
+{
+    struct dot first = next_dot(txn);
+    clock_raise(&txn->state.clock, &first);
+    clock_raise(&txn->state.floor, &first);
+}
+
 /* From the fork down to the floor: cut each touched key to its last operation. Of which key a
  * row was that cannot be read, nobody knows: it is given up by raising the floor to it. */
 static enum err visit_below(struct store_txn *txn, const struct fork *fork)
@@ -235,6 +248,8 @@ enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
         return OK;
 
     bool unread = floor > fork.at;
+    if (floor > fork.at)
+        begin_forgotten(txn);
     enum err err = visit_below(txn, &fork);
     uint64_t cut = clock_get(&state->floor, old_id); /* never above the fork */
     if (err == OK)

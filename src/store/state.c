@@ -66,6 +66,12 @@ void state_copy(struct state *to, const struct state *from)
     to->quarantined_bytes = from->quarantined_bytes;
 }
 
+void identity_start(struct identity *identity, const struct clock *clock, uint64_t random)
+{
+    starts_append(&identity->starts,
+                  (struct start){.counter = clock_get(clock, &identity->id), .random = random});
+}
+
 void identity_renew(struct identity *identity, const struct replica_id *id, uint64_t start_random)
 {
     size_t count = identity->predecessor_count;

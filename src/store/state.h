@@ -31,6 +31,8 @@ enum err walk_load(struct engine *engine, struct engine_txn *txn, struct walk_st
 enum err state_save(struct engine *engine, struct engine_txn *txn, const struct state *before,
                     const struct state *now) MUST_USE;
 
+/* Begins another life under the same id. */
+void identity_start(struct identity *identity, const struct clock *clock, uint64_t random);
 /* Takes a new id: the present one becomes a predecessor, and the start list
  * begins anew with this start. */
 void identity_renew(struct identity *identity, const struct replica_id *id, uint64_t start_random);

@@ -238,6 +238,7 @@ enum work_kind {
     WORK_REPAIR,     /* a peer's record in the place of a damaged one */
     WORK_MEND,       /* a peer's record that should be equal to ours, and is not */
     WORK_COUNT,      /* an add to a counter, or its delete */
+    WORK_START,      /* begin another life under the same id: its start list grows */
 };
 
 struct write_work {
@@ -398,6 +399,9 @@ struct store_work {
             size_t known_count;
             const char *ends_note; /* or NULL: a note about the old id, which goes with it; lives for ever */
         } reidentify;
+        struct {
+            uint64_t random; /* of the start */
+        } start;
         struct {
             uint64_t before_ms; /* versions that expire at or before this wall time */
             bool more;          /* result: a transaction's limit was reached before all */

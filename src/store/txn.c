@@ -297,6 +297,9 @@ static enum err dispatch(struct store_txn *txn, struct store_work *work)
         return mend_do(txn, &work->repair);
     case WORK_COUNT:
         return count_do(txn, &work->count);
+    case WORK_START:
+        identity_start(&txn->state.identity, &txn->state.clock, work->start.random);
+        return OK;
     }
     CHECK(!"a kind of work");
     return ERR_MALFORMED;
@@ -334,7 +337,7 @@ static bool makes_room(const struct store_work *work)
            (work->kind == WORK_BATCH && only_deletes(&work->batch)) ||
            (work->kind == WORK_COUNT && work->count.remove) ||
            (work->kind == WORK_ROWS && only_removes(&work->rows)) || work->kind == WORK_PRUNE ||
-           work->kind == WORK_EXPIRE || work->kind == WORK_NOTES;
+           work->kind == WORK_EXPIRE || work->kind == WORK_NOTES || work->kind == WORK_START;
 }
 
 enum err store_do(struct store_txn *txn, struct store_work *work)

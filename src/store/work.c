@@ -112,6 +112,7 @@ void store_work_cost(const struct store_work *work, size_t *ret_records, size_t 
         bytes = TXN_BYTES_MAX; /* what is in there, and wants its transaction alone */
         break;
     case WORK_RETIRE:
+    case WORK_START:
         break;
     case WORK_NOTES:
         records = work->notes.count;

@@ -66,7 +66,7 @@ bool expire_may_drop(const struct sync *s, struct sync_time time)
     if (expire_skew(s, time, &skew))
         return skew >= -most && skew <= most;
     for (size_t i = 0; i < s->peers.count; i++) /* nobody has told: is there anybody? */
-        if (!s->peers.list[i]->left && !s->peers.list[i]->forgotten)
+        if (!peer_has_left(s->peers.list[i]) && !s->peers.list[i]->forgotten)
             return false;
     return true;
 }

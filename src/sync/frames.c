@@ -355,12 +355,14 @@ enum err frame_get_retired(struct bytes body, struct retired **ret_list, size_t 
     return OK;
 }
 
+enum { PAST_AWAITED = 1, PAST_DEPARTED = 2 };
+
 void past_encode(const struct past *past, struct buf *out)
 {
     put_id(out, &past->id);
     starts_encode(&past->starts, out);
     buf_put_varint(out, past->told);
-    buf_put_u8(out, past->awaited);
+    buf_put_u8(out, (uint8_t)((past->awaited ? PAST_AWAITED : 0) | (past->departed ? PAST_DEPARTED : 0)));
 }
 
 enum err frame_get_past(struct bytes body, struct past **ret_list, size_t *ret_count)
@@ -376,7 +378,9 @@ enum err frame_get_past(struct bytes body, struct past **ret_list, size_t *ret_c
         if (in.err == OK && (replica_id_is_zero(&list[i].id) || starts_decode(&in, &list[i].starts) != OK))
             cursor_fail(&in, ERR_MALFORMED);
         list[i].told = cursor_varint(&in);
-        list[i].awaited = cursor_u8(&in) & 1; /* further flags: later protocols */
+        unsigned flags = cursor_u8(&in); /* further ones: later protocols */
+        list[i].awaited = flags & PAST_AWAITED;
+        list[i].departed = flags & PAST_DEPARTED;
     }
     enum err err = cursor_finish(&in);
     if (err != OK) {

@@ -45,7 +45,7 @@
  *   25 PAST         varint n, n entries: what the sender knows of a replica's past (16 bytes id,
  *                   starts, varint told: the highest counter of its own that it showed
  *                   while these were its starts, u8 flags: bit 0, the sender expects it
- *                   back; protocol 4)
+ *                   back; bit 1, it left for good while these were its starts; protocol 4)
  *
  * A run is a number by which the receiver of a walk tells its questions apart; the
  * source gives it back. A record blob is empty where an entry before it in the frame brought the same
@@ -233,7 +233,8 @@ struct past {
     struct replica_id id;
     struct starts starts;
     uint64_t told;
-    bool awaited; /* the teller expects it back */
+    bool awaited;  /* the teller expects it back */
+    bool departed; /* it left for good */
 };
 void past_encode(const struct past *past, struct buf *out);
 /* Between frame_begin and frame_end: varint n, then n times past_encode. */

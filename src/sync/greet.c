@@ -26,8 +26,8 @@ void greet_backoff(struct sync *s, struct peer *peer, uint64_t now_ms)
 
 static bool wants_link(const struct sync *s, const struct peer *peer)
 {
-    return !s->left && !s->stopping && !s->reidentifying && !peer->link && !peer->dialing && !peer->left &&
-           peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
+    return !s->left && !s->stopping && !s->reidentifying && !peer->link && !peer->dialing &&
+           !peer_has_left(peer) && peer->ingress[0] && !s->config.blocked(s->config.ctx, peer->name);
 }
 
 static void open_stream(struct link *link, const char *ingress, struct effects *out)
@@ -287,6 +287,9 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     link->unproven = past_is_asked_for(peer, hello);
     if (link->unproven)
         past_ask(peer, time.now_ms);
+    /* Who has left comes back with a new start: else this lay about since before. Programs before
+     * protocol 4 make no start of it. */
+    peer->departed &= starts_same(&hello->starts, &peer->starts) && hello->protocol_max >= 4;
     peer->left = peer->forgotten = false;
     peer->has_starts |= !link->unproven;
     peer->hearsay &= link->unproven;

@@ -45,12 +45,13 @@ bool sync_find_replica(const struct sync *s, const char *text, struct replica_id
 static uint64_t let_go(struct sync *s, struct sync_time time, struct peer *peer, const char *by,
                        struct effects *out)
 {
+    char uuid[REPLICA_ID_TEXT];
     peer->forgotten = true;
     s->prune_at_ms = time.now_ms;
     effects_notice(
         out, NOTICE_WARN,
         "event=replica_forgotten node=%s by=%s next=\"is not expected back; its return is a walk\"",
-        peer->name, by);
+        peer->name[0] ? peer->name : replica_id_text(&peer->id, uuid), by);
     return sync_save_peer(s, peer, out);
 }
 

@@ -35,7 +35,8 @@ static void put_past(const struct sync *s, struct sync_time time, const struct p
     const struct past past = {.id = peer->id,
                               .starts = peer->starts,
                               .told = peer->told,
-                              .awaited = peer_expected(peer, time.wall_ms, s->config.forget_after_ms)};
+                              .awaited = peer_expected(peer, time.wall_ms, s->config.forget_after_ms),
+                              .departed = peer->departed};
     past_encode(&past, out);
 }
 
@@ -58,20 +59,32 @@ static size_t tell(struct sync *s, struct sync_time time, struct link *link, con
     return at;
 }
 
-/* At least one frame: who has none to tell of has told, too. */
+/* The last frame is not a full one: who has told can be seen. */
 void past_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     const struct peer *const *list = (const struct peer *const *)s->peers.list;
-    size_t left = 0;
+    size_t left = 0, count;
     if (link->protocol < 4)
         return;
     for (size_t i = 0; i < s->peers.count; i++)
         left += is_worth_telling(s, link, list[i]);
     do {
-        size_t count = left < PASTS_MAX ? left : PASTS_MAX;
+        count = left < PASTS_MAX ? left : PASTS_MAX;
         list += tell(s, time, link, list, count, out);
         left -= count;
-    } while (left);
+    } while (count == PASTS_MAX);
+}
+
+/* What one has shown goes on rising, and a store that knows of it may be lost. */
+void past_tell_again(struct sync *s, struct sync_time time, struct effects *out)
+{
+    for (size_t i = 0; i < s->link_count; i++) {
+        struct link *link = s->links[s->past_turn++ % s->link_count];
+        if (link->state != LINK_UP || link->protocol < 4)
+            continue;
+        past_tell(s, time, link, out);
+        return;
+    }
 }
 
 void past_tell_of(struct sync *s, struct sync_time time, const struct peer *peer, struct effects *out)
@@ -92,6 +105,17 @@ static uint64_t reached(const struct starts *starts, uint64_t told)
     return start > told ? start : told;
 }
 
+static void set_departed(struct sync *s, struct peer *peer, bool departed, struct effects *out)
+{
+    if (peer->departed == departed)
+        return;
+    peer->departed = departed;
+    s->reports++;
+    if (departed && !peer->left)
+        effects_notice(out, NOTICE_INFO, "event=peer_left node=%s next=\"does not expect it back\"",
+                       peer->name);
+}
+
 static void learn(struct sync *s, struct sync_time time, struct peer *peer, const struct past *past,
                   struct effects *out)
 {
@@ -100,6 +124,8 @@ static void learn(struct sync *s, struct sync_time time, struct peer *peer, cons
     peer->starts = past->starts;
     peer->told = past->told;
     peer->told_kept = 0;
+    peer->differs = false;
+    set_departed(s, peer, past->departed, out);
     s->count.pasts_heard++;
     sync_save_peer(s, peer, out);
     past_tell_of(s, time, peer, out);
@@ -129,6 +155,9 @@ static void meet_difference(struct sync *s, struct sync_time time, const struct 
     if (!unproven && have_above(s, &peer->id, fork)) { /* else it is not from the one that is here */
         if (!theirs)
             return; /* they go over to ours */
+        if (peer->differs)
+            return;
+        peer->differs = true;
         s->count.pasts_differ++;
         effects_notice(
             out, NOTICE_ERROR,
@@ -142,6 +171,20 @@ static void meet_difference(struct sync *s, struct sync_time time, const struct 
     learn(s, time, peer, past, out);
     if (peer->link)
         greet_refuse_past(s, time, peer, told, out);
+}
+
+/* More of a life that is known. */
+static void learn_more(struct sync *s, struct sync_time time, struct peer *peer, const struct past *past,
+                       struct effects *out)
+{
+    bool more = past->told > peer->told, left = past->departed && !peer->departed;
+    peer->told = more ? past->told : peer->told;
+    if (left)
+        set_departed(s, peer, true, out);
+    if (left || (more && !peer->link))
+        sync_save_peer(s, peer, out);
+    if (left)
+        past_tell_of(s, time, peer, out);
 }
 
 static void hear(struct sync *s, struct sync_time time, const struct link *link, const struct past *past,
@@ -159,7 +202,7 @@ static void hear(struct sync *s, struct sync_time time, const struct link *link,
     if (!peer->has_starts && !(peer->link && peer->link->unproven))
         learn(s, time, peer, past, out);
     else if (starts_same(&past->starts, &peer->starts))
-        peer->told = past->told > peer->told ? past->told : peer->told;
+        learn_more(s, time, peer, past, out);
     else if (starts_follow(&past->starts, theirs, &peer->starts, peer->told))
         learn(s, time, peer, past, out);
     else if (!starts_follow(&peer->starts, ours, &past->starts, past->told))
@@ -173,7 +216,7 @@ bool past_take(struct sync *s, struct sync_time time, struct link *link, struct 
     size_t count = 0;
     if (link->protocol < 4 || frame_get_past(body, &list, &count) != OK)
         return false;
-    link->past_told = true;
+    link->past_told |= count < PASTS_MAX; /* others follow on a full frame */
     for (size_t i = 0; i < count && !WEAKENED(PAST); i++)
         hear(s, time, link, &list[i], out);
     free(list);

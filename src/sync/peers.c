@@ -8,7 +8,7 @@
 enum { PEER_NOTE_FORMAT = 1 };
 
 /* Flags of the note. Who knows only the first takes each for it: not expected back. */
-enum { PEER_NOTE_LEFT = 1, PEER_NOTE_FORGOTTEN = 2 };
+enum { PEER_NOTE_LEFT = 1, PEER_NOTE_FORGOTTEN = 2, PEER_NOTE_DEPARTED = 4 };
 
 /* Of the starts behind them. Who knows only the first takes each for it. */
 enum { PEER_NOTE_STARTS = 1, PEER_NOTE_HEARSAY = 2 };
@@ -58,7 +58,8 @@ void peer_encode(const struct peer *peer, struct buf *out)
     buf_put_blob(out, bytes_str(peer->name));
     buf_put_blob(out, bytes_str(peer->ingress));
     buf_put_u8(out,
-               (uint8_t)((peer->left ? PEER_NOTE_LEFT : 0) | (peer->forgotten ? PEER_NOTE_FORGOTTEN : 0)));
+               (uint8_t)((peer->left ? PEER_NOTE_LEFT : 0) | (peer->forgotten ? PEER_NOTE_FORGOTTEN : 0) |
+                         (peer->departed ? PEER_NOTE_DEPARTED : 0)));
     buf_put_u64(out, peer->heard_wall_ms);
     buf_put_u8(out, !peer->has_starts ? 0 : peer->hearsay ? PEER_NOTE_HEARSAY : PEER_NOTE_STARTS);
     starts_encode(&peer->starts, out);
@@ -78,6 +79,7 @@ enum err peer_decode(struct peers *into, struct bytes note)
     unsigned flags = cursor_u8(&in);
     read.left = flags & PEER_NOTE_LEFT;
     read.forgotten = flags & PEER_NOTE_FORGOTTEN;
+    read.departed = flags & PEER_NOTE_DEPARTED;
     read.heard_wall_ms = cursor_u64(&in);
     unsigned starts = cursor_u8(&in);
     read.has_starts = starts != 0;
@@ -145,9 +147,14 @@ bool peers_drop_one(struct peers *peers, uint64_t wall_ms, uint64_t forget_after
     return true;
 }
 
+bool peer_has_left(const struct peer *peer)
+{
+    return peer->left || (peer->departed && !peer->link && !peer->member);
+}
+
 bool peer_expected(const struct peer *peer, uint64_t wall_ms, uint64_t forget_after_ms)
 {
-    if (peer->left || peer->forgotten)
+    if (peer_has_left(peer) || peer->forgotten)
         return false;
     /* a wall clock that was set back makes nobody forgotten */
     return peer->link || peer->member || wall_ms < peer->heard_wall_ms ||

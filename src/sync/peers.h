@@ -42,10 +42,12 @@ struct peer {
     char name[MEMBER_NAME_MAX + 1]; /* full member name */
     char ingress[INGRESS_MAX + 1];
     bool member;         /* membership holds it for alive or suspect */
-    bool left;           /* said that it leaves for good, or has taken another id */
+    bool left;           /* known by hearsay alone, or has taken another id: not waited for */
+    bool departed;       /* left for good while its starts were these: it, or others, have told */
     bool forgotten;      /* an operator has let go of it; until its next hello */
     bool walking;        /* is being filled: takes and gives no rows */
     uint64_t met_ms;     /* first, while its past was not known; 0: it was */
+    bool differs;        /* that others know another past of it, and neither gives way, was said */
     bool awaited;        /* others have told that they expect it back, and we have not met it */
     uint64_t doubted_ms; /* since when its hellos claim less than is known of it here; 0: they do not */
     bool has_starts;
@@ -92,6 +94,9 @@ enum err peer_decode(struct peers *into, struct bytes note) MUST_USE;
  * that is remembered; ERR_DAMAGED for what is no such note. */
 void told_encode(const struct peer *peer, struct buf *out);
 enum err told_decode(const struct peers *peers, struct bytes note) MUST_USE;
+
+/* For good: it would have to say hello, or to be a member, to be waited for. */
+bool peer_has_left(const struct peer *peer);
 
 /* Heard of within forget_after_ms, and not gone for good. A wall clock below the
  * time at which it was heard of (it was set back) forgets nobody by itself. */

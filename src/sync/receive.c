@@ -120,17 +120,6 @@ static bool take_unwant(struct sync *s, struct sync_time time, struct link *link
     return true;
 }
 
-static bool take_left(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
-{
-    struct peer *peer = link->peer;
-    peer->left = true;
-    s->reports++;
-    effects_notice(out, NOTICE_INFO, "event=peer_left node=%s next=\"does not expect it back\"", peer->name);
-    sync_save_peer(s, peer, out);
-    sync_link_end(s, time, link, "left for good", out);
-    return false;
-}
-
 enum traffic receive_traffic_of(enum frame_type type)
 {
     switch (type) {
@@ -215,7 +204,7 @@ bool receive_frame(struct sync *s, struct sync_time time, struct link *link, con
         fill_refused(s, time, link, frame->body, out);
         return true;
     case FRAME_LEFT:
-        return take_left(s, time, link, out);
+        return leave_take(s, time, link, out);
     case FRAME_RETIRED: {
         bool gone = false;
         if (!retire_take(s, time, link, frame->body, &gone, out))
@@ -373,6 +362,7 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
         digest_stored(s, pending, work, out);
         break;
     case PENDING_REIDENTIFY:
+    case PENDING_START:
         break; /* sync.c */
     }
     if (!pending->taken)

@@ -2,8 +2,7 @@
  *
  * A replica's rows come from their own replica. When some peer's clock for it is
  * above ours and not a byte of it has arrived for 2 s, one peer that is ahead is
- * asked for them (WANT), and another one if that does not deliver either; where there
- * is none, the replica itself. */
+ * asked for them (WANT), and another one if that does not deliver either. */
 #include "mem.h"
 #include "sync_state.h"
 #include "weaken.h"
@@ -106,31 +105,27 @@ static bool bytes_arrive(const struct sync *s, const struct origin *origin, uint
                     (link->in.len > 0 && now_ms < link->heard_ms + RELAY_PATIENCE_MS));
 }
 
-static bool can_send(const struct sync *s, const struct link *link, const struct origin *origin)
+static bool can_relay(const struct sync *s, const struct link *link, const struct origin *origin,
+                      uint64_t now_ms)
 {
     const struct peer *peer = link->peer;
-    if (link->state != LINK_UP || link->unproven || peer->walking)
+    if (link->state != LINK_UP || link->unproven || peer->walking || replica_id_equal(&peer->id, &origin->id))
+        return false;
+    if (now_ms < origin->avoid_until_ms && replica_id_equal(&peer->id, &origin->avoid))
         return false;
     return (clock_covers(&s->clock, &peer->floor) || WEAKENED(FLOOR)) &&
            clock_get(&peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
 }
 
-static bool can_relay(const struct sync *s, const struct link *link, const struct origin *origin,
-                      uint64_t now_ms)
-{
-    if (!can_send(s, link, origin) || replica_id_equal(&link->peer->id, &origin->id))
-        return false;
-    return now_ms >= origin->avoid_until_ms || !replica_id_equal(&link->peer->id, &origin->avoid);
-}
-
-/* What the replica itself sent may not have been taken, while another one was asked, too, and
- * to it that counts as sent: from our clock on again. */
-static void ask_itself(struct sync *s, struct sync_time time, const struct origin *origin,
-                       struct effects *out)
+/* The replica itself, connected and ahead. What it sent once and was not taken here (no room, then a
+ * relay that has gone since) counts as sent there: it is asked for. */
+static struct link *itself(const struct sync *s, const struct origin *origin)
 {
     struct link *link = link_of(s, &origin->id);
-    if (link && can_send(s, link, origin))
-        send_want(s, time, link, &origin->id, out);
+    bool has_more = link && !link->unproven && !link->peer->walking &&
+                    clock_covers(&s->clock, &link->peer->floor) &&
+                    clock_get(&link->peer->clock, &origin->id) > clock_get(&s->clock, &origin->id);
+    return has_more ? link : NULL;
 }
 
 static void ask_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
@@ -150,7 +145,8 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
     }
     origin->moved_ms = time.now_ms; /* patience begins anew, also when nobody can */
     if (!best) {
-        ask_itself(s, time, origin, out);
+        if ((best = itself(s, origin)))
+            send_want(s, time, best, &origin->id, out);
         return;
     }
     origin->relayed = true;

@@ -19,7 +19,7 @@ static const char *state_of(const struct sync *s, const struct peer *peer)
 {
     if (peer->link)
         return peer->link->held ? "held" : "up";
-    if (peer->left)
+    if (peer_has_left(peer))
         return "left";
     if (peer->forgotten)
         return retire_find(s, &peer->id) ? "retired" : "forgotten";
@@ -132,7 +132,7 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
     char uuid[REPLICA_ID_TEXT];
     json_field_text(out, "Replica", replica_id_text(&s->id, uuid));
     json_field_text(out, "Name", s->name);
-    json_field_bool(out, "Left", s->left);
+    json_field_bool(out, "Left", sync_has_left(s));
     put_clock(out, "Clock", &s->clock);
     put_clock(out, "Floor", &s->floor);
     json_name(out, "Walk");

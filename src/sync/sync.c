@@ -72,6 +72,17 @@ static enum err read_identity(struct sync *s, struct snapshot *snapshot)
     return OK;
 }
 
+enum err sync_read_identity(struct sync *s)
+{
+    struct snapshot *snapshot;
+    enum err err = snapshot_open(s->store, &snapshot);
+    if (err == OK) {
+        err = read_identity(s, snapshot);
+        snapshot_close(snapshot);
+    }
+    return err;
+}
+
 bool sync_is_own_id(const struct sync *s, const struct replica_id *id)
 {
     for (size_t k = 0; k < s->predecessor_count; k++)
@@ -177,7 +188,7 @@ const struct replica_id *sync_id(const struct sync *s)
 size_t sync_reported(const struct sync *s, uint64_t wall_ms, uint64_t counters[])
 {
     size_t count = 0;
-    for (size_t i = 0; i < s->peers.count && !s->left; i++)
+    for (size_t i = 0; i < s->peers.count && !sync_has_left(s); i++)
         if (peer_expected(s->peers.list[i], wall_ms, s->config.forget_after_ms))
             counters[count++] = clock_get(&s->peers.list[i]->clock, &s->id);
     return count;
@@ -302,7 +313,6 @@ void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, s
 static void reidentified(struct sync *s, struct sync_time time, const struct store_work *work,
                          struct effects *out)
 {
-    struct snapshot *snapshot;
     s->reidentifying = false;
     if (work->err != OK) { /* met again at the next hello */
         effects_notice(
@@ -313,10 +323,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
                 : "at the next connection again");
         return;
     }
-    if (snapshot_open(s->store, &snapshot) == OK) {
-        (void)read_identity(s, snapshot);
-        snapshot_close(snapshot);
-    }
+    (void)sync_read_identity(s);
     (void)sync_look(s);
     cache_clear(&s->cache);
     drop_own_ids(s);
@@ -340,6 +347,7 @@ void sync_member(struct sync *s, struct sync_time time, const struct replica_id 
     if (!peer)
         return;
     peer->member = alive;
+    s->reports += peer->departed; /* it counts as long as it is a member */
     if (!alive)
         return;
     peer->heard_wall_ms = time.wall_ms;
@@ -350,7 +358,7 @@ void sync_member(struct sync *s, struct sync_time time, const struct replica_id 
         if (!peer->dialing)
             peer->dial_at_ms = time.now_ms;
     }
-    bool back = peer->left && !s->left; /* its hello says so; or it was known by hearsay alone */
+    bool back = peer->left && !sync_has_left(s); /* its hello says so; or it was known by hearsay alone */
     if (back)
         peer->left = false;
     if (!known || back) /* from now on it is waited for, after a restart, too */
@@ -372,35 +380,9 @@ void sync_blocks_changed(struct sync *s, struct sync_time time, struct effects *
     }
 }
 
-void sync_leave(struct sync *s, struct sync_time time, struct effects *out)
-{
-    s->left = true;
-    s->reports++;
-    while (s->link_count) {
-        struct link *link = s->links[s->link_count - 1];
-        if (link->state == LINK_UP) {
-            struct buf frame;
-            buf_init(&frame, FRAME_HEADER);
-            frame_put_empty(&frame, FRAME_LEFT);
-            sync_link_send(s, link, time.now_ms, &frame, out);
-        }
-        sync_link_end(s, time, link, NULL, out);
-    }
-    if (sync_walking(s) && !s->walk_works)
-        fill_stop(s, out);
-}
-
 void sync_stop(struct sync *s)
 {
     s->stopping = true;
-}
-
-void sync_return(struct sync *s, struct sync_time time)
-{
-    s->left = false;
-    s->reports++;
-    for (size_t i = 0; i < s->peers.count; i++)
-        s->peers.list[i]->dial_at_ms = time.now_ms;
 }
 
 /* ---- streams ----------------------------------------------------------------------------- */
@@ -410,9 +392,10 @@ void sync_stream_accepted(struct sync *s, struct sync_time time, uint64_t stream
     size_t unknown = 0;
     for (size_t i = 0; i < s->link_count; i++)
         unknown += !s->links[i]->dialed && s->links[i]->state == LINK_HELLO;
-    struct link *link = unknown < LINKS_UNKNOWN_MAX ? sync_link_new(s, stream, false, time.now_ms) : NULL;
+    bool full = unknown >= LINKS_UNKNOWN_MAX;
+    struct link *link = full || s->left ? NULL : sync_link_new(s, stream, false, time.now_ms);
     if (!link) {
-        s->count.links_over_limit++;
+        s->count.links_over_limit += !s->left;
         effects_stream_close(out, stream);
         return;
     }
@@ -561,6 +544,8 @@ bool sync_stored(struct sync *s, struct sync_time time, uint64_t ticket, const s
         s->pending[i] = s->pending[--s->pending_count];
         if (pending.kind == PENDING_REIDENTIFY)
             reidentified(s, time, work, out);
+        else if (pending.kind == PENDING_START)
+            leave_stored(s, time, work, out);
         else
             receive_stored(s, time, &pending, work, out);
         return true;
@@ -648,6 +633,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
         try_quarantine(s, out);
     count_replicas(s, out);
     forget_look_at_space(s, time, out);
+    leave_tick(s, time, out);
     retire_tick(s, time, out);
     tick_links(s, time, out);
     past_tick(s, time, out);
@@ -668,6 +654,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
         for (size_t i = 0; i < s->peers.count; i++)
             if (s->peers.list[i]->link)
                 sync_save_peer(s, s->peers.list[i], out);
+        past_tell_again(s, time, out);
     }
     forget_tick(s, time, out);
 }
@@ -707,7 +694,7 @@ uint64_t sync_deadline(const struct sync *s, uint64_t now_ms)
     if (think_soon)
         next = earlier(next, s->think_at_ms);
     next = earlier(next, intake_deadline(s, now_ms));
-    next = earlier(next, past_deadline(s, now_ms));
+    next = earlier(next, earlier(past_deadline(s, now_ms), leave_deadline(s)));
     if (s->link_count)
         next = earlier(next, s->ahead_at_ms);
     next = earlier(next, earlier(repair_deadline(s), digest_deadline(s)));
@@ -768,7 +755,7 @@ void sync_readiness(const struct sync *s, uint64_t now_ms, struct sync_readiness
     if (up == 0 && !s->left && !s->held_by_hand) {
         bool expects = false;
         for (size_t i = 0; i < s->peers.count; i++)
-            expects |= !s->peers.list[i]->left;
+            expects |= !peer_has_left(s->peers.list[i]);
         bool alone_long = now_ms >= s->alone_since_ms + ALONE_MS;
         if (alone_long) {
             ret->ready = true;

@@ -85,7 +85,7 @@ void sync_blocks_changed(struct sync *sync, struct sync_time time, struct effect
 /* Leaving for good: peers are told, links end, none is made or accepted until
  * sync_return. A walk that is under way is broken off. */
 void sync_leave(struct sync *sync, struct sync_time time, struct effects *out);
-void sync_return(struct sync *sync, struct sync_time time);
+void sync_return(struct sync *sync, struct sync_time time, struct effects *out);
 
 /* Another node under our own id is said to be at this ingress: one hello is exchanged with
  * it, which shows how far both are the same (NODE_NOTE_TWIN). Once a minute at most. */

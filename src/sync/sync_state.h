@@ -142,7 +142,8 @@ enum pending_kind {
     PENDING_RETIRE,
     PENDING_QUARANTINE,
     PENDING_REPAIR,
-    PENDING_MEND
+    PENDING_MEND,
+    PENDING_START
 };
 
 /* Work at the committer. */
@@ -183,7 +184,9 @@ struct sync {
     size_t predecessor_count;
     struct clock clock, floor; /* durable here, as of the last look */
     struct walk_state walk;    /* of us as receiver */
-    bool left;                 /* for good */
+    bool left;                 /* for good; until the start of a return is stored */
+    bool returning, starting;  /* leave.c: it is to be stored; it is at the committer */
+    uint64_t return_at_ms;     /* .. tried again */
     bool stopping;
     bool reidentifying;
     uint64_t twin_at_ms;     /* no other one is met before */
@@ -216,6 +219,7 @@ struct sync {
     struct frame_cache cache;
     struct pace pace; /* intake.c */
     size_t intake_turn;
+    size_t past_turn; /* past.c: which link is told again */
 
     /* fill.c */
     uint64_t walk_run;       /* the question that is being answered; 0: none is */
@@ -248,6 +252,7 @@ struct sync {
 uint64_t sync_submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out);
 void sync_push_event(struct sync *s, const struct sync_event *event);
 bool sync_is_own_id(const struct sync *s, const struct replica_id *id); /* present or former */
+enum err sync_read_identity(struct sync *s);
 enum err sync_look(struct sync *s); /* reads clock, floor and walk from the store */
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
@@ -350,9 +355,17 @@ void past_tell_of(struct sync *s, struct sync_time time, const struct peer *peer
 /* False: malformed. May end links of other peers. */
 bool past_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                struct effects *out);
+/* All of it to one link, and at the next call to the next. */
+void past_tell_again(struct sync *s, struct sync_time time, struct effects *out);
 /* Ends the wait of those that are proven, or that nobody in reach knows more of. */
 void past_tick(struct sync *s, struct sync_time time, struct effects *out);
 uint64_t past_deadline(const struct sync *s, uint64_t now_ms);
+
+/* leave.c */
+bool leave_take(struct sync *s, struct sync_time time, struct link *link, struct effects *out); /* false */
+void leave_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+void leave_tick(struct sync *s, struct sync_time time, struct effects *out);
+uint64_t leave_deadline(const struct sync *s);
 
 /* fill.c: being filled */
 /* Will this peer rather walk than take our rows? */
@@ -460,6 +473,12 @@ void forget_look_at_space(struct sync *s, struct sync_time time, struct effects 
 void forget_row(struct sync *s, const struct dot *dot, struct effects *out);
 void forget_tick(struct sync *s, struct sync_time time, struct effects *out);
 void forget_stored(struct sync *s, struct sync_time time, const struct store_work *work, struct effects *out);
+
+/* And is not on its way back. */
+static inline bool sync_has_left(const struct sync *s)
+{
+    return s->left && !s->returning;
+}
 
 static inline bool sync_walking(const struct sync *s)
 {

@@ -555,6 +555,22 @@ static void put_again(struct world *w, struct node *node, const struct set sight
     look_away(&view);
 }
 
+/* Deletes above the fork that are forgotten, row and record: all of them stand below the first
+ * operation of the new id, which has no row (store/reidentify.c). */
+static void forgotten_again(struct world *w, struct node *node, const struct set sights[KEYS_MAX],
+                            const bool deleted[KEYS_MAX])
+{
+    struct view view = look(node->store, NULL);
+    struct dot first = {.replica = kit_id(node->id), .counter = 1};
+    for (size_t key = 0; key < w->key_count && clock_covers_dot(&view.floor, &first); key++) {
+        if (!deleted[key] || snapshot_record(view.snapshot, bytes_str(key_names[key]), &view.record) == OK)
+            continue;
+        assert_true(w->op_count < OPS_MAX);
+        w->ops[w->op_count++] = (struct op){.dot = first, .key = key, .removed = sights[key]};
+    }
+    look_away(&view);
+}
+
 /* An older state of itself: acknowledged operations are lost, or others have
  * them already. It writes a little before it learns that it is old. */
 static void fall_back(struct world *w, struct node *node)
@@ -581,12 +597,20 @@ static void fall_back(struct world *w, struct node *node)
         sights[key] = sight(w, &view, key);
         look_away(&view);
     }
+    bool deleted[KEYS_MAX] = {false};
     for (size_t n = pick(w, 4); n > 0; n--) {
-        const char *key = key_names[pick(w, w->key_count)];
-        enum err err = chance(w, 300) ? kit_delete(node->store, key, NULL, NULL)
-                                      : kit_put(node->store, key, "again", NULL, NULL);
+        size_t key = pick(w, w->key_count);
+        deleted[key] = chance(w, 300);
+        enum err err = deleted[key] ? kit_delete(node->store, key_names[key], NULL, NULL)
+                                    : kit_put(node->store, key_names[key], "again", NULL, NULL);
         if (err != OK)
             bad(w, err_text(err), node->id, 2);
+    }
+    if (chance(w, 300)) { /* all is forgotten before it has heard that it is old */
+        view = look(node->store, NULL);
+        if (kit_prune(node->store, &view.clock) != OK)
+            bad(w, "pruning failed", node->id, 1);
+        look_away(&view);
     }
     struct store_work *work = store_work_new(WORK_REIDENTIFY);
     work->reidentify.old_id = old_id;
@@ -596,6 +620,7 @@ static void fall_back(struct world *w, struct node *node)
         bad(w, "no new identity", node->id, 0);
     node->id = w->ids;
     put_again(w, node, sights);
+    forgotten_again(w, node, sights, deleted);
 }
 
 static void drop_node(struct world *w, size_t index)

@@ -416,6 +416,33 @@ static void a_first_join_is_remembered_when_answered(void **state)
     world_free(w);
 }
 
+/* Some ten seconds and more, as each address has two. */
+#define HANG  "10.0.0.3:7946"
+#define HANGS HANG "," HANG "," HANG "," HANG "," HANG "," HANG
+
+/* One of two peers hangs: at the end of its time a join that has reached the other is answered for what is
+ * stored, and no sooner. */
+static void a_late_join_is_remembered_when_answered(void **state)
+{
+    for (int slow = 0; slow < 2; slow++) {
+        struct world *w = world_new(&(struct world_options){.seed = 37, .record_us = slow ? 1000000 : 1000});
+        enum err err;
+        for (int i = 0; i < 3; i++)
+            world_start_alone(w, i);
+        world_cut(w, 1, 2, true);
+        world_run(w, 20000);
+        for (int i = 0; i < 20; i++) /* what the store has to do first */
+            world_ask(w, 1, NODE_REQUEST_RESUME, NULL);
+        uint64_t asked = world_now(w);
+        const char *answer = world_request_two(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", HANGS, &err, 20000);
+        assert_int_equal(err, slow ? ERR_TIMEOUT : OK);
+        assert_in_range(world_now(w) - asked, 9000, 10100);
+        if (!slow)
+            assert_in(answer, "\"Joined\":1,\"Failed\":[{\"Peer\":\"" HANGS "\"");
+        world_free(w);
+    }
+}
+
 /* Who has left for good troubles nobody: it neither accuses those whom it no longer hears,
  * nor sends them anything. */
 static void who_has_left_is_silent(void **state)
@@ -554,6 +581,7 @@ int main(void)
         cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(a_return_is_for_later_starts_too),
         cmocka_unit_test(a_first_join_is_remembered_when_answered),
+        cmocka_unit_test(a_late_join_is_remembered_when_answered),
         cmocka_unit_test(members_are_described),
         cmocka_unit_test(a_lost_member_is_described),
         cmocka_unit_test(changes_are_logged_with_cause_and_consequence),

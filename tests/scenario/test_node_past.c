@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "counter.h"
+#include "peers.h"
 #include "space.h"
 #include "stories.h"
 
@@ -245,6 +246,69 @@ static void who_was_heard_of_and_is_a_member_is_expected(void **state)
     world_free(w);
 }
 
+/* As if node i had met so many. */
+static void remember_many(struct world *w, int i, size_t count)
+{
+    struct peers peers = {0};
+    struct store_work *work = store_work_new(WORK_NOTES);
+    for (size_t n = 0; n < count; n++) {
+        struct replica_id id = {.b = {0xee, (uint8_t)(n >> 8), (uint8_t)n, 1}};
+        char name[NOTE_NAME_MAX], uuid[REPLICA_ID_TEXT];
+        struct peer *peer = peers_get(&peers, &id);
+        struct buf note;
+        peer->has_starts = peer->departed = true;
+        starts_append(&peer->starts, (struct start){1, n});
+        snprintf(name, sizeof name, PEER_NOTE "%s", replica_id_text(&id, uuid));
+        buf_init(&note, 10000);
+        peer_encode(peer, &note);
+        store_work_add_note(work, name, buf_bytes(&note));
+        buf_done(&note);
+    }
+    assert_int_equal(store_run(world_store(w, i), 0, work), OK);
+    store_work_free(work);
+    peers_done(&peers);
+}
+
+/* More than a frame holds, and just what two hold: all are heard of, and passed on. */
+static void many_pasts_are_told_in_many_frames(void **state)
+{
+    for (size_t count = 2 * PASTS_MAX; count < 2 * PASTS_MAX + 2; count++) {
+        struct world *w = cluster_after(&(struct world_options){.seed = 524}, 2, FORMED_MS);
+        remember_many(w, 0, count);
+        world_kill(w, 0);
+        world_start_alone(w, 0);
+        put_many(w, 1, "k", 1);
+        world_start(w, 2, (int[]){1}, 1);
+        world_run(w, 5000);
+        assert_true(world_counter(w, 1, "sync_pasts_heard") >= count);
+        assert_true(world_counter(w, 2, "sync_pasts_heard") >= count);
+        assert_non_null(world_get(w, 2, "k00000"));
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
+        world_free(w);
+    }
+}
+
+/* Node 2 knows node 1 by hearsay alone, and so by no name. */
+static void who_was_only_heard_of_is_let_go_by_its_id(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 509}, 2, FORMED_MS);
+    struct replica_id one;
+    char uuid[REPLICA_ID_TEXT], line[128];
+    enum err err;
+    world_replica_id(w, 1, &one);
+    replica_id_text(&one, uuid);
+    world_kill(w, 1);
+    world_run(w, 60000);
+    world_start(w, 2, (int[]){0}, 1);
+    world_run(w, 5000);
+    (void)world_request(w, 2, NODE_REQUEST_FORGET, uuid, &err, 1000);
+    assert_int_equal(err, OK);
+    snprintf(line, sizeof line, "event=replica_forgotten node=%s by=operator", uuid);
+    assert_true(world_noticed_by(w, 2, line));
+    world_free(w);
+}
+
 /* Where nobody else is there, it is taken after a while. */
 static void who_is_all_there_is_is_believed(void **state)
 {
@@ -278,6 +342,151 @@ static void protocol_3_is_spoken(void **state)
         assert_int_equal(world_counter(w, i, "sync_frames_malformed"), 0);
         assert_int_equal(world_counter(w, i, "sync_pasts_differ"), 0);
     }
+    world_free(w);
+}
+
+/* ---- who has left --------------------------------------------------------------------------- */
+
+static bool expects(struct world *w, int i, int peer)
+{
+    char name[32];
+    enum err err;
+    snprintf(name, sizeof name, "\"Peer\":\"n%d", peer);
+    const char *link = strstr(world_request(w, i, NODE_REQUEST_STATUS, NULL, &err, 1000), name);
+    assert_non_null(link);
+    return strncmp(strstr(link, "\"Expected\":"), "\"Expected\":true", 15) == 0;
+}
+
+static void leave(struct world *w, int i)
+{
+    enum err err;
+    (void)world_request(w, i, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    assert_int_equal(err, OK);
+}
+
+/* Cut off from all but `but`, or no more. */
+static void cut_off(struct world *w, int i, int but, int nodes, bool cut)
+{
+    for (int k = 0; k < nodes; k++)
+        if (k != i && k != but)
+            world_cut(w, i, k, cut);
+}
+
+/* Membership has forgotten who left when node 0 is back, and node 1 has been started anew: node 0 waits
+ * for it no more, and keeps nothing of deleted keys. */
+static void who_left_meanwhile_is_not_waited_for(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 520, .history_ms = 2000}, 3, FORMED_MS);
+    put_many(w, 2, "k", 3);
+    assert_agree_within(w, 10000);
+    cut_off(w, 0, 0, 3, true);
+    world_run(w, 30000);
+    leave(w, 2);
+    for (int k = 0; k < 3; k++)
+        assert_int_equal(world_delete(w, 1, (const char *[]){"k00000", "k00001", "k00002"}[k]), OK);
+    world_run(w, 90000);
+    assert_true(expects(w, 0, 2));
+    world_kill(w, 2);
+    world_kill(w, 1);
+    world_start_alone(w, 1);
+    cut_off(w, 0, 0, 3, false);
+    assert_agree_within(w, 30000);
+    world_run(w, 30000);
+    assert_false(expects(w, 0, 2));
+    assert_true(world_noticed_by(w, 0, "event=peer_left node=n2"));
+    assert_int_equal(world_records(w, 0), 0);
+    assert_int_equal(world_rows(w, 0), 0);
+    world_kill(w, 0); /* and it is remembered */
+    world_start_alone(w, 0);
+    assert_false(expects(w, 0, 2));
+    world_free(w);
+}
+
+/* Node 2 leaves, and comes back, by hand or by -j, while node 3 is cut off, which knows that it has left and
+ * tells it when it is back. By then node 2 is away, and waited for. */
+static void an_old_goodbye_is_over(void **state)
+{
+    for (int by_hand = 0; by_hand < 2; by_hand++) {
+        struct world *w = cluster_after(&(struct world_options){.seed = 521}, 4, FORMED_MS);
+        enum err err;
+        put_many(w, 2, "k", 3);
+        leave(w, 2);
+        world_run(w, 60000);
+        assert_false(expects(w, 0, 2));
+        cut_off(w, 3, 3, 4, true);
+        if (by_hand) {
+            (void)world_request(w, 2, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 5000);
+            assert_int_equal(err, OK);
+        } else {
+            world_kill(w, 2);
+            world_start(w, 2, (int[]){0}, 1);
+        }
+        run_until_linked(w, 0, 2);
+        run_until_linked(w, 1, 2);
+        put_many(w, 2, "back", 1);
+        world_run(w, 2000);
+        assert_non_null(world_get(w, 1, "back00000"));
+        world_kill(w, 2);
+        world_run(w, 90000);
+        assert_false(expects(w, 3, 2));
+        cut_off(w, 3, 3, 4, false);
+        run_until_linked(w, 0, 3);
+        run_until_linked(w, 1, 3);
+        world_run(w, 1000);
+        for (int i = 0; i < 4; i++)
+            assert_true(i == 2 || expects(w, i, 2));
+        leave(w, 1); /* tales of others change nothing either */
+        world_run(w, 90000);
+        assert_true(expects(w, 0, 2));
+        assert_false(expects(w, 0, 1));
+        world_free(w);
+    }
+}
+
+/* Its goodbye reached one only, over whom the other one hears it, though its own link hung. */
+static void a_goodbye_that_was_cut_off_comes_by_others(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 522}, 3, FORMED_MS);
+    world_cut(w, 0, 2, true);
+    leave(w, 2);
+    world_run(w, 20000); /* its link is silent for 15 s */
+    assert_false(expects(w, 0, 2));
+    assert_false(expects(w, 1, 2));
+    world_free(w);
+}
+
+/* What a replica has shown since the link came up is told again: for a store that is lost later. */
+static void what_was_shown_is_told_again(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 523}, 2, FORMED_MS);
+    struct replica_id before, after;
+    world_kill(w, 1);
+    world_start_alone(w, 1);
+    run_until_linked(w, 0, 1);
+    world_cut(w, 1, 2, true);
+    world_start(w, 2, (int[]){0}, 1);
+    run_until_linked(w, 0, 2);
+    put_many(w, 1, "old", 1);
+    world_run(w, 1000);
+    world_save(w, 1);
+    put_many(w, 1, "lost", 20);
+    world_run(w, 130000); /* once a minute, one after the other */
+    world_kill(w, 0);
+    world_wipe(w, 0);
+    world_kill(w, 1);
+    world_restore(w, 1, true);
+    world_start_alone(w, 1);
+    put_many(w, 1, "alone", 40); /* beyond all that it had counted before */
+    world_replica_id(w, 1, &before);
+    world_cut(w, 1, 2, false);
+    world_kill(w, 1);
+    world_start(w, 1, (int[]){2}, 1);
+    world_run(w, 10000);
+    world_replica_id(w, 1, &after);
+    assert_false(replica_id_equal(&before, &after));
+    assert_agree_within(w, 10000);
+    assert_non_null(world_get(w, 1, "lost00019"));
+    assert_non_null(world_get(w, 2, "alone00039"));
     world_free(w);
 }
 
@@ -509,8 +718,14 @@ int main(void)
         cmocka_unit_test(a_newcomer_asks_though_some_have_told),
         cmocka_unit_test(who_was_met_for_a_moment_is_asked_for_again),
         cmocka_unit_test(who_was_heard_of_and_is_a_member_is_expected),
+        cmocka_unit_test(many_pasts_are_told_in_many_frames),
+        cmocka_unit_test(who_was_only_heard_of_is_let_go_by_its_id),
         cmocka_unit_test(who_is_all_there_is_is_believed),
         cmocka_unit_test(protocol_3_is_spoken),
+        cmocka_unit_test(who_left_meanwhile_is_not_waited_for),
+        cmocka_unit_test(an_old_goodbye_is_over),
+        cmocka_unit_test(a_goodbye_that_was_cut_off_comes_by_others),
+        cmocka_unit_test(what_was_shown_is_told_again),
         cmocka_unit_test(a_walk_from_who_has_not_heard),
         cmocka_unit_test(a_walk_to_who_has_retired),
         cmocka_unit_test(the_retired_one_comes_back_counting),

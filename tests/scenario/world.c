@@ -47,7 +47,7 @@ struct happening {
     struct pipe *pipe;       /* of stream events */
     int from_end;            /* DATA: which end sent it */
     struct addr addr;        /* CONNECT */
-    struct addr addrs[4];    /* RESOLVED */
+    struct addr addrs[8];    /* RESOLVED */
     size_t addr_count;
     char text[96];
 };
@@ -351,7 +351,7 @@ static void run_effect(struct world *w, int node, struct effect *effect)
     case EFFECT_RESOLVE:
         h = plan_event(w, w->now_ms, node, NODE_RESOLVED);
         h->event.ticket = effect->ticket;
-        for (const char *at = effect->target, *comma; h->addr_count < 4; at = comma + 1) {
+        for (const char *at = effect->target, *comma; h->addr_count < 8; at = comma + 1) {
             h->addr_count += parse_target(at, &h->addrs[h->addr_count]);
             comma = strchr(at, ',');
             if (!comma)
@@ -937,7 +937,13 @@ const char *world_request(struct world *w, int i, enum node_request request, con
 const char *world_request_forced(struct world *w, int i, enum node_request request, const char *name,
                                  enum err *ret_err, uint64_t within_ms)
 {
-    return request_with(w, i, request, (const char *[]){name, "force"}, 2, ret_err, within_ms);
+    return world_request_two(w, i, request, name, "force", ret_err, within_ms);
+}
+
+const char *world_request_two(struct world *w, int i, enum node_request request, const char *name,
+                              const char *other, enum err *ret_err, uint64_t within_ms)
+{
+    return request_with(w, i, request, (const char *[]){name, other}, 2, ret_err, within_ms);
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------- */

@@ -80,6 +80,10 @@ void world_read_token(struct world *w, int i, const char *key, struct token *ret
 const char *world_request(struct world *w, int i, enum node_request request, const char *name,
                           enum err *ret_err, uint64_t within_ms);
 
+/* With two names. */
+const char *world_request_two(struct world *w, int i, enum node_request request, const char *name,
+                              const char *other, enum err *ret_err, uint64_t within_ms);
+
 /* The same without waiting for the answer. */
 void world_ask(struct world *w, int i, enum node_request request, const char *name);
 const char *world_request_forced(struct world *w, int i, enum node_request request, const char *name,

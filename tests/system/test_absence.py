@@ -9,6 +9,7 @@ RECORDS = 400 if SANITIZED else 2000
 RECORD_BYTES = 1000
 MISSED = 40
 FROZEN_VALUES, FROZEN_BYTES = 40, 2 << 20
+FROZEN_EQUAL_WITHIN = 90  # 80 MiB through a small memory table: some 20 s beside a disk's other users
 FROZEN_GROWTH_MAX_KIB = 48 * 1024  # of the 80 MiB written meanwhile
 
 
@@ -118,12 +119,14 @@ class Absence(SystemTest):
         self.yzma.signal(signal.SIGSTOP)
         for i in range(FROZEN_VALUES):
             self.pacha.put(f"large/{i}", "x" * FROZEN_BYTES)
-        until(lambda: self.pacha.sees(self.yzma) == self.kronk.sees(self.yzma) == "dead", 30, "they bury it")
+        # The dead are listed for half a minute; on a busy disk the writes alone may take longer.
+        until(lambda: all(node.sees(self.yzma) in ("dead", None) for node in (self.pacha, self.kronk)), 30,
+              "they bury it")
         if not SANITIZED:
             self.assertLess(self.pacha.anonymous_kib() - anonymous, FROZEN_GROWTH_MAX_KIB)
         self.yzma.signal(signal.SIGCONT)
         self.cluster3.wait_formed()
-        self.assertEqual(len(self.cluster3.wait_equal()), FROZEN_VALUES)
+        self.assertEqual(len(self.cluster3.wait_equal(within=FROZEN_EQUAL_WITHIN)), FROZEN_VALUES)
         self.assertEqual(sorted(self.pacha.members()), names)
 
 

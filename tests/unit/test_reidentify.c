@@ -331,6 +331,34 @@ static void a_rest_goes_that_expired(void **state)
     store_close(s), store_close(b);
 }
 
+/* A delete above the fork that is forgotten whole leaves no record and no row to make again:
+ * who has what it removed, and gets a delta, would bring it back. */
+static void what_a_forgotten_delete_removed_stays_removed(void **state)
+{
+    struct store *s = kit_store(1), *b = kit_store(2), *c = kit_store(4);
+    struct replica_id old = kit_id(1), renewed = kit_id(3);
+    assert_int_equal(kit_put(b, "k", "1", NULL, NULL), OK);
+    send_all(b, s, 2);
+    send_all(b, c, 2);
+    assert_int_equal(kit_delete(s, "k", NULL, NULL), OK);       /* 1: nobody else has it */
+    assert_int_equal(kit_put(s, "other", "1", NULL, NULL), OK); /* 2 */
+    prune(s, 1, 2);
+    prune(s, 2, 1);
+
+    assert_int_equal(reidentify(s, 1, 3, 0), OK);
+
+    assert_int_equal(kit_clock(s, 1), 0);
+    assert_int_equal(kit_send(s, b, &old, 1000, true), ERR_FLOOR);
+    assert_int_equal(kit_send(s, b, &renewed, 1000, true), ERR_FLOOR);
+    assert_int_equal(kit_walk(b, s), OK);
+    assert_string_equal(kit_value(b, "k"), "");
+    assert_string_equal(kit_value(b, "other"), "1");
+    assert_int_equal(kit_send(b, c, &renewed, 1000, true), ERR_FLOOR); /* handed on like any floor */
+    assert_int_equal(kit_walk(c, b), OK);
+    assert_string_equal(kit_value(c, "k"), "");
+    store_close(s), store_close(b), store_close(c);
+}
+
 /* ---- what is damaged ------------------------------------------------------------------- */
 
 /* A record that cannot be read is left to its repair, and tells then that it was the only one. */
@@ -433,6 +461,7 @@ int main(void)
         cmocka_unit_test(a_rest_goes_without_a_row_of_its_own),
         cmocka_unit_test(a_rest_goes_whose_row_gave_way),
         cmocka_unit_test(a_rest_goes_that_expired),
+        cmocka_unit_test(what_a_forgotten_delete_removed_stays_removed),
         cmocka_unit_test(a_damaged_record_is_left_to_its_repair),
         cmocka_unit_test(damaged_rows_are_passed),
     };

@@ -522,6 +522,28 @@ static void a_copied_file_takes_a_new_id(void **state)
     store_close(s);
 }
 
+/* A life that begins without a restart stands in the start list like one that begins with it. */
+static void a_life_begins_within_a_process(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store_work *work = store_work_new(WORK_START);
+    struct store *s;
+    bool moved;
+    assert_int_equal(open_as(engine, 1, "inode 7", &s, &moved), OK);
+    assert_int_equal(kit_put(s, "a", "1", NULL, NULL), OK);
+    work->start.random = 99;
+    assert_int_equal(kit_do(s, work), OK);
+    struct engine *later = engine_mem_clone(engine);
+    store_close(s);
+    assert_int_equal(open_as(later, 2, "inode 7", &s, &moved), OK);
+    struct identity identity = identity_of(s);
+    assert_int_equal(identity.starts.total, 3);
+    assert_int_equal(identity.starts.entries[1].counter, 1);
+    assert_int_equal(identity.starts.entries[1].random, 99);
+    identity_done(&identity);
+    store_close(s);
+}
+
 /* A newer format is refused and nothing is written. */
 static void a_newer_format_is_left_alone(void **state)
 {
@@ -765,6 +787,7 @@ int main(void)
         cmocka_unit_test(a_pruned_delete_costs_nothing),
         cmocka_unit_test(pruning_is_bounded),
         cmocka_unit_test(a_copied_file_takes_a_new_id),
+        cmocka_unit_test(a_life_begins_within_a_process),
         cmocka_unit_test(a_newer_format_is_left_alone),
         cmocka_unit_test(operations_above_the_fork_are_put_again),
         cmocka_unit_test(a_fork_below_the_floor_is_found_in_the_records),

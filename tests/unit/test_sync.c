@@ -11,6 +11,7 @@
 #include "crc.h"
 #include "frames.h"
 #include "history.h"
+#include "link.h"
 #include "pace.h"
 #include "peers.h"
 #include "rng.h"
@@ -733,6 +734,7 @@ static void a_peer_survives_its_note(void **state)
     strcpy(peer->name, "kuzco");
     strcpy(peer->ingress, "h:1");
     peer->has_starts = peer->hearsay = true;
+    peer->departed = true;
     peer->told = 41;
     peer->heard_wall_ms = 123456789;
     starts_append(&peer->starts, (struct start){3, 4});
@@ -743,7 +745,7 @@ static void a_peer_survives_its_note(void **state)
     assert_non_null(back);
     assert_string_equal(back->name, "kuzco");
     assert_int_equal(back->told, 41);
-    assert_true(back->has_starts && back->hearsay);
+    assert_true(back->has_starts && back->hearsay && back->departed && !back->left && !back->forgotten);
     assert_int_equal(back->heard_wall_ms, 123456789);
     assert_true(clock_equal(&back->clock, &peer->clock));
     for (size_t n = 0; n < note.len; n++) {
@@ -800,6 +802,22 @@ static void what_was_told_in_another_life_says_nothing(void **state)
 
 /* The watermark is what every replica expected back has; who left or was away too
  * long does not hold it. */
+/* Left for good: it counts while it is a member or connected, as it may be on its way back. */
+static void who_departed_is_expected_while_it_is_there(void **state)
+{
+    struct link link = {0};
+    struct peer peer = {.departed = true, .heard_wall_ms = 1000};
+    assert_false(peer_expected(&peer, 1001, 5000));
+    assert_true(peer_has_left(&peer));
+    peer.member = true;
+    assert_true(peer_expected(&peer, 1001, 5000));
+    peer.member = false;
+    peer.link = &link;
+    assert_true(peer_expected(&peer, 1001, 5000));
+    peer.left = true; /* its id was given up */
+    assert_false(peer_expected(&peer, 1001, 5000));
+}
+
 static void the_watermark_waits_for_the_expected(void **state)
 {
     enum { FORGET = 1000 };
@@ -916,6 +934,7 @@ int main(void)
         cmocka_unit_test(a_question_survives_the_wire),
         cmocka_unit_test(a_peer_survives_its_note),
         cmocka_unit_test(what_was_told_in_another_life_says_nothing),
+        cmocka_unit_test(who_departed_is_expected_while_it_is_there),
         cmocka_unit_test(the_watermark_waits_for_the_expected),
         cmocka_unit_test(a_clock_that_stood_ahead_holds_nobody),
         cmocka_unit_test(history_tells_what_is_old_enough),

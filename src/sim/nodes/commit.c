@@ -212,14 +212,13 @@ static void take_over(struct world *w, struct host *host, const struct group_ops
 
 static uint64_t frames_of(const struct host *host)
 {
-    struct log_engine_counters count;
-    log_engine_counters(host->log_engine, &count);
-    return count.log.frames;
+    struct log_engine_counters counters;
+    log_engine_counters(host->log_engine, &counters);
+    return counters.log.frames;
 }
 
 /* One transaction. Of one that failed in the commit it is not known whether a crash
- * would bring it back: until the next frame is written. (A commit that changes nothing
- * writes none, and succeeds.) */
+ * would bring it back: until the next frame is written. (One that changes nothing writes none.) */
 static enum err run(struct world *w, struct host *host, struct store_work *list, const struct store_work *end)
 {
     struct group_ops *ops = mem_new(sizeof *ops);
@@ -235,7 +234,7 @@ static enum err run(struct world *w, struct host *host, struct store_work *list,
     }
     uint64_t frames = frames_of(host);
     err = store_commit(txn);
-    if (err == OK && frames_of(host) > frames)
+    if (err == OK && frames_of(host) != frames)
         doubts_clear(w, host, NULL);
     if (err == OK || ops->count)
         take_over(w, host, ops, err != OK);
