@@ -321,6 +321,7 @@ static void begin_anew(struct node *n, struct effects *out)
         return;
     }
     swim_free(old);
+    sync_no_members(n->sync); /* who is one still is told of anew, and nobody tells of the others */
     effects_notice(out, NOTICE_WARN, "event=reidentified node=%s", n->name);
     remember_name(n, out);
     remember_incarnation(n, 1, out);

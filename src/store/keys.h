@@ -18,6 +18,8 @@
  *   "expiry/" 8 bytes ms since 1970, key  1 byte: a version of the key expires then
  *   "quarantine/" 16 bytes replica id,    1 byte kind, varint length and bytes of the key,
  *                 8 bytes counter         the record as it came (quarantine.c)
+ *   "rest/" 16 bytes replica id,          1 byte: once the floor has passed this counter the
+ *           8 bytes counter, key          key may have a record to let go of (rest.c)
  *
  * TABLE_CLOCKS       16 bytes replica id  8 bytes counter, 8 bytes floor
  *
@@ -42,6 +44,7 @@ enum { ROW_KEY_SIZE = REPLICA_ID_SIZE + 8, ROW_VALUE_MAX = 1 + KEY_MAX };
 #define META_NOTE_PREFIX       "note/"
 #define META_EXPIRY_PREFIX     "expiry/"
 #define META_QUARANTINE_PREFIX "quarantine/"
+#define META_REST_PREFIX       "rest/"
 
 /* Returns the key's bytes, in `out`. */
 struct bytes row_key(const struct dot *dot, uint8_t out[ROW_KEY_SIZE]);

@@ -5,7 +5,8 @@
  * its context when it is next written.)
  *
  * Each context entry above the floor has its row, so the last of them to go
- * finds the record; where a row cannot tell of it, a sweep does (sweep.c). */
+ * finds the record; where a row cannot tell of it, a sweep does (sweep.c), and where
+ * an entry has none, a note (rest.c). */
 #include "txn.h"
 
 #include "check.h"
@@ -112,6 +113,8 @@ enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_m
         if (to.counter)
             err = prune_replica(txn, &to, &left, &more);
     }
+    if (err == OK && !more)
+        err = rest_do(txn, &left, &more);
     if (err == OK)
         *ret_more = more;
     return err == OK && !more ? sweep_do(txn, left, ret_sweeps) : err;

@@ -20,10 +20,10 @@ enum err sweep_begin(struct store_txn *txn)
 enum err sweep_let_go(struct store_txn *txn, struct bytes key)
 {
     enum err err = txn_load(txn, key);
-    if (err != OK || record_is_empty(&txn->local) || txn->local.count ||
-        !clock_covers(&txn->state.floor, &txn->local.context))
+    if (err != OK || record_is_empty(&txn->local) || txn->local.count)
         return err;
-    return txn_del(txn, TABLE_RECORDS, key);
+    return clock_covers(&txn->state.floor, &txn->local.context) ? txn_del(txn, TABLE_RECORDS, key)
+                                                                : rest_note(txn, key, &txn->local.context);
 }
 
 /* Where it goes on: at a key, or just behind one. */

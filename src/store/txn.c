@@ -205,6 +205,8 @@ enum err txn_store(struct store_txn *txn, struct bytes key, struct record *recor
     if (err == OK && changed)
         err = gone ? txn_del(txn, TABLE_RECORDS, key)
                    : txn_put(txn, TABLE_RECORDS, key, buf_bytes(&txn->scratch));
+    if (err == OK && changed && !gone && !record->count && !row)
+        err = rest_note(txn, key, &record->context); /* else the row leads to it */
     return err;
 }
 

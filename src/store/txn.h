@@ -142,8 +142,15 @@ enum err sweep_begin(struct store_txn *txn) MUST_USE; /* at the first record, du
 /* If it has begun: the next records, `left` of them; *ret_more: not all yet. */
 enum err sweep_do(struct store_txn *txn, size_t left, bool *ret_more) MUST_USE;
 /* Deletes the record, loaded into txn->local, if it has no versions and the floor tells
- * all that its context does. ERR_DAMAGED: it cannot be read, and stays. */
+ * all that its context does; one without versions that stays is noted, where it must be
+ * (rest_note). ERR_DAMAGED: it cannot be read, and stays. */
 enum err sweep_let_go(struct store_txn *txn, struct bytes key) MUST_USE;
+
+/* rest.c. The record of this key has no versions, and stays for what of its context is
+ * above the floor: notes what no row will lead to. */
+enum err rest_note(struct store_txn *txn, struct bytes key, const struct clock *context) MUST_USE;
+/* Follows the notes that the floor has passed; *left counts down. */
+enum err rest_do(struct store_txn *txn, size_t *left, bool *ret_more) MUST_USE;
 
 enum { EXPIRE_KEYS_MAX = 500 }; /* looked at in one go */
 enum err expire_do(struct store_txn *txn, uint64_t before_ms, bool *ret_more) MUST_USE;

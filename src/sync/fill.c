@@ -117,6 +117,16 @@ static bool all_walk_and_we_are_last(const struct sync *s)
     return up > 0;
 }
 
+/* All others have left for good, or were let go, or have been away for long: whoever of them
+ * comes back begins a walk anew, where one is needed. */
+static bool nobody_will_come(const struct sync *s, struct sync_time time)
+{
+    for (size_t i = 0; i < s->peers.count; i++)
+        if (peer_expected(s->peers.list[i], time.wall_ms, s->config.forget_after_ms))
+            return false;
+    return true;
+}
+
 /* ---- asking ------------------------------------------------------------------------- */
 
 static void submit(struct sync *s, struct store_work *work, struct pending pending, struct effects *out)
@@ -275,6 +285,13 @@ void fill_think(struct sync *s, struct sync_time time, struct effects *out)
     if (all_walk_and_we_are_last(s)) { /* each waits for the other: one has to be a source again */
         effects_notice(out, NOTICE_WARN,
                        "event=walk_stopped reason=\"all peers in reach are being filled too\"");
+        fill_stop(s, out);
+        return;
+    }
+    if (time.now_ms >= s->walk_source_ms + WALK_ANSWER_MS &&
+        nobody_will_come(s, time)) { /* what is here is served, and history goes on */
+        effects_notice(out, NOTICE_WARN,
+                       "event=walk_stopped reason=\"nobody is left who could go on with it\"");
         fill_stop(s, out);
         return;
     }

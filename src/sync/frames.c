@@ -276,13 +276,14 @@ enum err frame_get_unwant(struct bytes body, struct replica_id *ret_origin)
 
 /* ---- by hand, and clocks --------------------------------------------------------- */
 
-enum { RETIRED_RAISED = 1, RETIRED_VIEWED = 2, RETIRED_SIZE_MIN = REPLICA_ID_SIZE + 1 + 2 + 8 };
+enum { RETIRED_RAISED = 1, RETIRED_VIEWED = 2, RETIRED_WAITS = 4 };
+enum { RETIRED_SIZE_MIN = REPLICA_ID_SIZE + 1 + 2 + 8 };
 
 void retired_encode(const struct retired *retired, struct buf *out)
 {
     replica_id_encode(&retired->id, out);
-    buf_put_u8(out,
-               (uint8_t)((retired->raised ? RETIRED_RAISED : 0) | (retired->viewed ? RETIRED_VIEWED : 0)));
+    buf_put_u8(out, (uint8_t)((retired->raised ? RETIRED_RAISED : 0) |
+                              (retired->viewed ? RETIRED_VIEWED : 0) | (retired->waits ? RETIRED_WAITS : 0)));
     buf_put_varint(out, retired->view.base);
     buf_put_varint(out, retired->view.top);
     buf_put_u64(out, retired->view.digest);
@@ -294,6 +295,7 @@ struct retired retired_decode(struct cursor *in)
     unsigned flags = cursor_u8(in);
     retired.raised = flags & RETIRED_RAISED;
     retired.viewed = flags & RETIRED_VIEWED;
+    retired.waits = flags & RETIRED_WAITS;
     retired.view.base = cursor_varint(in);
     retired.view.top = cursor_varint(in);
     retired.view.digest = cursor_u64(in);

@@ -37,8 +37,8 @@
  *   13 LEFT         nothing: the sender leaves for good, do not expect it back
  *   14 WALK_MORE    varint run, varint n: n more pieces may follow (protocol 2)
  *   16 RETIRED      varint n, n entries: an id that was retired by hand, and what the sender
- *                   holds of it (16 bytes id, u8 bit 0 raised, bit 1 the rest is known, varint base,
- *                   varint top, u64 digest; protocol 3)
+ *                   holds of it (16 bytes id, u8 bit 0 raised, bit 1 the rest is known, bit 2 it waits
+ *                   for others, varint base, varint top, u64 digest; protocol 3)
  *   17 TIME         u64 ms since 1970: the sender's wall clock (protocol 3)
  *   18 FORGET       16 bytes id: an operator lets go of this replica (protocol 3)
  *   20 to 24        repair_frames.h (protocol 3)
@@ -206,12 +206,14 @@ struct retired {
     struct replica_id id;
     bool raised; /* the clock, on this view */
     bool viewed; /* view is known */
+    bool waits;  /* the view has a gap, and somebody may hold something else */
     struct retire_view view;
     /* The operations above view.base that were found early, when it was raised: owned,
      * ascending. For the store itself, should it return. Not told in RETIRED. */
     uint64_t *known;
     size_t known_count;
     uint64_t floor_seen_ms; /* of this process; not told */
+    bool untold;            /* the same: a look at the view had news */
 };
 void retired_encode(const struct retired *retired, struct buf *out);
 struct retired retired_decode(struct cursor *in);

@@ -12,6 +12,13 @@
  *   raised      once all who are expected back hold the same, each raises its clock
  *               for the id to the highest counter, and its floor with it (store/retire.c)
  *
+ * Where counters are missing the clock then claims what is not here, and nobody could tell
+ * it from that of one who has it all: between these two there would be no difference to
+ * send, and none to walk for. So for that all are waited for who may have the rest, or raise
+ * on something else, however long they have been away, until an operator lets go of them;
+ * and nobody raises as long as one who is here waits for somebody, as a newcomer does not
+ * know who there was.
+ *
  * Who raises first tells on which view, and whoever holds just that raises on its word.
  * One that took something of the id meanwhile, from a node that nobody expected, does
  * not: the floor of the others makes it walk, and what only it had is lost with the
@@ -75,6 +82,7 @@ void retire_read_note(struct sync *s, struct bytes value)
         return;
     }
     *retired = read;
+    retired->waits = !read.raised; /* until that is looked at */
     if (read.known_count)
         retired->known = mem_copy(known, read.known_count * sizeof *known);
 }
@@ -118,8 +126,8 @@ static struct retired *begin(struct sync *s, struct sync_time time, const struct
     s->retire_at_ms = time.now_ms;
     s->ahead_at_ms = time.now_ms; /* what was found early of it is looked at now */
     effects_notice(out, NOTICE_WARN,
-                   "event=replica_retired replica=%s next=\"its clock is raised once all expected nodes hold "
-                   "the same of it\"",
+                   "event=replica_retired replica=%s next=\"its clock is raised once all nodes that are not "
+                   "forgotten hold the same of it\"",
                    replica_id_text(id, uuid));
     return retired;
 }
@@ -205,17 +213,45 @@ static const struct retired *told_by(const struct link *link, const struct repli
 
 /* ---- raising ------------------------------------------------------------------------- */
 
-/* The name of an expected node that is not known to hold the same; NULL: all do. */
-static const char *waits_for(const struct sync *s, struct sync_time time, const struct retired *retired)
+static bool has_gap(const struct retire_view *view)
+{
+    return view->top > view->base;
+}
+
+static bool is_waited_for(const struct sync *s, struct sync_time time, const struct retired *retired,
+                          const struct peer *peer)
+{
+    if (replica_id_equal(&peer->id, &retired->id))
+        return false;
+    return has_gap(&retired->view) ? !peer->left && !peer->forgotten
+                                   : peer_expected(peer, time.wall_ms, s->config.forget_after_ms);
+}
+
+/* One that is waited for and not known to hold the same; NULL: all do. */
+static const struct peer *differs(const struct sync *s, struct sync_time time, const struct retired *retired)
 {
     for (size_t i = 0; i < s->peers.count; i++) {
         const struct peer *peer = s->peers.list[i];
-        if (!peer_expected(peer, time.wall_ms, s->config.forget_after_ms) ||
-            replica_id_equal(&peer->id, &retired->id))
+        if (!is_waited_for(s, time, retired, peer))
             continue;
         const struct retired *told = peer->link ? told_by(peer->link, &retired->id) : NULL;
         if (!told || peer->walking || !told->viewed || !retire_view_equal(&told->view, &retired->view))
-            return peer->name;
+            return peer;
+    }
+    return NULL;
+}
+
+/* The name of who raising waits for; NULL: nobody. */
+static const char *waits_for(const struct sync *s, struct sync_time time, const struct retired *retired)
+{
+    const struct peer *peer = differs(s, time, retired);
+    if (peer)
+        return peer->name;
+    for (size_t i = 0; i < s->link_count && has_gap(&retired->view); i++) {
+        const struct link *link = s->links[i];
+        const struct retired *told = link->state == LINK_UP ? told_by(link, &retired->id) : NULL;
+        if (told && told->waits && !told->raised)
+            return link->peer->name;
     }
     return NULL;
 }
@@ -245,7 +281,7 @@ static bool is_passed(const struct sync *s, const struct retired *retired)
     return false;
 }
 
-static enum err look(struct sync *s, struct retired *retired, bool *ret_news)
+static enum err look(struct sync *s, struct sync_time time, struct retired *retired, bool *ret_news)
 {
     struct snapshot *snapshot;
     struct retire_view view;
@@ -259,6 +295,9 @@ static enum err look(struct sync *s, struct retired *retired, bool *ret_news)
         retired->viewed = true;
         *ret_news = true;
     }
+    bool waits = has_gap(&retired->view) && differs(s, time, retired);
+    *ret_news |= waits != retired->waits;
+    retired->waits = waits;
     return err;
 }
 
@@ -278,11 +317,10 @@ static void note_known(struct sync *s, struct retired *retired)
     snapshot_close(snapshot);
 }
 
-void retire_refusal(struct sync *s, struct retired *retired, struct refusal *ret)
+void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret)
 {
     if (!retired->raised) {
-        bool news;
-        (void)!look(s, retired, &news);
+        (void)!look(s, time, retired, &retired->untold); /* the others are told with the next look */
         note_known(s, retired);
     }
     ret->counter = retired->view.base;
@@ -336,7 +374,9 @@ void retire_tick(struct sync *s, struct sync_time time, struct effects *out)
             continue;
         }
         open = true;
-        enum err err = look(s, retired, &news);
+        news |= retired->untold;
+        retired->untold = false;
+        enum err err = look(s, time, retired, &news);
         if (err == ERR_DAMAGED)
             mend_rows(s, retired, out);
         else if (err != OK)

@@ -60,8 +60,8 @@ struct sync_time {
 void sync_member(struct sync *sync, struct sync_time time, const struct replica_id *id, const char *name,
                  const char *ingress, bool alive, struct effects *out);
 
-/* This node has left, and knows of nobody any more: who is a member when it returns it is
- * told anew, and who went meanwhile it would never hear of. */
+/* This node has left, or begins anew under a new id, and knows of nobody any more: who is a
+ * member then it is told anew, and who went meanwhile it would never hear of. */
 void sync_no_members(struct sync *sync);
 
 void sync_stream_accepted(struct sync *sync, struct sync_time time, uint64_t stream, struct effects *out);

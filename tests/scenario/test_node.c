@@ -466,22 +466,6 @@ static void a_gap_is_filled_under_load(void **state)
     world_free(w);
 }
 
-/* Also where a relay was asked meanwhile, which has gone before there was room again: what both sent in
- * vain counts as sent at the replica itself, and no row may come behind it. */
-static void a_gap_is_filled_when_its_relay_has_gone(void **state)
-{
-    for (unsigned gone_ms = 2000; gone_ms <= 12000; gone_ms += 500) {
-        struct world *w = cluster(&(struct world_options){.seed = 19, .delay_ms = 150}, 3);
-        world_disk_full(w, 1, true);
-        assert_int_equal(world_put(w, 0, "k", "1"), OK);
-        world_run(w, gone_ms);
-        world_kill(w, 2);
-        world_disk_full(w, 1, false);
-        assert_true(world_until(w, world_agrees, NULL, 30000));
-        world_free(w);
-    }
-}
-
 /* A token taken on one node is honoured on another: a write that replaces exactly
  * what its client saw leaves a version that it did not see. */
 static void a_token_replaces_what_was_seen(void **state)
@@ -573,7 +557,6 @@ int main(void)
         cmocka_unit_test(an_old_state_is_known_after_a_kill),
         cmocka_unit_test(a_full_disk_is_caught_up_with_later),
         cmocka_unit_test(a_gap_is_filled_under_load),
-        cmocka_unit_test(a_gap_is_filled_when_its_relay_has_gone),
         cmocka_unit_test(a_token_replaces_what_was_seen),
         cmocka_unit_test(readiness_means_caught_up),
         cmocka_unit_test(a_join_that_fails_says_why),

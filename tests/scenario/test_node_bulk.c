@@ -164,6 +164,31 @@ static struct world *a_slow_walk(uint64_t seed, int keys)
     return w;
 }
 
+/* All who could go on with a walk leave for good: it ends, and what has come is all there
+ * is; when they are back it is done anew. */
+static void a_walk_ends_where_nobody_is_left(void **state)
+{
+    struct world *w = a_slow_walk(48, 12000);
+    int two = 2;
+    enum err err;
+    assert_true(world_until(w, is_walking, &two, 5000));
+    for (int i = 0; i < 2; i++)
+        world_ask(w, i, NODE_REQUEST_LEAVE, NULL);
+    world_run(w, 15000);
+    assert_true(is_walking(w, &two));
+    world_run(w, 30000);
+    assert_false(is_walking(w, &two));
+    assert_int_equal(world_counter(w, 2, "walks_finished"), 0);
+    assert_true(world_noticed_by(w, 2, "event=walk_stopped"));
+    for (int i = 0; i < 2; i++) {
+        world_request(w, i, NODE_REQUEST_JOIN, "10.0.0.3:7946", &err, 10000);
+        assert_int_equal(err, OK);
+    }
+    agree_within(w, 60000);
+    assert_true(has_walked(w, &two));
+    world_free(w);
+}
+
 /* The source dies with pieces under way: another one goes on from the last stored. */
 static void a_pipelined_walk_outlives_its_source(void **state)
 {
@@ -462,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_pipelined_walk_outlives_its_source),
         cmocka_unit_test(a_pipelined_walk_outlives_its_receiver),
         cmocka_unit_test(a_piece_that_does_not_fit_is_asked_for_again),
+        cmocka_unit_test(a_walk_ends_where_nobody_is_left),
         cmocka_unit_test(a_walk_tells_how_far_it_is),
         cmocka_unit_test(bulk_leaves_room_for_writes),
         cmocka_unit_test(a_long_delta_leaves_room_too),

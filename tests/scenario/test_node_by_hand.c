@@ -220,9 +220,10 @@ static void a_paused_node_takes_no_more_than_its_memory(void **state)
 
 /* Nodes 0 and 3 know of node 2's second operation by node 1's record alone; nodes 1 and 2
  * are gone, and with them the first. */
-static struct world *stranded(uint64_t seed)
+static struct world *stranded_until(uint64_t seed, uint64_t forget_after_ms)
 {
-    struct world *w = cluster(&(struct world_options){.seed = seed, .history_ms = 2000}, 4);
+    struct world_options options = {.seed = seed, .history_ms = 2000, .forget_after_ms = forget_after_ms};
+    struct world *w = cluster(&options, 4);
     assert_int_equal(world_put(w, 2, "before", "0"), OK);
     assert_agree_within(w, 5000);
     world_run(w, 20000); /* rows and contexts are gone */
@@ -241,6 +242,11 @@ static struct world *stranded(uint64_t seed)
     world_kill(w, 2);
     world_run(w, 30000);
     return w;
+}
+
+static struct world *stranded(uint64_t seed)
+{
+    return stranded_until(seed, 72 * (uint64_t)HOUR);
 }
 
 static void assert_retired(struct world *w, const struct replica_id *id)
@@ -397,6 +403,37 @@ static void retiring_waits_for_the_expected(void **state)
     world_free(w);
 }
 
+/* Over what is missing nobody raises either as long as one is away, however long, that may
+ * have it, and was not let go: its clock would be the same as those of who has it all. Nor
+ * does a newcomer, who does not know who there was. */
+static void retiring_waits_for_who_may_have_the_rest(void **state)
+{
+    struct world *w = stranded_until(60, 20000);
+    struct replica_id two = id_with(w, 3);
+    char uuid[REPLICA_ID_TEXT];
+    world_run(w, 60000); /* nobody that is away is expected back */
+    assert_int_equal(ask(w, 0, NODE_REQUEST_RETIRE, replica_id_text(&two, uuid)), OK);
+    world_run(w, 5000);
+    world_start(w, 4, (int[]){0}, 1);
+    world_run(w, 30000);
+    assert_string_equal(world_get(w, 4, "x"), "3");
+    for (int i = 0; i <= 4; i += i == 0 ? 3 : 1)
+        assert_int_equal(clock_of(w, i, &two), 1);
+    assert_true(status_has(w, 0, "\"WaitsFor\":\"n1-"));
+
+    world_start_alone(w, 1); /* which has all of it */
+    world_run(w, 30000);
+    assert_agree_within(w, 10000);
+    for (int i = 0; i <= 4; i++) {
+        if (i == 2)
+            continue;
+        assert_int_equal(clock_of(w, i, &two), 3);
+        assert_string_equal(world_get(w, i, "lost"), "1");
+        assert_true(status_has(w, i, "\"Done\":true"));
+    }
+    world_free(w);
+}
+
 /* ---- expiry -------------------------------------------------------------------------- */
 
 /* Dropped by each a minute after its time, without a message; one whose clock runs an hour
@@ -510,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_dead_id_is_retired),
         cmocka_unit_test(a_damaged_row_does_not_hold_it_up),
         cmocka_unit_test(retiring_waits_for_the_expected),
+        cmocka_unit_test(retiring_waits_for_who_may_have_the_rest),
         cmocka_unit_test(expired_versions_are_dropped_by_sane_clocks),
         cmocka_unit_test(a_lonely_clock_is_not_believed),
         cmocka_unit_test(twins_refuse_each_other),

@@ -768,9 +768,40 @@ static void an_old_hello_is_no_fork(void **state)
     rig_done(&rig);
 }
 
+/* Rows do not come from their replica for a while, and are asked for from another one; then the
+ * disk is full, and what comes from both is refused. The other one leaves: with room again the
+ * replica itself is asked, to which they count as sent. */
+static void what_was_refused_comes_without_the_relay(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 70});
+    enum err err;
+    world_start_alone(w, 0);
+    for (int i = 1; i < 3; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 5000);
+    world_cut(w, 0, 2, true);
+    put_many(w, 0, "a", 3);
+    world_run(w, 5000);
+    assert_true(world_counter(w, 2, "sync_relays_asked") > 0);
+    world_disk_full(w, 2, true);
+    put_many(w, 0, "b", 3);
+    world_run(w, 500);
+    world_cut(w, 0, 2, false);
+    world_run(w, 100);
+    put_many(w, 0, "c", 3);
+    world_run(w, 2000);
+    world_request(w, 1, NODE_REQUEST_LEAVE, NULL, &err, 5000);
+    assert_int_equal(err, OK);
+    world_disk_full(w, 2, false);
+    world_kill(w, 1);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_refused_comes_without_the_relay),
         cmocka_unit_test(a_walk_leaves_a_damaged_source),
         cmocka_unit_test(a_walk_waits_for_its_only_source),
         cmocka_unit_test(a_refusal_takes_nothing_back),

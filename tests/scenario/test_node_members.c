@@ -257,6 +257,38 @@ static void a_double_is_refused_at_both_ends(void **state)
     }
 }
 
+/* Who takes a new id begins anew as a member, and knows no member of before: who was one
+ * and dies meanwhile is expected back for Peering.ForgetAfter, as by all others. */
+static void a_new_id_has_no_members_of_before(void **state)
+{
+    struct world_options options = {.seed = 41, .history_ms = 2000, .forget_after_ms = 20000};
+    struct world *w = cluster_after(&options, 3, FORMED_MS);
+    world_save(w, 1);
+    assert_int_equal(world_put(w, 1, "k", "1"), OK);
+    world_run(w, 1000);
+    world_kill(w, 1);
+    world_restore(w, 1, true);
+    world_start_alone(w, 1);
+    for (int ms = 0; ms < 1000 && !world_noticed_by(w, 1, "event=reidentified"); ms++)
+        world_run(w, 1);
+    assert_true(world_noticed_by(w, 1, "event=member_joined node=n2-"));
+    assert_true(world_noticed_by(w, 1, "event=reidentified"));
+    world_cut(w, 1, 0, true);
+    world_cut(w, 1, 2, true);
+    world_kill(w, 2);
+    world_run(w, 15000);
+    world_cut(w, 1, 0, false);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_int_equal(world_delete(w, 0, "k"), OK);
+    world_run(w, 60000);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(world_members(w, i, "alive"), 2);
+        assert_int_equal(world_rows(w, i), 0);
+        assert_int_equal(world_records(w, i), 0);
+    }
+    world_free(w);
+}
+
 /* A member that is blocked is one no more, at once, and no replica either; unblocked it is. */
 static void a_block_takes_effect_at_once(void **state)
 {
@@ -542,6 +574,7 @@ int main(void)
         cmocka_unit_test(a_copy_is_told_from_the_original),
         cmocka_unit_test(a_refusal_says_why_at_both_ends),
         cmocka_unit_test(a_double_is_refused_at_both_ends),
+        cmocka_unit_test(a_new_id_has_no_members_of_before),
         cmocka_unit_test(a_block_takes_effect_at_once),
         cmocka_unit_test(a_goodbye_ends_joins),
         cmocka_unit_test(a_goodbye_ends_retries),

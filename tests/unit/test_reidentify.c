@@ -222,6 +222,115 @@ static void what_was_removed_stays_removed(void **state)
     store_close(s), store_close(b);
 }
 
+/* Entries of this sort in TABLE_META. */
+static size_t count_rests(struct engine *engine)
+{
+    struct engine_txn *txn;
+    struct engine_cursor *cursor;
+    struct bytes key, value, prefix = bytes_str(META_REST_PREFIX);
+    size_t count = 0;
+    assert_int_equal(engine->ops->read_begin(engine, &txn), OK);
+    assert_int_equal(engine->ops->cursor_open(txn, TABLE_META, &cursor), OK);
+    enum err err = engine->ops->cursor_seek(cursor, prefix, &key, &value);
+    for (; err == OK && bytes_starts_with(key, prefix); count++)
+        err = engine->ops->cursor_next(cursor, &key, &value);
+    engine->ops->cursor_close(cursor);
+    engine->ops->end(txn);
+    return count;
+}
+
+static size_t count_records(struct store *s)
+{
+    struct snapshot *snapshot;
+    struct scan *scan;
+    struct bytes key, value;
+    size_t count = 0;
+    assert_int_equal(snapshot_open(s, &snapshot), OK);
+    assert_int_equal(scan_open(snapshot, bytes_of(NULL, 0), &scan), OK);
+    while (scan_next(scan, &key, &value) == OK)
+        count++;
+    scan_close(scan);
+    snapshot_close(snapshot);
+    return count;
+}
+
+static void forget_first(struct store *s)
+{
+    prune(s, 2, 1);
+    prune(s, 3, 1);
+    assert_int_equal(count_records(s), 3); /* "k" waits for the floor of the old id */
+}
+
+/* The context of a deleted key names an operation of another one, whose row is the last to
+ * go: nothing of the deleted key stays for that. */
+static void a_rest_goes_without_a_row_of_its_own(void **state)
+{
+    struct renewed r = renewed("second");
+    struct engine *engine = engine_mem_new();
+    struct store *d = kit_store_on(engine, 5);
+    send_all(r.c, d, 1);
+    send_all(r.c, d, 2);
+    send_all(r.c, d, 3);
+    forget_first(d);
+    assert_int_equal(count_rests(engine), 1);
+    prune(d, 1, 1);
+    assert_int_equal(count_records(d), 3); /* not yet */
+    prune(d, 1, 2);
+    assert_int_equal(count_records(d), 2);
+    assert_int_equal(count_rests(engine), 0);
+    store_close(d);
+    close_all(r);
+}
+
+/* The same where its row was there for a while, found early, until the true one came. */
+static void a_rest_goes_whose_row_gave_way(void **state)
+{
+    struct renewed r = renewed("second");
+    struct engine *engine = engine_mem_new();
+    struct store *d = kit_store_on(engine, 5);
+    send_all(r.c, d, 2);
+    send_all(r.c, d, 3);
+    assert_string_equal(key_of_row(d, 1, 2), "k");
+    prune(d, 2, 1);
+    prune(d, 3, 1);
+    send_all(r.c, d, 1);
+    assert_string_equal(key_of_row(d, 1, 2), "second");
+    assert_int_equal(count_records(d), 3);
+    prune(d, 1, 2);
+    assert_int_equal(count_records(d), 2);
+    assert_int_equal(count_rests(engine), 0);
+    store_close(d);
+    close_all(r);
+}
+
+/* The same where the rows went while the key had a version, which then expired. */
+static void a_rest_goes_that_expired(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *s = kit_store(1), *b = kit_store_on(engine, 2);
+    struct store_work *work = store_work_new(WORK_WRITE);
+    assert_int_equal(kit_put(s, "other", "1", NULL, NULL), OK); /* 1: the fork */
+    send_all(s, b, 1);
+    prune(s, 1, 1);
+    work->write.key = bytes_str("k");
+    work->write.value = bytes_str("2");
+    work->write.expires_ms = 2000000;
+    assert_int_equal(kit_do(s, work), OK); /* 2: nobody else has it */
+    assert_int_equal(reidentify(s, 1, 3, 1), OK);
+    send_all(s, b, 3);
+    assert_string_equal(kit_value(b, "k"), "2");
+    prune(b, 3, 1);
+    work = store_work_new(WORK_EXPIRE);
+    work->expire.before_ms = 2000000;
+    assert_int_equal(kit_do(b, work), OK);
+    assert_int_equal(count_records(b), 2);
+    assert_int_equal(count_rests(engine), 1);
+    prune(b, 1, 1);
+    assert_int_equal(count_records(b), 1);
+    assert_int_equal(count_rests(engine), 0);
+    store_close(s), store_close(b);
+}
+
 /* A delete above the fork that is forgotten whole leaves no record and no row to make again:
  * who has what it removed, and gets a delta, would bring it back. */
 static void what_a_forgotten_delete_removed_stays_removed(void **state)
@@ -349,6 +458,9 @@ int main(void)
         cmocka_unit_test(a_walk_brings_the_true_row),
         cmocka_unit_test(the_true_row_is_offered_on),
         cmocka_unit_test(what_was_removed_stays_removed),
+        cmocka_unit_test(a_rest_goes_without_a_row_of_its_own),
+        cmocka_unit_test(a_rest_goes_whose_row_gave_way),
+        cmocka_unit_test(a_rest_goes_that_expired),
         cmocka_unit_test(what_a_forgotten_delete_removed_stays_removed),
         cmocka_unit_test(a_damaged_record_is_left_to_its_repair),
         cmocka_unit_test(damaged_rows_are_passed),

@@ -493,6 +493,32 @@ void watch_end(struct world *w, bool complete)
     }
 }
 
+/* Records that should have gone, or should go in part. */
+static void tell_rests(struct world *w, struct host *host, struct snapshot *snapshot)
+{
+    uint64_t over_ms = host_wall(w, host) - w->skew_max_ms;
+    struct scan *scan;
+    struct bytes key, bytes;
+    struct record record = {0};
+    char id[REPLICA_ID_TEXT];
+    CHECK(scan_open(snapshot, bytes_of(NULL, 0), &scan) == OK);
+    while (scan_next(scan, &key, &bytes) == OK) {
+        if (record_decode(key, bytes, &record) != OK || !record.count)
+            world_say(w, "n%d keeps a record of %.*s without versions", host->index, (int)key.len,
+                      (const char *)key.data);
+        for (size_t i = 0; i < record.context.count && !record.count; i++)
+            world_say(w, "n%d .. with %.8s %llu", host->index,
+                      replica_id_text(&record.context.entries[i].replica, id),
+                      (unsigned long long)record.context.entries[i].counter);
+        for (size_t i = 0; i < record.count; i++)
+            if (version_expired(&record.versions[i], over_ms))
+                world_say(w, "n%d has not dropped op %zu, which is over", host->index,
+                          version_number(&record.versions[i]));
+    }
+    record_done(&record);
+    scan_close(scan);
+}
+
 /* What a host holds, for the transcript. */
 void watch_tell(struct world *w, struct host *host)
 {
@@ -515,6 +541,7 @@ void watch_tell(struct world *w, struct host *host)
                 world_say(w, "n%d holds %.*s op %zu", host->index, (int)key_bytes(key).len,
                           (const char *)key_bytes(key).data, op);
     CHECK(snapshot_open(host->store, &snapshot) == OK);
+    tell_rests(w, host, snapshot);
     CHECK(row_scan_open(snapshot, &(struct dot){0}, &scan) == OK);
     for (int left = 20; left > 0 && row_scan_next(scan, &row) == OK; left--)
         world_say(w, "n%d row %.8s %llu %.*s", host->index, replica_id_text(&row.dot.replica, id),
