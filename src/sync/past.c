@@ -80,8 +80,8 @@ void past_tell_again(struct sync *s, struct sync_time time, struct effects *out)
 {
     for (size_t i = 0; i < s->link_count; i++) {
         struct link *link = s->links[s->past_turn++ % s->link_count];
-        if (link->state != LINK_UP || link->protocol < 4)
-            continue;
+        if (link->state != LINK_UP || link->protocol < 4 || link->queued >= SEND_QUEUE_HIGH)
+            continue; /* what it does not read would pile up */
         past_tell(s, time, link, out);
         return;
     }
