@@ -7,6 +7,8 @@
 #include "sync_state.h"
 #include "weaken.h"
 
+enum { VAIN_MAX = 4 }; /* the replica itself is asked each 32 s at last */
+
 static struct origin *find(const struct sync *s, const struct replica_id *id)
 {
     for (size_t i = 0; i < s->origin_count; i++)
@@ -33,9 +35,17 @@ struct origin *relay_origin(struct sync *s, const struct replica_id *id)
     return origin;
 }
 
+static void not_in_vain(struct origin *origin)
+{
+    origin->vain = 0;
+    origin->itself_at_ms = 0;
+}
+
 void relay_moved(struct sync *s, const struct replica_id *id, uint64_t now_ms)
 {
-    relay_origin(s, id)->moved_ms = now_ms;
+    struct origin *origin = relay_origin(s, id);
+    origin->moved_ms = now_ms;
+    not_in_vain(origin);
 }
 
 void relay_retry(struct sync *s, const struct replica_id *id, const struct replica_id *peer, uint64_t at_ms)
@@ -128,6 +138,16 @@ static struct link *itself(const struct sync *s, const struct origin *origin)
     return has_more ? link : NULL;
 }
 
+/* Less often each time: where it cannot send them, as a record of its own is damaged, it knows
+ * that it is lacking, and goes on once that is mended. */
+static void ask_itself(struct sync *s, struct sync_time time, struct origin *origin, struct link *link,
+                       struct effects *out)
+{
+    send_want(s, time, link, &origin->id, out);
+    origin->itself_at_ms = time.now_ms + ((uint64_t)RELAY_PATIENCE_MS << origin->vain);
+    origin->vain += origin->vain < VAIN_MAX;
+}
+
 static void ask_relay(struct sync *s, struct sync_time time, struct origin *origin, struct effects *out)
 {
     struct link *best = NULL;
@@ -145,8 +165,8 @@ static void ask_relay(struct sync *s, struct sync_time time, struct origin *orig
     }
     origin->moved_ms = time.now_ms; /* patience begins anew, also when nobody can */
     if (!best) {
-        if ((best = itself(s, origin)))
-            send_want(s, time, best, &origin->id, out);
+        if (time.now_ms >= origin->itself_at_ms && (best = itself(s, origin)))
+            ask_itself(s, time, origin, best, out);
         return;
     }
     origin->relayed = true;
@@ -172,6 +192,7 @@ static void think_of(struct sync *s, struct sync_time time, struct origin *origi
     if (replica_id_equal(&origin->id, &s->id) ||
         best_of(s, &origin->id) <= clock_get(&s->clock, &origin->id)) {
         origin->lacking_since_ms = 0;
+        not_in_vain(origin);
         return;
     }
     if (origin->lacking_since_ms == 0)
@@ -241,6 +262,8 @@ void relay_think(struct sync *s, struct sync_time time, struct effects *out)
 void relay_link_up(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
     struct origin *origin = find(s, &link->peer->id);
-    if (origin)
-        end_relay(s, time, origin, out);
+    if (!origin)
+        return;
+    not_in_vain(origin);
+    end_relay(s, time, origin, out);
 }

@@ -84,7 +84,9 @@ struct origin {
     bool relayed;
     struct replica_id relay, avoid; /* the peer that was asked; the one that did not deliver */
     uint64_t avoid_until_ms;
-    uint64_t retry_at_ms; /* ask the link `retry_peer` again from our clock; 0: no */
+    unsigned vain;         /* it was asked itself so often since .. */
+    uint64_t itself_at_ms; /* .. and is not again before */
+    uint64_t retry_at_ms;  /* ask the link `retry_peer` again from our clock; 0: no */
     struct replica_id retry_peer;
 };
 

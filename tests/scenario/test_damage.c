@@ -796,6 +796,32 @@ static void what_is_over_is_no_difference(void **state)
     world_free(w);
 }
 
+/* A replica that cannot send its own rows for long, as who has them whole is away, is asked for
+ * them less and less often. */
+static void who_cannot_send_is_not_asked_all_the_time(void **state)
+{
+    enum { LONG_MS = 600000 };
+    struct world *w = cluster(80, 3);
+    put_all(w, 0, "k", "1");
+    world_kill(w, 1);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){2, "k", "2"}, 10000));
+    world_run(w, 2000);
+    world_kill(w, 2);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_start_alone(w, 1);
+    world_run(w, 60000);
+    uint64_t before = world_bytes_sent(w, 1, 0);
+    world_run(w, LONG_MS);
+    assert_in_range(world_bytes_sent(w, 1, 0) - before, 1, 5500); /* heartbeats and the time of day too */
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_start_alone(w, 2);
+    assert_true(world_until(w, world_agrees, NULL, SETTLE_MS));
+    assert_string_equal(world_get(w, 1, "k"), "2");
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -818,6 +844,7 @@ int main(void)
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
         cmocka_unit_test(what_nobody_has_alone_is_put_together),
         cmocka_unit_test(who_has_it_damaged_too_is_not_waited_for),
+        cmocka_unit_test(who_cannot_send_is_not_asked_all_the_time),
         cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
         cmocka_unit_test(a_damaged_row_in_the_way_of_a_walk),
