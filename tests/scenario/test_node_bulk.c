@@ -479,6 +479,25 @@ static void protocol_1_is_spoken(void **state)
     }
 }
 
+/* Who comes new to what such a walk has left is given that, too: all of it was found early. */
+static void who_is_new_after_a_walk_that_ended_early(void **state)
+{
+    struct world *w = a_slow_walk(49, 12000);
+    int two = 2;
+    assert_true(world_until(w, is_walking, &two, 5000));
+    for (int i = 0; i < 2; i++)
+        world_ask(w, i, NODE_REQUEST_LEAVE, NULL);
+    world_run(w, 45000);
+    assert_false(is_walking(w, &two));
+    for (int i = 0; i < 2; i++)
+        world_kill(w, i);
+    put(w, 2, "own", 0, "1");
+    world_start(w, 3, &two, 1);
+    agree_within(w, 60000);
+    assert_true(world_records(w, 3) > 1);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +507,7 @@ int main(void)
         cmocka_unit_test(a_pipelined_walk_outlives_its_receiver),
         cmocka_unit_test(a_piece_that_does_not_fit_is_asked_for_again),
         cmocka_unit_test(a_walk_ends_where_nobody_is_left),
+        cmocka_unit_test(who_is_new_after_a_walk_that_ended_early),
         cmocka_unit_test(a_walk_tells_how_far_it_is),
         cmocka_unit_test(bulk_leaves_room_for_writes),
         cmocka_unit_test(a_long_delta_leaves_room_too),
