@@ -74,7 +74,8 @@ struct link {
 
     /* repair.c: rounds */
     uint64_t repair_asked;          /* the last one in which it was asked */
-    uint64_t repair_damaged;        /* .. and the last one in which its record was damaged */
+    uint64_t repair_heard;          /* .. in which it told what it has */
+    uint64_t repair_damaged;        /* .. in which its record was past mending */
     uint64_t repair_avoid_until_ms; /* it did not answer: not asked before */
 
     /* receiving */

@@ -7,8 +7,8 @@
  * What does not succeed comes up again, later each time. A record that stands alone
  * with operations nobody else claims is given up to what peers have after a minute,
  * as long as somebody is there to be asked; who might have them is anybody expected
- * back, present or not, but for who says that its own record is damaged, too, and has
- * been for as long.
+ * back, present or not, but for who says that its own record is damaged, too, and that it has
+ * asked as long, and knows of nobody else who may have it.
  *
  * From that minute on all in reach are asked in turn, in a round, and what they answer is
  * folded into one (answers.h), until it has what our record had: perhaps nobody has it all
@@ -198,6 +198,31 @@ static bool try_answers(struct sync *s, struct sync_time time, const struct repa
     return true;
 }
 
+/* May anybody have it whole whom the round that ends has not heard of it? */
+static bool is_somebody_left(const struct sync *s, struct sync_time time)
+{
+    const struct repairs *r = &s->repairs;
+    for (size_t i = 0; i < s->peers.count; i++) {
+        const struct peer *peer = s->peers.list[i];
+        bool counts = peer->link ? peer->link->repair_heard != r->round
+                                 : peer_expected(peer, time.wall_ms, s->config.forget_after_ms);
+        if (counts && !clock_covers(&r->answers.clock, &peer->clock))
+            return true;
+    }
+    return false;
+}
+
+/* All were asked, and it is not enough. Who has the same on its hands is told so, and may have
+ * waited for just that. */
+static void end_in_vain(struct sync *s, struct sync_time time, struct repair *repair)
+{
+    bool before = repair->past_mending;
+    repair->past_mending = !is_somebody_left(s, time);
+    if (repair->past_mending && !before)
+        repair->retry_ms = time.now_ms + REPAIR_RETRY_MS;
+    end_round(&s->repairs);
+}
+
 /* That was not enough: another one, where there is still somebody to be asked. */
 static void go_round(struct sync *s, struct sync_time time, struct effects *out)
 {
@@ -213,7 +238,7 @@ static void go_round(struct sync *s, struct sync_time time, struct effects *out)
         return;
     /* somebody's claims do not count any more, since the answers were tried */
     if (!r->untried || !r->answers.any || !try_answers(s, time, repair, &nobody, out))
-        end_round(r);
+        end_in_vain(s, time, repair);
 }
 
 void repair_tick(struct sync *s, struct sync_time time, struct effects *out)
@@ -264,21 +289,22 @@ static bool can_tell(const struct walk_state *walk, enum frame_type type, struct
                                         bytes_compare(key, bytes_of(walk->after, walk->after_len)) > 0);
 }
 
-/* Damaged, and whoever could be asked has been: nobody need wait for us to mend it. */
-static bool is_past_mending(const struct sync *s, uint64_t now_ms, struct bytes key)
+/* Damaged, whoever could be asked has been, and who is away has no more of it: nobody need wait
+ * for us to mend it. */
+static bool is_past_mending(const struct sync *s, struct bytes key)
 {
     for (size_t i = 0; i < s->repairs.count; i++) {
         const struct repair *repair = &s->repairs.list[i];
         if (bytes_equal(key, bytes_of(repair->key.key, repair->key.key_len)))
-            return now_ms >= repair->since_ms + REPAIR_SETTLE_MS;
+            return repair->past_mending;
     }
     return false;
 }
 
 /* Reads the record under key with clock and floor of one snapshot. What cannot be
  * said for certain is unreadable. The frame's bytes are the snapshot's. */
-static enum err read_record(const struct sync *s, uint64_t now_ms, struct snapshot *snapshot,
-                            enum frame_type type, struct bytes key, struct record_frame *ret)
+static enum err read_record(const struct sync *s, struct snapshot *snapshot, enum frame_type type,
+                            struct bytes key, struct record_frame *ret)
 {
     struct record record = {0};
     struct walk_state walk = {0};
@@ -290,7 +316,7 @@ static enum err read_record(const struct sync *s, uint64_t now_ms, struct snapsh
     enum err found = can_tell(&walk, type, key) ? snapshot_record(snapshot, key, &record) : ERR_WALKING;
     ret->key = key;
     ret->state = found == OK ? RECORD_PRESENT : found == ERR_NOT_FOUND ? RECORD_ABSENT : RECORD_UNREADABLE;
-    if (found == ERR_DAMAGED && is_past_mending(s, now_ms, key)) { /* told by an empty clock */
+    if (found == ERR_DAMAGED && is_past_mending(s, key)) { /* told by an empty clock */
         clock_done(&ret->clock);
         clock_done(&ret->floor);
     } else if (ret->state == RECORD_UNREADABLE) { /* by one that is not, where there is any */
@@ -313,7 +339,7 @@ bool repair_send_record(struct sync *s, struct sync_time time, struct link *link
     if (link->queued >= SEND_QUEUE_HIGH || snapshot_open(s->store, &snapshot) != OK)
         return false;
     buf_init(&frame, FRAME_HEADER + FRAME_MAX);
-    bool sound = read_record(s, time.now_ms, snapshot, type, key, &record) == OK;
+    bool sound = read_record(s, snapshot, type, key, &record) == OK;
     if (sound)
         frame_put_record(&frame, type, &record);
     sound = sound && (type == FRAME_RECORD || record.state != RECORD_UNREADABLE);
@@ -367,6 +393,9 @@ bool repair_answered(struct sync *s, struct sync_time time, struct link *link, c
         return fine;
     }
     bool tried = false;
+    /* who is being filled says of what it cannot tell now that it cannot be read */
+    if (record.state != RECORD_UNREADABLE || record.clock.count == 0 || !link->peer->walking)
+        link->repair_heard = r->round;
     if (record.state != RECORD_UNREADABLE) {
         tried = answers_fold(&r->answers, &record) == OK &&
                 try_answers(s, time, repair, &link->peer->id, out);

@@ -107,8 +107,9 @@ struct repair {
     bool seen; /* in the store's list, at this look */
     uint64_t since_ms, retry_ms;
     unsigned tries;
-    size_t turn; /* which link is asked next */
-    bool told;   /* whom it waits for */
+    size_t turn;       /* which link is asked next */
+    bool told;         /* whom it waits for */
+    bool past_mending; /* all were asked, and nobody else may have it */
 };
 struct repairs {
     struct repair *list; /* owned; DAMAGED_KEYS_MAX, made when first needed */

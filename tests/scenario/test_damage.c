@@ -796,6 +796,35 @@ static void what_is_over_is_no_difference(void **state)
     world_free(w);
 }
 
+/* Two have it damaged, and one of them knows who has it whole and is expected back: so the other one
+ * waits, too, which has not heard of that. */
+static void who_knows_of_a_whole_one_waits_for_it(void **state)
+{
+    struct world *w = cluster(79, 4);
+    put_all(w, 0, "k", "1");
+    world_kill(w, 2);
+    world_cut(w, 0, 3, true);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){1, "k", "2"}, 10000));
+    assert_true(world_until(w, reads, &(struct expected){3, "k", "2"}, 20000));
+    world_run(w, 2000);
+    world_kill(w, 3);
+    for (int node = 0; node < 2; node++) {
+        world_damage(w, node, "k");
+        assert_null(world_get(w, node, "k"));
+    }
+    world_start_alone(w, 2);
+    world_run(w, 3 * SETTLE_MS);
+    for (int node = 0; node < 2; node++)
+        assert_int_equal(world_counter(w, node, "operations_lost"), 0);
+    world_cut(w, 0, 3, false);
+    world_start_alone(w, 3);
+    assert_true(world_until(w, world_agrees, NULL, SETTLE_MS));
+    for (int node = 0; node < 4; node++)
+        assert_string_equal(world_get(w, node, "k"), "2");
+    world_free(w);
+}
+
 /* A replica that cannot send its own rows for long, as who has them whole is away, is asked for
  * them less and less often. */
 static void who_cannot_send_is_not_asked_all_the_time(void **state)
@@ -844,6 +873,7 @@ int main(void)
         cmocka_unit_test(a_forgotten_node_has_an_older_state_of_it),
         cmocka_unit_test(what_nobody_has_alone_is_put_together),
         cmocka_unit_test(who_has_it_damaged_too_is_not_waited_for),
+        cmocka_unit_test(who_knows_of_a_whole_one_waits_for_it),
         cmocka_unit_test(who_cannot_send_is_not_asked_all_the_time),
         cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
