@@ -15,7 +15,7 @@ enum { TIME_TELL_MS = 60000 };
 
 void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    if (link->state != LINK_UP || link->protocol < 3 ||
+    if (link->state != LINK_UP || link->protocol < 3 || link->queued >= SEND_QUEUE_HIGH ||
         (link->time_told_ms && time.now_ms < link->time_told_ms + TIME_TELL_MS))
         return;
     struct buf frame;

@@ -536,6 +536,35 @@ static void twins_refuse_each_other(void **state)
     world_free(w);
 }
 
+/* One that is paused until it reads no more is sent nothing more, not by the clock either. */
+static void who_does_not_read_is_told_nothing(void **state)
+{
+    enum { VALUE = 256 << 10, PUTS = 100 };
+    enum err err;
+    char *value = malloc(VALUE + 1), key[16];
+    struct world *w = world_new(&(struct world_options){.seed = 31, .uncompressed = true});
+    memset(value, 'v', VALUE);
+    value[VALUE] = 0;
+    world_start_alone(w, 0);
+    for (int i = 1; i < 3; i++)
+        world_start(w, i, (int[]){0}, 1);
+    world_run(w, 3000);
+    world_request(w, 1, NODE_REQUEST_PAUSE, NULL, &err, 1000);
+    for (int k = 0; k < PUTS; k++) {
+        snprintf(key, sizeof key, "k%d", k);
+        assert_int_equal(world_put(w, 0, key, value), OK);
+        world_run(w, 20);
+    }
+    world_run(w, 60000);
+    uint64_t before = world_bytes_sent(w, 0, 1);
+    world_run(w, 600000);
+    assert_int_equal(world_bytes_sent(w, 0, 1), before);
+    world_request(w, 1, NODE_REQUEST_RESUME, NULL, &err, 1000);
+    assert_true(world_until(w, world_agrees, NULL, 20000));
+    free(value);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +579,7 @@ int main(void)
         cmocka_unit_test(retiring_waits_for_who_may_have_the_rest),
         cmocka_unit_test(expired_versions_are_dropped_by_sane_clocks),
         cmocka_unit_test(a_lonely_clock_is_not_believed),
+        cmocka_unit_test(who_does_not_read_is_told_nothing),
         cmocka_unit_test(twins_refuse_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
