@@ -118,6 +118,24 @@ static void warn_clock(struct status *s, struct bytes data)
     show(s, "ATTENTION", TERM_YELLOW, text);
 }
 
+/* Operations that only a replica has which is not here. */
+static void warn_incomplete(struct status *s, struct bytes data)
+{
+    struct json_scan scan = read_array(read_member(data, "Incomplete"));
+    struct bytes entry;
+    while (read_next(&scan, &entry)) {
+        char *replica = read_member_text(entry, "Replica");
+        char text[320];
+        snprintf(text, sizeof text,
+                 "operations %llu to %llu of %.40s are not all here: they come back with it; is it gone for "
+                 "good: yzma retire %.40s",
+                 (unsigned long long)read_member_number(entry, "Whole") + 1,
+                 (unsigned long long)read_member_number(entry, "Highest"), replica, replica);
+        show(s, "ATTENTION", TERM_YELLOW, text);
+        free(replica);
+    }
+}
+
 /* What somebody should look after. */
 static void show_attention(struct status *s, struct bytes data)
 {
@@ -137,6 +155,7 @@ static void show_attention(struct status *s, struct bytes data)
     warn_number(s, read_member_number(counters, "divergence"), "keys differed at equal clocks");
     warn_number(s, read_member_number(counters, "operations_lost"), "operations are lost");
     warn_number(s, read_member_number(counters, "commit_io_failures"), "commits failed at the disk");
+    warn_incomplete(s, data);
     struct json_scan scan = read_array(read_member(data, "HoldsForgetting"));
     struct bytes holder;
     while (read_next(&scan, &holder)) {

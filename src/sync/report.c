@@ -103,6 +103,52 @@ static void put_forgetting(const struct sync *s, struct sync_time time, struct j
     json_array_end(out);
 }
 
+static bool somebody_has_more(const struct sync *s, const struct replica_id *id)
+{
+    for (size_t i = 0; i < s->link_count; i++)
+        if (s->links[i]->state == LINK_UP &&
+            clock_get(&s->links[i]->peer->clock, id) > clock_get(&s->clock, id))
+            return true;
+    return false;
+}
+
+static void copy_dot(void *ctx, const struct row *row)
+{
+    *(struct dot *)ctx = row->dot;
+}
+
+/* Replicas of which some operations are here, those before them are not, and nobody who is connected has
+ * them: clocks do not pass such a gap, nothing is compared meanwhile, and some contexts wait for it. */
+static void put_incomplete(const struct sync *s, struct json_out *out)
+{
+    char uuid[REPLICA_ID_TEXT];
+    struct snapshot *snapshot;
+    json_name(out, "Incomplete");
+    json_array(out);
+    if (!sync_walking(s) && snapshot_open(s->store, &snapshot) == OK) {
+        struct dot at = {0};
+        uint64_t highest;
+        for (size_t i = 0; i < CLOCK_REPLICAS_MAX; i++, at.counter = UINT64_MAX) {
+            struct dot early = at;
+            if (snapshot_rows_ahead_after(snapshot, &at, 1, copy_dot, &early) != OK ||
+                dot_compare(&early, &at) == 0 || snapshot_highest(snapshot, &early.replica, &highest) != OK)
+                break;
+            at = early;
+            if (somebody_has_more(s, &at.replica) || retire_find(s, &at.replica))
+                continue;
+            const struct peer *peer = peers_find(&s->peers, &at.replica);
+            json_object(out);
+            json_field_text(out, "Replica", replica_id_text(&at.replica, uuid));
+            json_field_text(out, "Peer", peer ? peer->name : "");
+            json_field_number(out, "Whole", clock_get(&s->clock, &at.replica));
+            json_field_number(out, "Highest", highest);
+            json_object_end(out);
+        }
+        snapshot_close(snapshot);
+    }
+    json_array_end(out);
+}
+
 static void put_state_of_store(const struct sync *s, struct sync_time time, struct json_out *out)
 {
     struct store_counters store;
@@ -156,6 +202,7 @@ void sync_report(const struct sync *s, struct sync_time time, struct json_out *o
     }
     put_forgetting(s, time, out);
     retire_report(s, time, out);
+    put_incomplete(s, out);
     put_state_of_store(s, time, out);
     json_name(out, "Links");
     json_array(out);

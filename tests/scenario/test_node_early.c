@@ -47,9 +47,10 @@ static size_t new_ones(struct world *w, int i)
 /* Node 2 wrote all keys, twice. Node 1 has all of the first time. Node 0 was away meanwhile
  * and got some of the first rows, with the records as they are now, when node 2 and its
  * disk went for good: of these keys it has what was written last. */
-static struct world *half_told(uint64_t seed)
+static struct world *half_told(uint64_t seed, struct replica_id *ret_gone)
 {
     struct world *w = cluster_after(&(struct world_options){.seed = seed, .record_us = 2000}, 3, FORMED_MS);
+    world_replica_id(w, 2, ret_gone);
     world_kill(w, 0);
     put_all(w, 2, 'a');
     world_run(w, 2000);
@@ -80,17 +81,31 @@ static void assert_told_within(struct world *w, uint64_t ms)
 /* As much as it is: not only what fits one frame. */
 static void all_that_was_found_early_is_offered(void **state)
 {
-    struct world *w = half_told(1);
+    struct replica_id gone;
+    struct world *w = half_told(1, &gone);
     world_start_alone(w, 0);
     world_start(w, 1, (int[]){0}, 1);
     assert_told_within(w, 60000);
+
+    /* An operator sees whose they are, until the id is retired. */
+    enum err err;
+    const char *text = world_request(w, 1, NODE_REQUEST_STATUS, "", &err, 1000);
+    assert_int_equal(err, OK);
+    assert_non_null(strstr(text, "\"Incomplete\":[{"));
+    assert_non_null(strstr(text, "\"Highest\":13}]"));
+    char uuid[REPLICA_ID_TEXT];
+    world_request(w, 1, NODE_REQUEST_RETIRE, replica_id_text(&gone, uuid), &err, 1000);
+    assert_int_equal(err, OK);
+    text = world_request(w, 1, NODE_REQUEST_STATUS, "", &err, 1000);
+    assert_non_null(strstr(text, "\"Incomplete\":[]"));
     world_free(w);
 }
 
 /* No clock tells of it: who could not take it asks for it again. */
 static void what_there_was_no_room_for_is_offered_again(void **state)
 {
-    struct world *w = half_told(2);
+    struct replica_id gone;
+    struct world *w = half_told(2, &gone);
     world_start_alone(w, 0);
     world_start(w, 1, (int[]){0}, 1);
     world_run(w, 2000);
