@@ -106,6 +106,12 @@ static bool hear(int fd, enum err *ret, struct buf *why)
     return heard;
 }
 
+/* Of the child's own doing: what a page that is none leads to. */
+static bool is_fault(int signal)
+{
+    return signal == SIGSEGV || signal == SIGBUS || signal == SIGABRT || signal == SIGFPE || signal == SIGILL;
+}
+
 static enum err look_in_child(const struct config *config, FILE *out, struct buf *why)
 {
     int fds[2], status = 0;
@@ -126,7 +132,7 @@ static enum err look_in_child(const struct config *config, FILE *out, struct buf
     if (heard)
         return err;
     int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (signal == SIGKILL || signal == SIGTERM) { /* by somebody, or for want of memory */
+    if (signal && !is_fault(signal)) { /* by somebody, for want of memory, or nobody reads what it says */
         buf_put_format(why, "the check was ended: %s", strsignal(signal));
         return ERR_IO;
     }

@@ -18,13 +18,13 @@ static const char *const texts[ERR_MAX] = {
     [ERR_UNMET] = "a condition does not hold",
     [ERR_FULL] = "storage is full",
     [ERR_IO] = "input/output error",
-    [ERR_GONE] = "the files have been removed",
     [ERR_LOCKED] = "locked by another process",
     [ERR_DAMAGED] = "damaged",
     [ERR_REFUSED] = "refused",
     [ERR_BUSY] = "too busy",
     [ERR_TIMEOUT] = "timed out",
     [ERR_CLOSED] = "closed",
+    [ERR_GONE] = "the files have been removed",
 };
 
 const char *err_text(enum err err)

@@ -1,5 +1,6 @@
 /* The errors of the whole program. 0 is ok. A function that fails leaves its
- * results (ret_x) untouched. */
+ * results (ret_x) untouched. Nodes tell each other their numbers (node/keys.c), and
+ * another one may run another version: what is new comes at the end. */
 #ifndef YZMA_BASE_ERR_H
 #define YZMA_BASE_ERR_H
 
@@ -21,13 +22,13 @@ enum err {
     ERR_UNMET,    /* a condition that the request came with does not hold */
     ERR_FULL,     /* the disk, the map or the store's own limit is full */
     ERR_IO,       /* a system call failed; the store may have stopped writing */
-    ERR_GONE,     /* the file is open, but no name leads to it any more */
     ERR_LOCKED,   /* another process holds the store */
     ERR_DAMAGED,  /* stored bytes that should be there are not, or fail their check */
     ERR_REFUSED,  /* the other side, or this one, says no; the reason is in the text beside */
     ERR_BUSY,     /* a queue or pool of ours is at its limit: later will do */
     ERR_TIMEOUT,
     ERR_CLOSED, /* shutting down, or the other side has gone */
+    ERR_GONE,   /* the file is open, but no name leads to it any more */
     ERR_MAX
 };
 

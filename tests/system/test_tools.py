@@ -117,6 +117,18 @@ class Tools(SystemTest):
         self.assertIn("damaged in its own structure", err)
         self.assertIn("move it and its log away", err)
 
+    def test_a_doctor_that_nobody_listens_to(self):
+        """Its check ends, and that is no damage."""
+        one = self.node("one").start()
+        one.term()
+        there, here = os.pipe()
+        os.close(there)
+        with os.fdopen(here, "wb") as out:
+            done = subprocess.run([BINARY, "doctor", "-c", one.config_path], stdout=out, stderr=subprocess.PIPE,
+                                  text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("the check was ended", done.stderr)
+
     def test_a_damaged_record(self):
         """The doctor names it, the node does not serve it, and a peer's takes its place."""
         pacha, kronk = cluster = self.cluster("pacha", "kronk")

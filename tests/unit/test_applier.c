@@ -458,6 +458,31 @@ static void a_failed_meta_page_holds_nobody_up(void **state)
     end(&rig);
 }
 
+/* .. so that nobody is told that what was written is kept, nor that something is not found. */
+static void what_is_removed_under_its_writer_has_gone(void **state)
+{
+    char folder[] = "/tmp/yzma-disk-XXXXXX", path[64];
+    struct disk *disk;
+    struct disk_file *file;
+    struct buf why;
+    buf_init(&why, 512);
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a", folder);
+    assert_int_equal(disk_posix_open(folder, &disk, &why), OK);
+    assert_int_equal(disk->ops->create(disk, "a", 10, &file), OK);
+    assert_int_equal(disk->ops->write(file, 0, bytes_str("b")), OK);
+
+    assert_int_equal(unlink(path), 0);
+
+    assert_int_equal(disk->ops->write(file, 0, bytes_str("c")), ERR_GONE);
+    assert_int_equal(disk->ops->rename(disk, "a", "d"), ERR_GONE);
+    disk->ops->close(file);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(disk->ops->create(disk, "e", 10, &file), ERR_GONE);
+    disk->ops->free(disk);
+    buf_done(&why);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_hurry_alone_keeps_no_writer),
         cmocka_unit_test(records_are_counted_over_an_opening_anew),
         cmocka_unit_test(a_failed_meta_page_holds_nobody_up),
+        cmocka_unit_test(what_is_removed_under_its_writer_has_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

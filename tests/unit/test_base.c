@@ -327,6 +327,20 @@ static void base64_is_the_one_of_the_rfc(void **state)
     buf_done(&text), buf_done(&back);
 }
 
+/* A node of an earlier version reads them in the answers about keys. */
+static void errors_keep_their_numbers(void **state)
+{
+    static const enum err as_ever[] = {
+        OK,           ERR_NOMEM,     ERR_TRUNCATED, ERR_MALFORMED, ERR_TOO_LARGE, ERR_CHECKSUM,
+        ERR_VERSION,  ERR_NOT_FOUND, ERR_EXISTS,    ERR_BEHIND,    ERR_FLOOR,     ERR_WALKING,
+        ERR_WRONGKEY, ERR_CONFLICT,  ERR_UNMET,     ERR_FULL,      ERR_IO,        ERR_LOCKED,
+        ERR_DAMAGED,  ERR_REFUSED,   ERR_BUSY,      ERR_TIMEOUT,   ERR_CLOSED,    ERR_GONE,
+    };
+    for (size_t i = 0; i < sizeof as_ever / sizeof *as_ever; i++)
+        assert_int_equal(as_ever[i], i);
+    assert_int_equal(sizeof as_ever / sizeof *as_ever, ERR_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +359,7 @@ int main(void)
         cmocka_unit_test(utf8_is_read_strictly),
         cmocka_unit_test(json_is_written_with_commas_and_escapes),
         cmocka_unit_test(the_first_timer_is_the_earliest),
+        cmocka_unit_test(errors_keep_their_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -175,7 +175,9 @@ static void close_file(struct disk_file *file)
 static enum err rename_file(struct disk *disk, const char *from, const char *to)
 {
     int fd = disk_of(disk)->fd;
-    return renameat(fd, from, fd, to) == 0 ? OK : err_of(errno);
+    if (renameat(fd, from, fd, to) == 0)
+        return OK;
+    return errno == ENOENT ? ERR_GONE : err_of(errno);
 }
 
 static enum err remove_file(struct disk *disk, const char *name)

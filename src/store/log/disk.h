@@ -36,9 +36,9 @@ struct disk_ops {
      * nothing is, as the file has been removed. */
     enum err (*write)(struct disk_file *file, uint64_t offset, struct bytes bytes);
     enum err (*sync)(struct disk_file *file);
-    void (*close)(struct disk_file *file); /* takes NULL */
-    enum err (*rename)(struct disk *disk, const char *from, const char *to);
-    enum err (*remove)(struct disk *disk, const char *name); /* absent is OK */
+    void (*close)(struct disk_file *file);                                   /* takes NULL */
+    enum err (*rename)(struct disk *disk, const char *from, const char *to); /* ERR_IO, ERR_GONE */
+    enum err (*remove)(struct disk *disk, const char *name);                 /* absent is OK */
     enum err (*sync_folder)(struct disk *disk);
     void (*free)(struct disk *disk);
 };
