@@ -327,7 +327,7 @@ static enum err folder_rename(struct disk *disk, const char *from, const char *t
     bool found = sim_folder_find(&sim->folder, from) != NULL;
     if (happens(sim, fate) && found)
         sim_folder_rename(&sim->folder, from, to);
-    return fate == FATE_DONE && !found ? ERR_NOT_FOUND : err_of(sim, fate);
+    return fate == FATE_DONE && !found ? ERR_GONE : err_of(sim, fate);
 }
 
 static enum err folder_remove(struct disk *disk, const char *name)

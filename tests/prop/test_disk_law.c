@@ -220,7 +220,7 @@ static void step_rename(struct law *law, size_t name)
     size_t to = pick(law, NAMES);
     struct file_model *file = law->names[name].shown;
     enum err err = law->disk->ops->rename(law->disk, names[name], names[to]);
-    expect(law, err == (file ? OK : ERR_NOT_FOUND), "rename");
+    expect(law, err == (file ? OK : ERR_GONE), "rename");
     if (!file || to == name)
         return;
     model_name(law, name, NULL);
