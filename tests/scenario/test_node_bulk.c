@@ -24,7 +24,7 @@
 
 enum {
     VALUE_BYTES = 500,
-    STEP_MS = SANITIZED ? 460 : 230, /* between two moments of dying: fewer where each world takes long */
+    STEP_MS = SANITIZED ? 580 : 290, /* between two moments of dying: fewer where each world takes long */
 };
 
 static void put(struct world *w, int node, const char *prefix, int k, const char *value)
