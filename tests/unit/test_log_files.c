@@ -535,6 +535,36 @@ static void an_older_log_of_a_half_applied_tree_is_left_alone(void **state)
     rig_done(&rig);
 }
 
+/* A last frame that cannot be read is no write that was cut off where the tree has a part of it. */
+static void a_damaged_end_of_a_half_applied_log_is_no_tail(void **state)
+{
+    struct log_rig rig = open_rig(), other;
+    struct buf bytes;
+    rig_append_ok(&rig, "one");
+    rig_append_ok(&rig, "two");
+    rig_close(&rig);
+    buf_init(&bytes, SIZE_MAX);
+    assert_int_equal(disk_sim_read_file(rig.sim, "0000000000000001.log", &bytes), OK);
+    size_t at = bytes.len;
+    while (at > 0 && memcmp(bytes.data + at - 3, "two", 3) != 0)
+        at--;
+    bytes.data[at - 1] ^= 1;
+    disk_sim_write_file(rig.sim, "0000000000000001.log", buf_bytes(&bytes));
+    buf_done(&bytes);
+    rig_clone(&other, &rig);
+    other.mark.sequence = 1;
+    other.mark.applying = 2;
+
+    assert_int_equal(rig_open(&other), ERR_DAMAGED);
+
+    assert_non_null(strstr((char *)other.why.data, "the last frames of the log cannot be read"));
+    rig.mark.sequence = 1;
+    rig_open_ok(&rig); /* the tree has nothing of it */
+    assert_true(rig.found.cut);
+    rig_done(&other);
+    rig_done(&rig);
+}
+
 static void a_newer_format_is_refused_untouched(void **state)
 {
     struct log_rig rig = open_rig();
@@ -790,6 +820,7 @@ int main(void)
         cmocka_unit_test(a_log_that_is_missing_is_lost),
         cmocka_unit_test(an_older_log_is_lost_and_gone_for_good),
         cmocka_unit_test(an_older_log_of_a_half_applied_tree_is_left_alone),
+        cmocka_unit_test(a_damaged_end_of_a_half_applied_log_is_no_tail),
         cmocka_unit_test(a_newer_format_is_refused_untouched),
         cmocka_unit_test(a_missing_segment_in_the_middle_is_damage),
         cmocka_unit_test(a_flipped_bit_is_found_wherever_it_is),

@@ -210,6 +210,13 @@ static void take_over(struct world *w, struct host *host, const struct group_ops
     w->result.doubts += (unsigned)ops->count;
 }
 
+/* The last one in doubt has no operations: one such is as good as many, and a node on a full disk
+ * is told of rows all the time. */
+static bool doubts_nothing(const struct host *host)
+{
+    return host->doubt_count && host->doubts[host->doubt_count - 1].count == 0;
+}
+
 static uint64_t frames_of(const struct host *host)
 {
     struct log_engine_counters counters;
@@ -238,7 +245,7 @@ static enum err run(struct world *w, struct host *host, struct store_work *list,
         doubts_clear(w, host, NULL);
     if (err == OK || ops->count)
         take_over(w, host, ops, err != OK);
-    else if (host->doubt_count < GROUP_DOUBTS)
+    else if (host->doubt_count < GROUP_DOUBTS && !doubts_nothing(host))
         take_over(w, host, ops, true); /* a frame without operations may be found, too */
 out:
     free(ops);

@@ -375,16 +375,26 @@ static bool is_lost(const struct opening *o)
     return o->log->sequence < o->mark->sequence || (!has_frame && o->mark->sequence > 0);
 }
 
-/* A tree that has a part of what lay above its mark cannot go on without the rest. Said
- * before anything of the folder is touched: what is there may be of use yet. */
+/* A tree that has a part of what lay above its mark cannot go on without the rest: frames that it
+ * was taking over were durable, so one that is missing at the end was not being written, but is
+ * damaged. Said before anything of the folder is taken away. */
 static enum err refuse_half_taken_over(struct opening *o)
 {
-    if (!o->found.lost || o->mark->applying <= o->mark->sequence)
+    if (o->mark->applying <= o->mark->sequence)
         return OK;
-    buf_put_format(o->why,
-                   "%s: the log is missing or older than its store, which was taking it over when it "
-                   "stopped: put both back, or remove both and let peers fill this node again",
-                   o->options->where);
+    if (o->found.lost)
+        buf_put_format(o->why,
+                       "%s: the log is missing or older than its store, which was taking it over when it "
+                       "stopped: put both back, or remove both and let peers fill this node again",
+                       o->options->where);
+    else if (o->log->sequence < o->mark->applying)
+        buf_put_format(
+            o->why,
+            "%s: the last frames of the log cannot be read, and its store was taking them over when "
+            "it stopped: put both back, or remove both and let peers fill this node again",
+            o->options->where);
+    else
+        return OK;
     return ERR_DAMAGED;
 }
 
