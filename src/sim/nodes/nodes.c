@@ -358,6 +358,7 @@ struct nodes_result nodes_run(const struct nodes_options *options)
     CHECK(options->nodes + SPARES <= NODES_MAX);
     struct world *w = mem_new(sizeof *w);
     w->options = *options;
+    w->oracle.strict = options->strict;
     w->result.fine = true;
     rng_init(&w->rng, options->seed);
     set_up(w);

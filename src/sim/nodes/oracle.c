@@ -93,7 +93,7 @@ void oracle_removed(const struct oracle *o, struct set *ret_surely, struct set *
     *ret_surely = *ret_perhaps = (struct set){0};
     for (size_t i = 1; i <= o->op_count; i++) {
         const struct op *op = &o->ops[i];
-        if (op->state == OP_DONE && !op->may_be_lost)
+        if (op->state == OP_DONE && !op->may_be_lost && (!op->twice || o->strict))
             set_unite(ret_surely, &op->removed);
         if (op->state == OP_DONE || op->state == OP_DOUBT)
             set_unite(ret_perhaps, &op->removed);

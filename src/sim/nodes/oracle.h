@@ -75,6 +75,7 @@ struct op {
 };
 
 struct oracle {
+    bool strict; /* what has a dot that was given out twice is held to its promises, too */
     size_t key_count, op_count;
     struct op ops[ORACLE_OPS]; /* from 1; 0 is none */
 };
