@@ -7,7 +7,7 @@
  *
  * A piece is as large as one of a digest, and ten of them are read a second. Where the
  * store's list of damaged records is full the search stands until some of them are mended.
- * After it nobody searches for as long as it took. */
+ * After it nobody searches for as long as it took, ten seconds at the least. */
 #include "sync_state.h"
 
 void search_want(struct sync *s)
@@ -33,7 +33,7 @@ static void end(struct sync *s, uint64_t now_ms)
 {
     struct searching *search = &s->searching;
     uint64_t took_ms = now_ms - search->began_ms;
-    search->on = false;
+    search->on = search->ended = false;
     search->at_ms = now_ms + (took_ms > SEARCH_REST_MS ? took_ms : SEARCH_REST_MS);
     s->count.damage_searches++;
 }
@@ -45,7 +45,6 @@ void search_tick(struct sync *s, uint64_t now_ms)
         return; /* nobody to be asked: nothing would come of it */
     if (search->ended) {
         end(s, now_ms);
-        search->ended = false;
         return;
     }
     if (!search->on)

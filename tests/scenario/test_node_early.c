@@ -69,6 +69,13 @@ static struct world *half_told(uint64_t seed, struct replica_id *ret_gone)
     return w;
 }
 
+/* Node 1 hears of it from node 0. */
+static void meet(struct world *w)
+{
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+}
+
 /* (To compare whole stores at each step takes long.) */
 static void assert_told_within(struct world *w, uint64_t ms)
 {
@@ -83,8 +90,7 @@ static void all_that_was_found_early_is_offered(void **state)
 {
     struct replica_id gone;
     struct world *w = half_told(1, &gone);
-    world_start_alone(w, 0);
-    world_start(w, 1, (int[]){0}, 1);
+    meet(w);
     assert_told_within(w, 60000);
 
     /* An operator sees whose they are, until the id is retired. */
@@ -106,8 +112,7 @@ static void what_there_was_no_room_for_is_offered_again(void **state)
 {
     struct replica_id gone;
     struct world *w = half_told(2, &gone);
-    world_start_alone(w, 0);
-    world_start(w, 1, (int[]){0}, 1);
+    meet(w);
     world_run(w, 2000);
     world_disk_full(w, 1, true);
     world_run(w, 30000);

@@ -261,6 +261,14 @@ static void forget_first(struct store *s)
     assert_int_equal(count_records(s), 3); /* "k" waits for the floor of the old id */
 }
 
+/* With the last row of the old id, and its note with it. */
+static void assert_rest_goes(struct store *d, struct engine *engine)
+{
+    prune(d, 1, 2);
+    assert_int_equal(count_records(d), 2);
+    assert_int_equal(count_rests(engine), 0);
+}
+
 /* The context of a deleted key names an operation of another one, whose row is the last to
  * go: nothing of the deleted key stays for that. */
 static void a_rest_goes_without_a_row_of_its_own(void **state)
@@ -275,9 +283,7 @@ static void a_rest_goes_without_a_row_of_its_own(void **state)
     assert_int_equal(count_rests(engine), 1);
     prune(d, 1, 1);
     assert_int_equal(count_records(d), 3); /* not yet */
-    prune(d, 1, 2);
-    assert_int_equal(count_records(d), 2);
-    assert_int_equal(count_rests(engine), 0);
+    assert_rest_goes(d, engine);
     store_close(d);
     close_all(r);
 }
@@ -296,9 +302,7 @@ static void a_rest_goes_whose_row_gave_way(void **state)
     send_all(r.c, d, 1);
     assert_string_equal(key_of_row(d, 1, 2), "second");
     assert_int_equal(count_records(d), 3);
-    prune(d, 1, 2);
-    assert_int_equal(count_records(d), 2);
-    assert_int_equal(count_rests(engine), 0);
+    assert_rest_goes(d, engine);
     store_close(d);
     close_all(r);
 }

@@ -15,8 +15,7 @@ enum {
     STREAM_BYTES_MAX = 10 << 20,
     MEMORY_SLACK = 4 << 20, /* of the memory table: what one group may add */
     CLOCK_COUNT_MAX = 64,
-    WORKS_PER_HOST =
-        256, /* of the node's own that wait for the committer: an intake's, of links that broke, too */
+    WORKS_PER_HOST = 256, /* the node's own at the committer: an intake's, of links that broke, too */
 };
 
 /* ---- a store's records and rows --------------------------------------------------------- */
