@@ -221,7 +221,7 @@ static enum err read_identity(struct daemon *d, struct replica_id *ret_id, struc
     if (err != OK)
         return err;
     err = snapshot_identity(snapshot, &identity);
-    twin_read(snapshot, ret_twin);
+    twin_read(snapshot, &identity.id, ret_twin);
     *ret_id = identity.id;
     identity_done(&identity);
     snapshot_close(snapshot);
@@ -236,6 +236,7 @@ static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct
     enum err err = read_identity(d, &work->reidentify.old_id, &twin);
     work->reidentify.fork = twin.fork;
     work->reidentify.parted = twin.parted;
+    work->reidentify.told = twin.known;
     random_bytes(random, sizeof random);
     random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
     work->reidentify.new_id = replica_id_of_random(random);

@@ -9,9 +9,10 @@
  *
  * But the fork is only where somebody may have gone another way. What was merged here since may have been
  * done by who had seen ours above it, and removed that: to take such operations back, and claim the removal
- * all the same, would let the removed come back from who has it and not the removal. So the old id is claimed
- * as far as what was merged reflects it (state.own_known), unless others are known to have written there
- * (parted).
+ * all the same, would let the removed come back from who has it and not the removal. So would a put of ours
+ * that others have, and that we have removed: there would be nothing that the delete, put again, removes. So
+ * the old id is claimed as far as others have it: as what was merged reflects it (state.own_known), as they
+ * have told, or as they know it of a retired one; unless others are known to have written there (parted).
  *
  * Contexts are cut to the last operation of the old id on their key that is still claimed: first the keys
  * with a row there are visited, downwards, so that each is cut to exactly its last one; then the keys

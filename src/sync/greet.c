@@ -447,7 +447,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
             peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
         sync_link_end(s, time, link, refusal.text, out);
-        sync_reidentify_but(s, refusal.counter, UINT64_MAX, refusal.known, refusal.known_count, out);
+        sync_reidentify_but(s, refusal.counter, s->twin.parted, refusal.known, refusal.known_count, out);
         return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",

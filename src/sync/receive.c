@@ -85,9 +85,11 @@ static bool take_clock(struct sync *s, struct sync_time time, struct link *link,
         sync_link_end(s, time, link, "knows operations of ours that we do not", out);
         return false;
     }
-    uint64_t own = clock_get(&peer->clock, &peer->id);
+    uint64_t own = clock_get(&peer->clock, &peer->id), ours = clock_get(&peer->clock, &s->id);
     if (own > peer->told)
         peer->told = own;
+    if (ours > s->twin.known)
+        s->twin.known = ours;
     bool was_walking = peer->walking;
     peer->walking = flags & SYNC_WALKING;
     if (was_walking && !peer->walking)

@@ -42,7 +42,8 @@ static enum err read_hand(struct sync *s, struct snapshot *snapshot)
     struct bytes value;
     enum err err = snapshot_note(snapshot, PAUSED_NOTE, &value);
     s->held_by_hand = err == OK;
-    twin_read(snapshot, &s->twin);
+    twin_read(snapshot, &s->id, &s->twin);
+    s->known_kept = s->twin.known;
     if (err == OK || err == ERR_NOT_FOUND)
         err = snapshot_notes(snapshot, RETIRED_NOTE, read_retired, s);
     if (err == OK)
@@ -122,7 +123,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .started_ms = now_ms,
                        .alone_since_ms = now_ms,
                        .space_changed = true,
-                       .twin = {UINT64_MAX, UINT64_MAX},
+                       .twin = {UINT64_MAX, UINT64_MAX, 0},
                        .rows_below_floor = true};
     s->squeeze = squeeze_new(config->compression);
     snprintf(s->name, sizeof s->name, "%s", config->name);
@@ -299,6 +300,7 @@ void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const u
     work->reidentify.new_id = replica_id_of_random(random);
     work->reidentify.fork = fork;
     work->reidentify.parted = parted;
+    work->reidentify.told = s->twin.known;
     work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
     work->reidentify.known_count = known_count;
     work->reidentify.start_random = rng_next(&s->rng);
@@ -326,7 +328,8 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     drop_own_ids(s);
     s->rows_below_floor = true; /* perhaps: it may have risen over a damaged one */
     s->count.reidentified++;
-    s->twin = (struct twin){UINT64_MAX, UINT64_MAX}; /* of the former id */
+    s->twin = (struct twin){UINT64_MAX, UINT64_MAX, 0}; /* of the former id */
+    s->known_kept = 0;
     while (s->link_count)
         sync_link_end(s, time, s->links[s->link_count - 1], NULL, out);
     sync_push_event(s, &(struct sync_event){.kind = SYNC_REIDENTIFIED});
@@ -652,6 +655,7 @@ void sync_tick(struct sync *s, struct sync_time time, struct effects *out)
         for (size_t i = 0; i < s->peers.count; i++)
             if (s->peers.list[i]->link)
                 sync_save_peer(s, s->peers.list[i], out);
+        twin_keep_known(s, out);
         past_tell_again(s, time, out);
     }
     forget_tick(s, time, out);

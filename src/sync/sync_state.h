@@ -220,7 +220,8 @@ struct sync {
     bool stopping;
     bool reidentifying;
     uint64_t twin_at_ms;     /* no other one is met before */
-    struct twin twin;        /* what other nodes under our id have shown */
+    struct twin twin;        /* what other nodes under our id have shown, and others have of it */
+    uint64_t known_kept;     /* of that, twin.known as it is in the store */
     bool held_by_hand;       /* manual.c: what came in waits */
     bool expiring;           /* expire.c */
     struct retired *retired; /* retire.c */
@@ -294,6 +295,7 @@ void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effe
 void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
                          size_t known_count, struct effects *out);
 void twin_met(struct sync *s, const struct hello *hello, struct effects *out);
+void twin_keep_known(struct sync *s, struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */
 bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);

@@ -1,32 +1,62 @@
 /* Meeting a node under our own id. Neither can tell which is the older one, and the operations of both above
  * their common past have the same dots: whichever is told to take a new id must put them again, so
  * that past is kept. Whether the other has written above it too is kept as well: while nobody has, what
- * others know there is ours (store/reidentify.c). */
+ * others know there is ours (store/reidentify.c). So is what others have told that they have of it: they took
+ * our hello before they told. (A hello may be of one who is about to refuse ours, and is not counted.) */
 #include "sync_state.h"
 
-void twin_read(struct snapshot *snapshot, struct twin *ret)
+static uint64_t read_known(struct snapshot *snapshot, const struct replica_id *own)
 {
     struct bytes note;
-    *ret = (struct twin){UINT64_MAX, UINT64_MAX};
+    if (snapshot_note(snapshot, KNOWN_NOTE, &note) != OK)
+        return 0;
+    struct cursor in = cursor_of(note);
+    struct replica_id id = replica_id_decode(&in);
+    uint64_t known = cursor_u64(&in);
+    return cursor_finish(&in) == OK && replica_id_equal(&id, own) ? known : 0;
+}
+
+void twin_read(struct snapshot *snapshot, const struct replica_id *own, struct twin *ret)
+{
+    struct bytes note;
+    *ret = (struct twin){UINT64_MAX, UINT64_MAX, read_known(snapshot, own)};
     if (snapshot_note(snapshot, TWIN_NOTE, &note) != OK)
         return;
     struct cursor in = cursor_of(note);
-    struct twin twin = {.fork = cursor_u64(&in)};
-    twin.parted = note.len == 8 ? twin.fork : cursor_u64(&in); /* of before it was kept: perhaps */
+    uint64_t fork = cursor_u64(&in);
+    uint64_t parted = note.len == 8 ? fork : cursor_u64(&in); /* of before it was kept: perhaps */
     if (cursor_finish(&in) == OK)
-        *ret = twin;
+        ret->fork = fork, ret->parted = parted;
 }
 
-static void save(struct sync *s, struct effects *out)
+static void save(struct sync *s, const char *name, struct buf *value, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_NOTES);
+    store_work_add_note(work, name, buf_bytes(value));
+    buf_done(value);
+    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+}
+
+static void save_twin(struct sync *s, struct effects *out)
+{
     struct buf value;
     buf_init(&value, 16);
     buf_put_u64(&value, s->twin.fork);
     buf_put_u64(&value, s->twin.parted);
-    store_work_add_note(work, TWIN_NOTE, buf_bytes(&value));
-    buf_done(&value);
-    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
+    save(s, TWIN_NOTE, &value, out);
+}
+
+/* Not at each report: what was not kept yet is a matter of a crash and a twin at once. */
+void twin_keep_known(struct sync *s, struct effects *out)
+{
+    struct buf value;
+    if (s->twin.known == s->known_kept)
+        return;
+    s->known_kept = s->twin.known;
+    buf_init(&value, REPLICA_ID_SIZE + 8);
+    replica_id_encode(&s->id, &value);
+    buf_put_u64(&value, s->twin.known);
+    save(s, KNOWN_NOTE, &value, out);
 }
 
 static bool lower(uint64_t *to, uint64_t counter)
@@ -51,5 +81,5 @@ void twin_met(struct sync *s, const struct hello *hello, struct effects *out)
     if (wrote)
         news |= lower(&s->twin.parted, fork);
     if (news)
-        save(s, out);
+        save_twin(s, out);
 }

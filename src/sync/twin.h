@@ -5,14 +5,16 @@
 
 #include "store.h"
 
-#define TWIN_NOTE "sync/twin" /* 8 bytes fork, 8 bytes parted */
+#define TWIN_NOTE  "sync/twin"  /* 8 bytes fork, 8 bytes parted */
+#define KNOWN_NOTE "sync/known" /* 16 bytes own id, 8 bytes known */
 
 struct twin {
-    uint64_t fork;   /* the lowest counter up to which one of them is surely the same */
+    uint64_t fork;   /* the lowest counter up to which one of them is surely the same; UINT64_MAX: none */
     uint64_t parted; /* .. of those that had written above it */
-};                   /* UINT64_MAX: none */
+    uint64_t known;  /* up to here others have our operations, as those have told who took our hello */
+};
 
-/* None where the note is not there, or cannot be read. */
-void twin_read(struct snapshot *snapshot, struct twin *ret);
+/* Nothing where a note is not there, is of another id, or cannot be read. */
+void twin_read(struct snapshot *snapshot, const struct replica_id *own, struct twin *ret);
 
 #endif

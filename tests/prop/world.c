@@ -52,6 +52,8 @@ struct world {
     struct op ops[OPS_MAX];
     struct held_token tokens[TOKENS_MAX];
     bool with_tokens, with_losses, with_doubts;
+    struct clock
+        beyond; /* a repair has brought what operations up to here did, and no clock tells of it yet */
     struct world_result result;
     size_t step;
 };
@@ -455,6 +457,15 @@ static struct store_work *record_of(struct node *from, enum work_kind kind, stru
     return work;
 }
 
+/* What the source had forgotten, and a has not applied, a's record reflects all the same. */
+static void note_beyond(struct world *w, struct node *a, const struct clock *source_floor)
+{
+    struct view view = look(a->store, NULL);
+    if (!clock_covers(&view.clock, source_floor))
+        clock_join(&w->beyond, source_floor);
+    look_away(&view);
+}
+
 /* A record of a becomes unreadable and is put back from b's; where b lacks
  * operations on it the damage has not happened. */
 static void damage_and_repair(struct world *w, struct node *a, struct node *b)
@@ -480,6 +491,8 @@ static void damage_and_repair(struct world *w, struct node *a, struct node *b)
             bad(w, "a damaged record is not repaired", a->id, err);
         else
             w->result.repaired++;
+        if (err == OK)
+            note_beyond(w, a, &work->repair.source_floor);
         store_work_free(work);
     }
     buf_done(&before);
@@ -510,7 +523,8 @@ static uint64_t digest_of(const struct view *view)
 static void compare(struct world *w, struct node *a, struct node *b)
 {
     struct view ours = look(a->store, NULL), theirs = look(b->store, NULL);
-    bool equal = clock_equal(&ours.clock, &theirs.clock) && is_settled(&ours) && is_settled(&theirs);
+    bool equal = clock_equal(&ours.clock, &theirs.clock) && clock_covers(&ours.clock, &w->beyond) &&
+                 is_settled(&ours) && is_settled(&theirs);
     if (equal && digest_of(&ours) != digest_of(&theirs))
         bad(w, "equal clocks and different versions", a->id, b->id);
     w->result.compared += equal;
@@ -645,6 +659,19 @@ static void unsee(struct world *w, struct node *node, const struct replica_id *o
     }
 }
 
+/* What the others' clocks tell of the id: the highest of them. */
+static uint64_t told_of(struct world *w, const struct node *node, const struct replica_id *id)
+{
+    uint64_t told = 0;
+    for (size_t i = 0; i < w->node_count; i++) {
+        struct view view = look(w->nodes[i].store, NULL);
+        uint64_t theirs = &w->nodes[i] == node ? 0 : clock_get(&view.clock, id);
+        told = theirs > told ? theirs : told;
+        look_away(&view);
+    }
+    return told;
+}
+
 /* A copy of it is said to have parted from it at an earlier operation than it did, or has not
  * written at all: all above is put again under a new id, and others have it under the old one too. */
 static void doubt(struct world *w, struct node *node)
@@ -671,6 +698,12 @@ static void doubt(struct world *w, struct node *node)
     work->reidentify.new_id = kit_id(++w->ids);
     work->reidentify.fork = fork;
     work->reidentify.parted = UINT64_MAX;
+    work->reidentify.told = chance(w, 500) ? told_of(w, node, &old_id) : 0;
+    if (fork < counter && chance(w, 300)) { /* it was retired, and of one of these others know */
+        uint64_t known = fork + 1 + pick(w, (size_t)(counter - fork));
+        work->reidentify.known = mem_copy(&known, sizeof known);
+        work->reidentify.known_count = 1;
+    }
     if (kit_do(node->store, work) != OK)
         bad(w, "no new identity", node->id, 0);
     node->id = w->ids;
@@ -909,6 +942,7 @@ struct world_result world_run(uint64_t seed, enum driver_weaken weaken)
         token_done(&w->tokens[i].token);
     while (w->node_count)
         drop_node(w, w->node_count - 1);
+    clock_done(&w->beyond);
     free(w);
     return result;
 }

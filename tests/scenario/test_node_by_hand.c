@@ -507,9 +507,11 @@ static void a_lonely_clock_is_not_believed(void **state)
 static struct twin twin_of(struct world *w, int node)
 {
     struct snapshot *snapshot;
+    struct replica_id id;
     struct twin twin;
+    world_replica_id(w, node, &id);
     assert_int_equal(snapshot_open(world_store(w, node), &snapshot), OK);
-    twin_read(snapshot, &twin);
+    twin_read(snapshot, &id, &twin);
     snapshot_close(snapshot);
     return twin;
 }
@@ -537,6 +539,53 @@ static void a_silent_twin_has_not_parted(void **state)
     assert_int_equal(twin_of(w, 0).fork, 1); /* it is in the store */
     assert_int_equal(twin_of(w, 0).parted, UINT64_MAX);
     world_free(w);
+}
+
+/* A copy met somebody first, who knows of nothing that it wrote: the original takes the new id. What
+ * a peer has of it is its own, and what it deletes of that stays deleted. */
+static void what_a_peer_has_stays_deleted(void **state)
+{
+    for (int restarted = 0; restarted < 2; restarted++) {
+        struct world *w = cluster_after(&(struct world_options){.seed = 61}, 2, FORMED_MS);
+        struct replica_id before, after;
+        enum err err;
+        assert_int_equal(world_put(w, 0, "common", "1"), OK);
+        world_run(w, 2000);
+        world_save(w, 0);
+        world_copy(w, 0, 5);
+        world_cut(w, 1, 5, true);
+        world_cut(w, 0, 5, true);
+        assert_int_equal(world_put(w, 0, "k", "1"), OK);
+        world_run(w, restarted ? 61000 : 2000);
+        assert_non_null(world_get(w, 1, "k"));
+        world_cut(w, 0, 1, true);
+        assert_int_equal(world_delete(w, 0, "k"), OK);
+        world_start_alone(w, 3);
+        world_cut(w, 0, 3, true);
+        world_cut(w, 1, 3, true);
+        world_start(w, 5, (int[]){3}, 1);
+        world_run(w, 15000); /* others are asked for its past, in vain */
+        assert_non_null(world_get(w, 3, "common"));
+        world_kill(w, 5);
+        if (restarted) {
+            world_kill(w, 0);
+            world_start_alone(w, 0);
+        }
+        assert_int_equal(twin_of(w, 0).known, restarted ? 2 : 0); /* not kept yet, else */
+        world_replica_id(w, 0, &before);
+        world_cut(w, 0, 3, false);
+        (void)world_request(w, 0, NODE_REQUEST_JOIN, "10.0.0.4:7946", &err, 11000);
+        world_run(w, 5000);
+        world_replica_id(w, 0, &after);
+        assert_false(replica_id_equal(&before, &after));
+        world_cut(w, 0, 1, false);
+        world_cut(w, 1, 3, false);
+        (void)world_request(w, 0, NODE_REQUEST_JOIN, "10.0.0.2:7946", &err, 11000);
+        assert_agree_within(w, 60000);
+        assert_null(world_get(w, 0, "k"));
+        assert_null(world_get(w, 1, "k"));
+        world_free(w);
+    }
 }
 
 /* Two nodes run on copies of one store and meet each other alone: both refuse, both say
@@ -615,6 +664,7 @@ int main(void)
         cmocka_unit_test(who_does_not_read_is_told_nothing),
         cmocka_unit_test(twins_refuse_each_other),
         cmocka_unit_test(a_silent_twin_has_not_parted),
+        cmocka_unit_test(what_a_peer_has_stays_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

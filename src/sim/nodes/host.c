@@ -305,9 +305,10 @@ static void take_new_id(struct world *w, struct host *host)
     CHECK(snapshot_identity(snapshot, &identity) == OK);
     work->reidentify.old_id = identity.id;
     identity_done(&identity);
-    twin_read(snapshot, &twin);
+    twin_read(snapshot, &work->reidentify.old_id, &twin);
     work->reidentify.fork = twin.fork;
     work->reidentify.parted = twin.parted;
+    work->reidentify.told = twin.known;
     snapshot_close(snapshot);
     store_work_add_note(notes, TWIN_NOTE, bytes_of(NULL, 0));
     enum err err = store_run(host->store, host_wall(w, host), work);
