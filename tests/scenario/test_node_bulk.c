@@ -155,8 +155,8 @@ static void a_walk_stays_in_its_window(void **state)
 /* Two nodes with all, and a third that walks, slowly: as long, however many keys there are. */
 static struct world *a_slow_walk(uint64_t seed, int keys)
 {
-    struct world *w =
-        world_with(&(struct world_options){.seed = seed, .record_us = (uint64_t)(600000 / keys)}, 2);
+    struct world *w = world_with(
+        &(struct world_options){.seed = seed, .record_us = (uint64_t)(600000 / keys)}, 2);
     for (int k = 0; k < keys; k++)
         put(w, k % 2, "k", k, "1");
     agree_within(w, 60000);
