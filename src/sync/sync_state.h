@@ -289,11 +289,9 @@ enum err sync_look(struct sync *s); /* reads clock, floor and walk from the stor
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
 uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
-/* fork, parted: as in store_work. */
-void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effects *out);
-/* .. and these above the fork are the same operations for all. */
-void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
-                         size_t known_count, struct effects *out);
+/* Completes the work, with a new id and what peers have told, and submits it. */
+void sync_reidentify(struct sync *s, struct store_work *work, struct effects *out);
+uint64_t twin_told(const struct peers *peers, const struct replica_id *own);
 void twin_met(struct sync *s, const struct hello *hello, struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */

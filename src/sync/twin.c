@@ -17,6 +17,40 @@ void twin_read(struct snapshot *snapshot, struct twin *ret)
         *ret = twin;
 }
 
+uint64_t twin_told(const struct peers *peers, const struct replica_id *own)
+{
+    uint64_t told = 0;
+    for (size_t i = 0; i < peers->count; i++) {
+        uint64_t theirs = clock_get(&peers->list[i]->clock, own);
+        told = theirs > told ? theirs : told;
+    }
+    return told;
+}
+
+static void read_peer(void *ctx, struct bytes name, struct bytes value)
+{
+    (void)!peer_decode(ctx, value); /* one that cannot be read has told nothing */
+}
+
+enum err twin_fill(struct snapshot *snapshot, struct reidentify_work *ret)
+{
+    struct identity identity = {0};
+    struct peers peers = {0};
+    struct twin twin;
+    enum err err = snapshot_identity(snapshot, &identity);
+    if (err == OK)
+        err = snapshot_notes(snapshot, PEER_NOTE, read_peer, &peers);
+    twin_read(snapshot, &twin);
+    ret->old_id = identity.id;
+    ret->fork = twin.fork;
+    ret->parted = twin.parted;
+    ret->told = twin_told(&peers, &identity.id);
+    ret->ends_note = TWIN_NOTE;
+    identity_done(&identity);
+    peers_done(&peers);
+    return err;
+}
+
 static void save(struct sync *s, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_NOTES);
