@@ -27,9 +27,10 @@ enum {
 };
 
 struct wall {
-    unsigned periods;     /* in which something was told, 2 at most; 0: it has told nothing since our start */
-    uint64_t began_ms;    /* the present one, on the monotonic clock */
-    int64_t least[2];     /* its wall clock less our monotonic one, at least: in the present one, in the one before */
+    unsigned periods;  /* in which something was told, 2 at most; 0: it has told nothing since our start */
+    uint64_t began_ms; /* the present one, on the monotonic clock */
+    int64_t
+        least[2]; /* its wall clock less our monotonic one, at least: in the present one, in the one before */
     uint64_t late_ms_max; /* as long a message may have been under way: the link's first round trip */
 };
 
@@ -45,6 +46,7 @@ enum wall_verdict {
     WALL_DIFFERS, /* by more than skew_max_ms */
 };
 
-enum wall_verdict wall_judge(const struct wall *wall, uint64_t now_ms, uint64_t wall_ms, uint64_t skew_max_ms);
+enum wall_verdict wall_judge(const struct wall *wall, uint64_t now_ms, uint64_t wall_ms,
+                             uint64_t skew_max_ms);
 
 #endif

@@ -57,7 +57,8 @@ static void it_is_reckoned_on(void **state)
 {
     struct wall wall = told_at_once(1000, 5);
     assert_int_equal(wall_ahead(&wall, 41000, wall_at(41000)), 5);
-    assert_int_equal(wall_judge(&wall, 41000, wall_at(41000) + MOST + 6, MOST), WALL_UNKNOWN); /* or late: 1 ms */
+    assert_int_equal(wall_judge(&wall, 41000, wall_at(41000) + MOST + 6, MOST),
+                     WALL_UNKNOWN); /* or late: 1 ms */
     assert_int_equal(wall_judge(&wall, 41000, wall_at(41000) + MOST + 7, MOST), WALL_DIFFERS);
 }
 
