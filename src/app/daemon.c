@@ -5,6 +5,7 @@
 #include "disk_posix.h"
 #include "engine_lmdb.h"
 #include "mem.h"
+#include "twin.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -211,23 +212,16 @@ static enum err open_store(struct daemon *d, struct buf *why)
     return err;
 }
 
-/* The fork that a twin has shown, if one has (node/twin); else nothing is put again. */
-static enum err read_identity(struct daemon *d, struct replica_id *ret_id, uint64_t *ret_fork)
+/* The fork that a twin has shown, if one has; else nothing is put again. */
+static enum err read_identity(struct daemon *d, struct replica_id *ret_id, struct twin *ret_twin)
 {
     struct snapshot *snapshot;
     struct identity identity = {0};
-    struct bytes note;
     enum err err = snapshot_open(d->store, &snapshot);
     if (err != OK)
         return err;
     err = snapshot_identity(snapshot, &identity);
-    *ret_fork = UINT64_MAX;
-    if (err == OK && snapshot_note(snapshot, NODE_NOTE_TWIN, &note) == OK) {
-        struct cursor in = cursor_of(note);
-        uint64_t fork = cursor_u64(&in);
-        if (cursor_finish(&in) == OK)
-            *ret_fork = fork;
-    }
+    twin_read(snapshot, ret_twin);
     *ret_id = identity.id;
     identity_done(&identity);
     snapshot_close(snapshot);
@@ -238,11 +232,14 @@ static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct
 {
     uint8_t random[REPLICA_ID_SIZE];
     struct store_work *work = store_work_new(WORK_REIDENTIFY);
-    enum err err = read_identity(d, &work->reidentify.old_id, &work->reidentify.fork);
+    struct twin twin;
+    enum err err = read_identity(d, &work->reidentify.old_id, &twin);
+    work->reidentify.fork = twin.fork;
+    work->reidentify.parted = twin.parted;
     random_bytes(random, sizeof random);
     random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
     work->reidentify.new_id = replica_id_of_random(random);
-    work->reidentify.ends_note = NODE_NOTE_TWIN;
+    work->reidentify.ends_note = TWIN_NOTE;
     if (err == OK)
         err = store_run(d->store, wall_ms(), work);
     *ret_old = work->reidentify.old_id;

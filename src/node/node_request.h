@@ -39,8 +39,5 @@ void node_reply_free(struct node_reply *reply); /* takes NULL */
 /* The note under which the member name of a replica is kept for readers of
  * versions: NODE_NOTE_NAME followed by its UUID. */
 #define NODE_NOTE_NAME "name/"
-/* Another node has shown itself under this store's id: 8 bytes, the counter up to which
- * both are surely the same. Read by yzma reidentify. */
-#define NODE_NOTE_TWIN "sync/twin"
 
 #endif

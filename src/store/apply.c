@@ -31,6 +31,18 @@ void adopt_stamps(struct store_txn *txn)
     }
 }
 
+/* What was merged may have been done by who had seen operations of ours: others have these, as
+ * they stand here. */
+void note_own_known(struct store_txn *txn, const struct clock *seen)
+{
+    const struct replica_id *own = txn_own_id(txn);
+    uint64_t known = clock_get(seen, own), counter = clock_get(&txn->state.clock, own);
+    if (known > counter)
+        known = counter;
+    if (known > txn->state.own_known)
+        txn->state.own_known = known;
+}
+
 enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,
                       const struct clock *also_covers, const struct row *row)
 {
@@ -55,11 +67,13 @@ enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes enco
     struct stamp_clock before = txn->state.stamp;
     adopt_stamps(txn);
     err = txn_store(txn, key, &txn->merged, row);
-    if (err != OK)
+    if (err != OK) {
         txn->state.stamp = before;
-    else
-        txn->store->records_merged += encoded.len > 0;
-    return err;
+        return err;
+    }
+    txn->store->records_merged += encoded.len > 0;
+    note_own_known(txn, &txn->remote.context);
+    return OK;
 }
 
 /* A row whose record came with an entry before: ours includes it by now. */

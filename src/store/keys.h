@@ -12,6 +12,8 @@
  *                                         varint length and bytes of the last key done,
  *                                         16 + 8 bytes the last row done, 1 byte has_low,
  *                                         the vectors low, high, last, varint keys done
+ *   "known"                               8 bytes, the highest own counter that what was merged
+ *                                         here reflects (reidentify.c); absent: none
  *   "sweep"                               records below it have been looked at (sweep.c); only
  *                                         while there is something to look for
  *   "note/" name                          the note's bytes
@@ -40,6 +42,7 @@ enum { ROW_KEY_SIZE = REPLICA_ID_SIZE + 8, ROW_VALUE_MAX = 1 + KEY_MAX };
 #define META_FILE              "file"
 #define META_STAMP             "stamp"
 #define META_WALK              "walk"
+#define META_KNOWN             "known"
 #define META_SWEEP             "sweep"
 #define META_NOTE_PREFIX       "note/"
 #define META_EXPIRY_PREFIX     "expiry/"

@@ -112,6 +112,7 @@ static void start(const struct store_options *options, struct found *found, stru
         starts_append(&state->identity.starts, (struct start){.random = options->start_random});
     } else if (found->moved) {
         identity_renew(&state->identity, &options->fresh_id, options->start_random);
+        state->own_known = 0;
     } else {
         identity_start(&state->identity, &state->clock, options->start_random);
     }

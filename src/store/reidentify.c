@@ -5,10 +5,17 @@
  * one more foreign replica. Our operations above it are put again: every version
  * of theirs gets a dot of the new id, and where an operation left no version (a
  * delete, or a put that was replaced), the key gets one delete of the new id, so
- * that its record travels. Contexts are cut to the last operation of the old id
- * on their key at or below the fork: first the keys with a row there are visited,
- * from the fork down, so that each is cut to exactly its last one; then the keys
- * of the rows above the fork that are left. What the old id did to these lies at or below
+ * that its record travels.
+ *
+ * But the fork is only where somebody may have gone another way. What was merged here since may have been
+ * done by who had seen ours above it, and removed that: to take such operations back, and claim the removal
+ * all the same, would let the removed come back from who has it and not the removal. So the old id is claimed
+ * as far as what was merged reflects it (state.own_known), unless others are known to have written there
+ * (parted).
+ *
+ * Contexts are cut to the last operation of the old id on their key that is still claimed: first the keys
+ * with a row there are visited, downwards, so that each is cut to exactly its last one; then the keys
+ * of the rows above that are left. What the old id did to these lies at or below
  * the floor, and which counter was its last one on the key nobody can say. The context must
  * still cover it, as an operation that is put again may have removed it: so it is cut to
  * the floor, which claims nothing that is not applied here. To a peer that has not got
@@ -26,10 +33,11 @@
 #include "txn.h"
 
 #include "check.h"
+#include "weaken.h"
 
 struct fork {
     struct replica_id old;
-    uint64_t at;
+    uint64_t at, claimed;  /* at or above the fork */
     const uint64_t *known; /* above it, ascending: the same operations for all */
     size_t known_count;
 };
@@ -53,8 +61,11 @@ static bool above(const struct fork *fork, const struct dot *dot)
            !is_known(fork, dot->counter);
 }
 
-static bool touched(const struct fork *fork, const struct record *record)
+/* Has it an operation above the fork that was not put again yet? */
+static bool touched(const struct store_txn *txn, const struct fork *fork, const struct record *record)
 {
+    if (clock_get(&record->context, txn_own_id(txn)))
+        return false;
     if (clock_get(&record->context, &fork->old) > fork->at)
         return true;
     for (size_t i = 0; i < record->count; i++)
@@ -69,17 +80,18 @@ static struct dot next_dot(const struct store_txn *txn)
     return (struct dot){.replica = *own, .counter = clock_get(&txn->state.clock, own) + 1};
 }
 
-/* Puts the operations above the fork on one key again; its context says cut for
- * the old id after. Nothing to do where none is above. */
+/* Puts the operations above the fork on one key again; its context says no more than is claimed
+ * of the old id after: cut, if it did. Nothing to do where none is above. */
 static enum err put_again(struct store_txn *txn, const struct fork *fork, struct bytes key, uint64_t cut)
 {
     enum err err = txn_load(txn, key);
-    if (err != OK || !touched(fork, &txn->local))
+    if (err != OK || !touched(txn, fork, &txn->local))
         return err;
     struct record *record = &txn->merged;
     record_clear(record);
     clock_copy(&record->context, &txn->local.context);
-    clock_set(&record->context, &fork->old, cut);
+    if (clock_get(&record->context, &fork->old) > fork->claimed)
+        clock_set(&record->context, &fork->old, cut);
 
     struct row last = {.kind = ROW_DELETE, .key = key};
     uint64_t first = next_dot(txn).counter;
@@ -147,19 +159,20 @@ static void begin_forgotten(struct store_txn *txn)
     clock_raise(&txn->state.floor, &first);
 }
 
-/* From the fork down to the floor: cut each touched key to its last operation. Of which key a
+/* From what is claimed down to the floor: cut each touched key to its last operation. Of which key a
  * row was that cannot be read, nobody knows: it is given up by raising the floor to it. */
-static enum err visit_below(struct store_txn *txn, const struct fork *fork)
+static enum err visit_below(struct store_txn *txn, const struct fork *fork, bool *ret_unread)
 {
-    struct row row = {.dot = {.replica = fork->old, .counter = fork->at}};
-    bool at_fork = dot_after(&row.dot);
+    struct row row = {.dot = {.replica = fork->old, .counter = fork->claimed}};
+    bool more = dot_after(&row.dot);
     for (;;) {
         uint8_t below[ROW_KEY_SIZE], room[KEY_MAX];
         struct bytes key, value;
-        enum err err = at_fork ? txn_row_before(txn, row_key(&row.dot, below), &key, &value) : ERR_NOT_FOUND;
+        enum err err = more ? txn_row_before(txn, row_key(&row.dot, below), &key, &value) : ERR_NOT_FOUND;
         if (err == OK && (err = copy_row(fork, key, value, room, &row)) == ERR_DAMAGED) {
             clock_raise(&txn->state.floor, &row.dot);
             txn->store->records_damaged++;
+            *ret_unread |= row.dot.counter > fork->at;
             return OK;
         }
         if (err == ERR_NOT_FOUND)
@@ -171,10 +184,10 @@ static enum err visit_below(struct store_txn *txn, const struct fork *fork)
     }
 }
 
-/* The rows above the fork: their keys, then the rows themselves go. */
+/* The rows above what is claimed: their keys, then the rows themselves go. */
 static enum err visit_above(struct store_txn *txn, const struct fork *fork, uint64_t cut, bool *ret_unread)
 {
-    struct dot from = {.replica = fork->old, .counter = fork->at};
+    struct dot from = {.replica = fork->old, .counter = fork->claimed};
     while (dot_after(&from)) {
         uint8_t at[ROW_KEY_SIZE], room[KEY_MAX];
         struct bytes key, value;
@@ -227,8 +240,8 @@ static enum err visit_all(struct store_txn *txn, const struct fork *fork, uint64
 /* All that can be refused comes before the first change; what fails later fails the whole
  * transaction, as half of it must not stay. */
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork_at, uint64_t start_random,
-                       const uint64_t *known, size_t known_count)
+                       const struct replica_id *new_id, uint64_t fork_at, uint64_t parted,
+                       uint64_t start_random, const uint64_t *known, size_t known_count)
 {
     struct state *state = &txn->state;
     struct fork fork = {.old = *old_id, .at = fork_at, .known = known, .known_count = known_count};
@@ -240,18 +253,21 @@ enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
     uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
     if (fork.at > counter)
         fork.at = counter;
+    uint64_t reflected = state->own_known < parted ? state->own_known : parted;
+    fork.claimed = reflected > fork.at && !WEAKENED(CLAIMS) ? reflected : fork.at;
     identity_renew(&state->identity, new_id, start_random);
-    if (floor > fork.at)
-        clock_set(&state->floor, old_id, fork.at);
-    clock_set(&state->clock, old_id, fork.at);
+    state->own_known = 0;
+    if (floor > fork.claimed)
+        clock_set(&state->floor, old_id, fork.claimed);
+    clock_set(&state->clock, old_id, fork.claimed);
     if (fork.at == counter)
         return OK;
 
     bool unread = floor > fork.at;
     if (floor > fork.at)
         begin_forgotten(txn);
-    enum err err = visit_below(txn, &fork);
-    uint64_t cut = clock_get(&state->floor, old_id); /* never above the fork */
+    enum err err = visit_below(txn, &fork, &unread);
+    uint64_t cut = clock_get(&state->floor, old_id); /* never above what is claimed */
     if (err == OK)
         err = visit_above(txn, &fork, cut, &unread);
     if (err == OK && unread)

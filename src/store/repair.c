@@ -252,6 +252,8 @@ static enum err put_back(struct store_txn *txn, const struct repair_work *work, 
     err = txn_store(txn, key_of(work), &txn->merged, NULL);
     if (err == OK)
         err = drop_early_rows(txn, key_of(work), &context);
+    if (err == OK)
+        note_own_known(txn, &work->source_clock);
     clock_done(&context);
     return err;
 }
@@ -358,6 +360,7 @@ enum err mend_do(struct store_txn *txn, struct repair_work *work)
     if (err == OK)
         err = put_missing_rows(txn, key_of(work), &context, &versions);
     if (err == OK) {
+        note_own_known(txn, &work->source_clock);
         work->changed = true;
         txn->store->records_mended++;
     }

@@ -61,6 +61,7 @@ void state_copy(struct state *to, const struct state *from)
     clock_copy(&to->clock, &from->clock);
     clock_copy(&to->floor, &from->floor);
     to->stamp = from->stamp;
+    to->own_known = from->own_known;
     walk_copy(&to->walk, &from->walk);
     to->quarantined = from->quarantined;
     to->quarantined_bytes = from->quarantined_bytes;
@@ -234,6 +235,13 @@ enum err state_load(struct engine *engine, struct engine_txn *txn, struct state 
         if (err == ERR_NOT_FOUND || (err == OK && cursor_finish(&in) != OK))
             err = ERR_DAMAGED;
     }
+    if (err == OK && (err = meta_get(engine, txn, META_KNOWN, &value)) == OK) {
+        struct cursor in = cursor_of(value);
+        state.own_known = cursor_u64(&in);
+        err = cursor_finish(&in) == OK ? OK : ERR_DAMAGED;
+    } else if (err == ERR_NOT_FOUND) {
+        err = OK;
+    }
     if (err != OK) {
         state_done(&state);
         return err;
@@ -312,6 +320,11 @@ enum err state_save(struct engine *engine, struct engine_txn *txn, const struct 
         buf_reset(&value);
         buf_put_u64(&value, now->stamp.last);
         err = save_meta(engine, txn, META_STAMP, &value);
+    }
+    if (err == OK && before && before->own_known != now->own_known) {
+        buf_reset(&value);
+        buf_put_u64(&value, now->own_known);
+        err = save_meta(engine, txn, META_KNOWN, &value);
     }
     if (err == OK && (!before || !walk_same(&before->walk, &now->walk))) {
         buf_reset(&value);

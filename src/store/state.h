@@ -13,6 +13,7 @@ struct state {
     struct identity identity;
     struct clock clock, floor;
     struct stamp_clock stamp;
+    uint64_t own_known; /* the highest own counter that what was merged here reflects: others have it */
     struct walk_state walk;
     uint64_t quarantined, quarantined_bytes; /* counted when loaded */
 };

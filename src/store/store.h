@@ -402,6 +402,8 @@ struct store_work {
         struct {
             struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
             uint64_t fork;                    /* own operations above it are put again under new_id */
+            uint64_t parted; /* others are known to have given dots above it to other operations;
+                              * UINT64_MAX: nobody is */
             uint64_t start_random;
             /* Owned, ascending: counters above the fork that others know as the same
              * operations; they keep their dots. */

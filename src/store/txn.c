@@ -247,7 +247,8 @@ static enum err reidentify(struct store_txn *txn, const struct store_work *work)
 {
     struct note note = {.remove = true};
     enum err err = reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id,
-                                 work->reidentify.fork, work->reidentify.start_random, work->reidentify.known,
+                                 work->reidentify.fork, work->reidentify.parted,
+                                 work->reidentify.start_random, work->reidentify.known,
                                  work->reidentify.known_count);
     if (err != OK || !work->reidentify.ends_note)
         return err;

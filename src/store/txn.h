@@ -130,7 +130,7 @@ enum err walk_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE
 enum err walk_stop(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) MUST_USE;
 enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork, uint64_t start_random,
+                       const struct replica_id *new_id, uint64_t fork, uint64_t parted, uint64_t start_random,
                        const uint64_t *known, size_t known_count) MUST_USE;
 /* Rows removed in one go: each may touch a record anywhere. What a sweep looks at counts, too. */
 enum { PRUNE_ROWS_MAX = 1000 };
@@ -184,6 +184,8 @@ enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes enco
 bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record);
 /* The stamp of each version of txn->merged that txn->local has not. */
 void adopt_stamps(struct store_txn *txn);
+/* Of a merged record's context, or a source's clock. */
+void note_own_known(struct store_txn *txn, const struct clock *seen);
 
 enum err repair_do(struct store_txn *txn, struct repair_work *work) MUST_USE;
 enum err mend_do(struct store_txn *txn, struct repair_work *work) MUST_USE;

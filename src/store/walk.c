@@ -163,8 +163,10 @@ enum err walk_piece(struct store_txn *txn, const struct rows_work *work)
     bool complete = false;
     err = merge_piece(txn, work, &complete);
     /* What was merged before an error came from this snapshot too. */
-    if (txn->failed == OK)
+    if (txn->failed == OK) {
         count_source(walk, work);
+        note_own_known(txn, &work->source_clock);
+    }
     if (err == OK && complete && work->last)
         walk->phase = WALK_ROWS;
     return err;
@@ -205,6 +207,7 @@ enum err walk_rows(struct store_txn *txn, const struct rows_work *work)
         return ERR_MALFORMED; /* leads nowhere, for ever */
     clock_join(&walk->high, &work->source_floor);
     clock_join(&walk->last, &work->source_clock);
+    note_own_known(txn, &work->source_clock);
     for (size_t i = 0; i < work->count; i++) {
         const struct work_entry *entry = &work->entries[i];
         struct row row = {.dot = entry->dot, .kind = entry->kind, .key = entry->key};

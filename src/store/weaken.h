@@ -16,6 +16,7 @@ enum weaken {
     WEAKEN_ANY_KEY,      /* a write removes all that its token covers, by vector, of any key */
     WEAKEN_RETIRE_ANY,   /* a retired id's clock rises although something of it came meanwhile */
     WEAKEN_RETIRE_FLOOR, /* .. and its floor does not rise with it */
+    WEAKEN_CLAIMS,       /* a new id takes back operations of the old one that others have acted on */
     WEAKEN_REPAIR_ROWS,  /* a damaged record is replaced by one that lacks operations of it */
     WEAKEN_REPAIR_FLOOR, /* .. without the floor of the peer that it came from */
     WEAKEN_WATCH_LOW,    /* a node serves a watch when its clock covers low alone */

@@ -218,30 +218,6 @@ static void meet_self(struct sync *s, struct sync_time time, struct link *link, 
     sync_link_end(s, time, link, "this node has its address now", out);
 }
 
-/* Our own id from outside: two nodes run on copies of one store. Neither can tell which is the older one, and
- * the operations of both above their common past have the same dots: whichever is told to take a new id must
- * put them again, so that past is kept. */
-static void meet_twin(struct sync *s, const struct hello *hello, struct effects *out)
-{
-    uint64_t fork = starts_fork(&s->starts, &hello->starts, clock_get(&s->clock, &s->id));
-    s->count.twins_met++;
-    effects_notice(
-        out, NOTICE_ERROR,
-        "event=duplicate_replica node=%s ingress=%s fork=%llu next=\"refuses it; stop the newer of the "
-        "two nodes and run there: yzma reidentify\"",
-        hello->name, hello->ingress, (unsigned long long)fork);
-    if (fork >= s->twin_fork)
-        return;
-    struct store_work *work = store_work_new(WORK_NOTES);
-    struct buf value;
-    buf_init(&value, 8);
-    buf_put_u64(&value, fork);
-    store_work_add_note(work, TWIN_NOTE, buf_bytes(&value));
-    buf_done(&value);
-    s->twin_fork = fork;
-    sync_submit(s, work, (struct pending){.kind = PENDING_NOTES}, out);
-}
-
 /* It has been given up here; it goes on under a new id, and puts again what is not
  * known whole. */
 static bool refuse_retired(struct sync *s, struct sync_time time, struct link *link,
@@ -378,7 +354,7 @@ bool greet_hello(struct sync *s, struct sync_time time, struct link *link, struc
     } else if (replica_id_equal(&hello.id, &s->id) && starts_same(&hello.starts, &s->starts)) {
         meet_self(s, time, link, out);
     } else if (replica_id_equal(&hello.id, &s->id)) {
-        meet_twin(s, &hello, out);
+        twin_met(s, &hello, out);
         refuse_text(s, time, link, REFUSE_SELF,
                     "this is the receiver's own replica id: a copy of its store (stop it and run: yzma "
                     "reidentify)",
@@ -461,7 +437,9 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
                            peer_name, (unsigned long long)own, (unsigned long long)refusal.counter,
                            (unsigned long long)fork);
             sync_link_end(s, time, link, refusal.text, out);
-            sync_reidentify(s, fork, out);
+            /* What it knows above the fork may be another's; if it knows of nothing there, what others
+             * have there is ours. */
+            sync_reidentify(s, fork, refusal.counter > fork ? fork : s->twin.parted, out);
             return false;
         }
     } else if (refusal.reason == REFUSE_RETIRED) {
@@ -470,7 +448,7 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
             peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
         sync_link_end(s, time, link, refusal.text, out);
-        sync_reidentify_but(s, refusal.counter, refusal.known, refusal.known_count, out);
+        sync_reidentify_but(s, refusal.counter, UINT64_MAX, refusal.known, refusal.known_count, out);
         return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",

@@ -16,9 +16,8 @@
 enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 
 #define PEER_NOTE      "peer/"
-#define TWIN_NOTE      "sync/twin" /* NODE_NOTE_TWIN to the node */
-#define PEER_NAME_NOTE "name/"     /* its member name alone: NODE_NOTE_NAME to the node */
-#define TOLD_NOTE      "told/"     /* peer.told, kept more often than the rest */
+#define PEER_NAME_NOTE "name/" /* its member name alone: NODE_NOTE_NAME to the node */
+#define TOLD_NOTE      "told/" /* peer.told, kept more often than the rest */
 
 struct link;
 

@@ -42,11 +42,7 @@ static enum err read_hand(struct sync *s, struct snapshot *snapshot)
     struct bytes value;
     enum err err = snapshot_note(snapshot, PAUSED_NOTE, &value);
     s->held_by_hand = err == OK;
-    if (snapshot_note(snapshot, TWIN_NOTE, &value) == OK) {
-        struct cursor in = cursor_of(value);
-        uint64_t fork = cursor_u64(&in);
-        s->twin_fork = cursor_finish(&in) == OK ? fork : UINT64_MAX;
-    }
+    twin_read(snapshot, &s->twin);
     if (err == OK || err == ERR_NOT_FOUND)
         err = snapshot_notes(snapshot, RETIRED_NOTE, read_retired, s);
     if (err == OK)
@@ -126,7 +122,7 @@ enum err sync_new(const struct sync_config *config, struct store *store, uint64_
                        .started_ms = now_ms,
                        .alone_since_ms = now_ms,
                        .space_changed = true,
-                       .twin_fork = UINT64_MAX,
+                       .twin = {UINT64_MAX, UINT64_MAX},
                        .rows_below_floor = true};
     s->squeeze = squeeze_new(config->compression);
     snprintf(s->name, sizeof s->name, "%s", config->name);
@@ -285,13 +281,13 @@ bool sync_next_event(struct sync *s, struct sync_event *ret)
 
 /* ---- a new id ------------------------------------------------------------------------- */
 
-void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out)
+void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effects *out)
 {
-    sync_reidentify_but(s, fork, NULL, 0, out);
+    sync_reidentify_but(s, fork, parted, NULL, 0, out);
 }
 
-void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
-                         struct effects *out)
+void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
+                         size_t known_count, struct effects *out)
 {
     if (s->reidentifying)
         return;
@@ -302,6 +298,7 @@ void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, s
     work->reidentify.old_id = s->id;
     work->reidentify.new_id = replica_id_of_random(random);
     work->reidentify.fork = fork;
+    work->reidentify.parted = parted;
     work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
     work->reidentify.known_count = known_count;
     work->reidentify.start_random = rng_next(&s->rng);
@@ -329,7 +326,7 @@ static void reidentified(struct sync *s, struct sync_time time, const struct sto
     drop_own_ids(s);
     s->rows_below_floor = true; /* perhaps: it may have risen over a damaged one */
     s->count.reidentified++;
-    s->twin_fork = UINT64_MAX; /* of the former id */
+    s->twin = (struct twin){UINT64_MAX, UINT64_MAX}; /* of the former id */
     while (s->link_count)
         sync_link_end(s, time, s->links[s->link_count - 1], NULL, out);
     sync_push_event(s, &(struct sync_event){.kind = SYNC_REIDENTIFIED});

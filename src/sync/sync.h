@@ -88,7 +88,7 @@ void sync_leave(struct sync *sync, struct sync_time time, struct effects *out);
 void sync_return(struct sync *sync, struct sync_time time, struct effects *out);
 
 /* Another node under our own id is said to be at this ingress: one hello is exchanged with
- * it, which shows how far both are the same (NODE_NOTE_TWIN). Once a minute at most. */
+ * it, which shows how far both are the same (twin.h). Once a minute at most. */
 void sync_meet_twin(struct sync *sync, struct sync_time time, const char *ingress, struct effects *out);
 
 /* By an operator. Each gives the ticket of the work that makes it durable, which

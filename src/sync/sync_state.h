@@ -10,6 +10,7 @@
 #include "pace.h"
 #include "peers.h"
 #include "sync.h"
+#include "twin.h"
 
 enum {
     DIAL_DELAY_MIN_MS = 100, /* doubles up to the maximum, plus up to a half at random */
@@ -219,7 +220,7 @@ struct sync {
     bool stopping;
     bool reidentifying;
     uint64_t twin_at_ms;     /* no other one is met before */
-    uint64_t twin_fork;      /* the lowest that another node under our id has shown; UINT64_MAX: none */
+    struct twin twin;        /* what other nodes under our id have shown */
     bool held_by_hand;       /* manual.c: what came in waits */
     bool expiring;           /* expire.c */
     struct retired *retired; /* retire.c */
@@ -287,10 +288,12 @@ enum err sync_look(struct sync *s); /* reads clock, floor and walk from the stor
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
 uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
-void sync_reidentify(struct sync *s, uint64_t fork, struct effects *out);
+/* fork, parted: as in store_work. */
+void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effects *out);
 /* .. and these above the fork are the same operations for all. */
-void sync_reidentify_but(struct sync *s, uint64_t fork, const uint64_t *known, size_t known_count,
-                         struct effects *out);
+void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
+                         size_t known_count, struct effects *out);
+void twin_met(struct sync *s, const struct hello *hello, struct effects *out);
 
 /* Reads on where it had paused and there is room again. False when the link is gone. */
 bool sync_read_on(struct sync *s, struct sync_time time, struct link *link, struct effects *out);

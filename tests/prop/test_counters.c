@@ -289,6 +289,7 @@ static void take_new_id(struct world *w, struct node *node, const struct starts 
     work->reidentify.new_id = kit_id(++w->ids);
     work->reidentify.start_random = rng_next(&w->rng);
     work->reidentify.fork = starts_fork(&identity.starts, theirs, own_counter(node, &identity.id));
+    work->reidentify.parted = UINT64_MAX;
     must(w, kit_do(node->store, work), "no new id");
     identity_done(&identity);
     w->reidentified++;

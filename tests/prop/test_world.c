@@ -59,6 +59,7 @@ static const struct {
     {"rows", WEAKEN_ROWS, DRIVER_SOUND},
     {"held", WEAKEN_HELD, DRIVER_SOUND},
     {"anykey", WEAKEN_ANY_KEY, DRIVER_SOUND},
+    {"claims", WEAKEN_CLAIMS, DRIVER_SOUND},
     {"repairrows", WEAKEN_REPAIR_ROWS, DRIVER_SOUND},
     {"repairfloor", WEAKEN_REPAIR_FLOOR, DRIVER_SOUND},
     {"floor", WEAKEN_NOTHING, DRIVER_FLOOR},

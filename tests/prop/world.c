@@ -51,7 +51,7 @@ struct world {
     unsigned ids; /* given out */
     struct op ops[OPS_MAX];
     struct held_token tokens[TOKENS_MAX];
-    bool with_tokens, with_losses;
+    bool with_tokens, with_losses, with_doubts;
     struct world_result result;
     size_t step;
 };
@@ -66,6 +66,11 @@ static bool has(const struct set *set, size_t op)
 static void include(struct set *set, size_t op)
 {
     set->words[op / 64] |= (uint64_t)1 << op % 64;
+}
+
+static void exclude(struct set *set, size_t op)
+{
+    set->words[op / 64] &= ~((uint64_t)1 << op % 64);
 }
 
 static void unite(struct set *set, const struct set *other)
@@ -616,9 +621,60 @@ static void fall_back(struct world *w, struct node *node)
     work->reidentify.old_id = old_id;
     work->reidentify.new_id = kit_id(w->ids);
     work->reidentify.fork = fork;
+    work->reidentify.parted = UINT64_MAX;
     if (kit_do(node->store, work) != OK)
         bad(w, "no new identity", node->id, 0);
     node->id = w->ids;
+    put_again(w, node, sights);
+    forgotten_again(w, node, sights, deleted);
+}
+
+/* What is put again removes what the node had removed: not what it still holds, nor operations of
+ * the old id that it claims no more, and others may have. */
+static void unsee(struct world *w, struct node *node, const struct replica_id *old_id,
+                  struct set sights[KEYS_MAX])
+{
+    for (size_t i = 0; i < w->op_count; i++) {
+        const struct op *op = &w->ops[i];
+        struct view view = look(node->store, key_names[op->key]);
+        bool given_up = replica_id_equal(&op->dot.replica, old_id) &&
+                        !clock_covers_dot(&view.clock, &op->dot);
+        if (given_up || record_find(&view.record, &op->dot) >= 0)
+            exclude(&sights[op->key], i);
+        look_away(&view);
+    }
+}
+
+/* A copy of it is said to have parted from it at an earlier operation than it did, or has not
+ * written at all: all above is put again under a new id, and others have it under the old one too. */
+static void doubt(struct world *w, struct node *node)
+{
+    struct replica_id old_id = kit_id(node->id);
+    struct set sights[KEYS_MAX];
+    bool deleted[KEYS_MAX] = {false};
+    struct view view = look(node->store, NULL);
+    uint64_t counter = clock_get(&view.clock, &old_id);
+    uint64_t fork = counter - pick(w, (size_t)(counter < 5 ? counter : 5) + 1);
+    look_away(&view);
+    if (kit_walking(node->store))
+        return;
+    for (size_t key = 0; key < w->key_count; key++) {
+        view = look(node->store, key_names[key]);
+        sights[key] = sight(w, &view, key);
+        look_away(&view);
+    }
+    for (size_t i = 0; i < w->op_count; i++)
+        deleted[w->ops[i].key] |= !w->ops[i].value && w->ops[i].dot.counter > fork &&
+                                  replica_id_equal(&w->ops[i].dot.replica, &old_id);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.old_id = old_id;
+    work->reidentify.new_id = kit_id(++w->ids);
+    work->reidentify.fork = fork;
+    work->reidentify.parted = UINT64_MAX;
+    if (kit_do(node->store, work) != OK)
+        bad(w, "no new identity", node->id, 0);
+    node->id = w->ids;
+    unsee(w, node, &old_id, sights);
     put_again(w, node, sights);
     forgotten_again(w, node, sights, deleted);
 }
@@ -793,6 +849,8 @@ static void one_step(struct world *w)
     if (w->with_losses && chance(w, 100))
         save(w, a);
     note(w, x);
+    if (w->with_doubts && w->op_count < OPS_MAX / 2 && chance(w, 80))
+        doubt(w, a);
     if (!w->with_losses && chance(w, 100))
         damage_and_repair(w, a, b);
     if (!w->with_losses && chance(w, 200))
@@ -821,6 +879,7 @@ struct world_result world_run(uint64_t seed, enum driver_weaken weaken)
     w->result.fine = true;
     w->with_tokens = seed % 2 == 0;
     w->with_losses = seed % 3 == 0;
+    w->with_doubts = seed % 4 == 1;
     w->key_count = 1 + pick(w, KEYS_MAX);
     w->node_count = 2 + pick(w, NODES_MAX - 1);
     for (size_t n = 0; n < w->node_count; n++) {

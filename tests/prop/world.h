@@ -3,7 +3,8 @@
  * A few replicas put, delete and add, with and without tokens, exchange parts of
  * deltas, walk in pieces from changing sources, prune to arbitrary floors, die
  * for good, and fall back to older states of themselves under new ids, after
- * some writes that have to be put again. Records become unreadable and are put
+ * some writes that have to be put again. In some worlds they take new ids for nothing: with
+ * a fork below operations that others have. Records become unreadable and are put
  * back from another replica's, and replicas with equal clocks are compared (in the
  * worlds where no disk dies: what dies while somebody walks from it is the one known
  * difference). All of it runs on the real store over

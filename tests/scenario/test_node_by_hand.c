@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "stories.h"
+#include "twin.h"
 
 enum { HOUR = 3600000 };
 
@@ -503,6 +504,41 @@ static void a_lonely_clock_is_not_believed(void **state)
 
 /* ---- two under one id ------------------------------------------------------------------ */
 
+static struct twin twin_of(struct world *w, int node)
+{
+    struct snapshot *snapshot;
+    struct twin twin;
+    assert_int_equal(snapshot_open(world_store(w, node), &snapshot), OK);
+    twin_read(snapshot, &twin);
+    snapshot_close(snapshot);
+    return twin;
+}
+
+/* A copy that has not written is told apart from one that has. */
+static void a_silent_twin_has_not_parted(void **state)
+{
+    enum err err;
+    struct world *w = world_new(&(struct world_options){.seed = 60});
+    world_start_alone(w, 0);
+    world_run(w, 1000);
+    assert_int_equal(world_put(w, 0, "common", "1"), OK);
+    world_save(w, 0);
+    world_copy(w, 0, 5);
+    world_start_alone(w, 5);
+    assert_int_equal(world_put(w, 0, "first", "1"), OK);
+    (void)world_request(w, 5, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 11000);
+    world_run(w, 20000);
+    assert_int_equal(twin_of(w, 0).fork, 1);
+    assert_int_equal(twin_of(w, 0).parted, UINT64_MAX);
+    assert_int_equal(twin_of(w, 5).fork, 1);
+    assert_int_equal(twin_of(w, 5).parted, 1);
+    world_kill(w, 0);
+    world_start_alone(w, 0);
+    assert_int_equal(twin_of(w, 0).fork, 1); /* it is in the store */
+    assert_int_equal(twin_of(w, 0).parted, UINT64_MAX);
+    world_free(w);
+}
+
 /* Two nodes run on copies of one store and meet each other alone: both refuse, both say
  * so and name the remedy, and the fork that the remedy needs is kept. */
 static void twins_refuse_each_other(void **state)
@@ -523,13 +559,10 @@ static void twins_refuse_each_other(void **state)
     assert_true(world_noticed(w, "event=duplicate_replica"));
     assert_true(world_noticed(w, "run there: yzma reidentify"));
     for (int i = 0; i < 6; i += 5) {
-        struct snapshot *snapshot;
-        struct bytes note;
+        struct twin twin = twin_of(w, i);
         assert_true(world_counter(w, i, "sync_twins_met") > 0);
-        assert_int_equal(snapshot_open(world_store(w, i), &snapshot), OK);
-        assert_int_equal(snapshot_note(snapshot, NODE_NOTE_TWIN, &note), OK);
-        assert_memory_equal(note.data, "\0\0\0\0\0\0\0\1", 8); /* what both have is common */
-        snapshot_close(snapshot);
+        assert_int_equal(twin.fork, 1);   /* what both have is common */
+        assert_int_equal(twin.parted, 1); /* and both have gone on */
     }
     assert_null(world_get(w, 0, "second"));
     assert_null(world_get(w, 5, "first"));
@@ -581,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_lonely_clock_is_not_believed),
         cmocka_unit_test(who_does_not_read_is_told_nothing),
         cmocka_unit_test(twins_refuse_each_other),
+        cmocka_unit_test(a_silent_twin_has_not_parted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

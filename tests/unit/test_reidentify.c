@@ -29,6 +29,7 @@ static enum err reidentify(struct store *s, unsigned old_id, unsigned new_id, ui
     work->reidentify.old_id = kit_id(old_id);
     work->reidentify.new_id = kit_id(new_id);
     work->reidentify.fork = fork;
+    work->reidentify.parted = UINT64_MAX;
     return kit_do(s, work);
 }
 
@@ -363,6 +364,90 @@ static void what_a_forgotten_delete_removed_stays_removed(void **state)
     store_close(s), store_close(b), store_close(c);
 }
 
+/* ---- what others have ---------------------------------------------------------------- */
+
+/* A put of s stands above the fork, and b has removed it; c has it, and not the removal. */
+static struct renewed removed_by_another(bool forgotten)
+{
+    struct renewed r = {kit_store(1), kit_store(2), kit_store(4)};
+    assert_int_equal(kit_put(r.s, "k", "1", NULL, NULL), OK); /* 1 */
+    send_all(r.s, r.b, 1);
+    send_all(r.s, r.c, 1);
+    assert_int_equal(kit_delete(r.b, "k", NULL, NULL), OK);
+    send_all(r.b, r.s, 2);
+    assert_int_equal(kit_put(r.s, "alone", "2", NULL, NULL), OK); /* 2: nobody else has it */
+    if (forgotten) {
+        prune(r.s, 1, 1);
+        prune(r.s, 2, 1);
+    }
+    return r;
+}
+
+static void what_another_removed_stays_removed(void **state)
+{
+    for (int forgotten = 0; forgotten < 2; forgotten++) {
+        struct renewed r = removed_by_another(forgotten);
+
+        assert_int_equal(reidentify(r.s, 1, 3, 0), OK);
+
+        assert_int_equal(kit_clock(r.s, 1), 1); /* b has acted on it */
+        send_all(r.c, r.s, 1);
+        assert_string_equal(kit_value(r.s, "k"), "");
+        assert_string_equal(kit_value(r.s, "alone"), "2");
+        if (forgotten)
+            assert_int_equal(kit_walk(r.c, r.s), OK);
+        send_all(r.s, r.c, 3);
+        send_all(r.s, r.c, 2);
+        assert_string_equal(kit_value(r.c, "k"), "");
+        assert_string_equal(kit_value(r.c, "alone"), "2");
+        assert_int_equal(kit_versions(r.c, "alone"), 1);
+        close_all(r);
+    }
+}
+
+/* Known over a restart, and of the present id alone. */
+static void what_others_have_is_kept(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *s = kit_store_on(engine, 1), *b = kit_store(2);
+    assert_int_equal(kit_put(s, "k", "1", NULL, NULL), OK);
+    send_all(s, b, 1);
+    assert_int_equal(kit_delete(b, "k", NULL, NULL), OK);
+    send_all(b, s, 2);
+    struct engine *copy = engine_mem_clone(engine);
+    store_close(s);
+    s = kit_store_on(copy, 1);
+
+    assert_int_equal(reidentify(s, 1, 3, 0), OK);
+    assert_int_equal(kit_clock(s, 1), 1);
+    uint64_t again = kit_clock(s, 3); /* the delete */
+    assert_int_equal(again, 1);
+    assert_int_equal(reidentify(s, 3, 5, 0), OK);
+    assert_int_equal(kit_clock(s, 3), 0); /* nobody has sent anything since */
+    store_close(s), store_close(b);
+}
+
+/* Others have written above the fork: what they have there may be another's, and is taken. */
+static void nothing_is_claimed_where_others_have_written(void **state)
+{
+    struct renewed r = removed_by_another(false);
+    struct store *twin = kit_store(1);
+    assert_int_equal(kit_put(twin, "other", "1", NULL, NULL), OK); /* 1, too */
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.old_id = kit_id(1);
+    work->reidentify.new_id = kit_id(3);
+    work->reidentify.fork = work->reidentify.parted = 0;
+
+    assert_int_equal(kit_do(r.s, work), OK);
+
+    assert_int_equal(kit_clock(r.s, 1), 0);
+    send_all(twin, r.s, 1);
+    assert_string_equal(kit_value(r.s, "other"), "1");
+    assert_string_equal(kit_value(r.s, "alone"), "2");
+    store_close(twin);
+    close_all(r);
+}
+
 /* ---- what is damaged ------------------------------------------------------------------- */
 
 /* A record that cannot be read is left to its repair, and tells then that it was the only one. */
@@ -447,6 +532,7 @@ static void a_note_about_the_old_id_goes_with_it(void **state)
         work->reidentify.old_id = kit_id(old_id);
         work->reidentify.new_id = kit_id(2);
         work->reidentify.fork = UINT64_MAX;
+        work->reidentify.parted = UINT64_MAX;
         work->reidentify.ends_note = "twin";
         assert_int_equal(kit_do(s, work), old_id == 9 ? ERR_REFUSED : OK);
         assert_int_equal(has_note(s), old_id == 9);
@@ -466,6 +552,9 @@ int main(void)
         cmocka_unit_test(a_rest_goes_whose_row_gave_way),
         cmocka_unit_test(a_rest_goes_that_expired),
         cmocka_unit_test(what_a_forgotten_delete_removed_stays_removed),
+        cmocka_unit_test(what_another_removed_stays_removed),
+        cmocka_unit_test(what_others_have_is_kept),
+        cmocka_unit_test(nothing_is_claimed_where_others_have_written),
         cmocka_unit_test(a_damaged_record_is_left_to_its_repair),
         cmocka_unit_test(damaged_rows_are_passed),
     };

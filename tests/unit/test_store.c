@@ -598,6 +598,7 @@ static enum err reidentify(struct store *s, unsigned old_id, unsigned new_id, ui
     work->reidentify.old_id = kit_id(old_id);
     work->reidentify.new_id = kit_id(new_id);
     work->reidentify.fork = fork;
+    work->reidentify.parted = UINT64_MAX;
     return kit_do(s, work);
 }
 

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "mem.h"
 #include "state.h"
+#include "twin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,21 +297,19 @@ static void take_new_id(struct world *w, struct host *host)
 {
     struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
     struct snapshot *snapshot;
-    struct bytes note;
+    struct twin twin;
     struct identity identity = {0};
     work->reidentify.new_id = random_id(w);
     work->reidentify.start_random = rng_next(&w->rng);
-    work->reidentify.fork = UINT64_MAX;
     CHECK(snapshot_open(host->store, &snapshot) == OK);
     CHECK(snapshot_identity(snapshot, &identity) == OK);
     work->reidentify.old_id = identity.id;
     identity_done(&identity);
-    if (snapshot_note(snapshot, NODE_NOTE_TWIN, &note) == OK) {
-        struct cursor in = cursor_of(note);
-        work->reidentify.fork = cursor_u64(&in);
-    }
+    twin_read(snapshot, &twin);
+    work->reidentify.fork = twin.fork;
+    work->reidentify.parted = twin.parted;
     snapshot_close(snapshot);
-    store_work_add_note(notes, NODE_NOTE_TWIN, bytes_of(NULL, 0));
+    store_work_add_note(notes, TWIN_NOTE, bytes_of(NULL, 0));
     enum err err = store_run(host->store, host_wall(w, host), work);
     if (err == OK)
         err = store_run(host->store, host_wall(w, host), notes);
