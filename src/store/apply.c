@@ -31,16 +31,20 @@ void adopt_stamps(struct store_txn *txn)
     }
 }
 
-/* What was merged may have been done by who had seen operations of ours: others have these, as
- * they stand here. */
-void note_own_known(struct store_txn *txn, const struct clock *seen)
+void raise_own_known(struct store_txn *txn, uint64_t known)
 {
-    const struct replica_id *own = txn_own_id(txn);
-    uint64_t known = clock_get(seen, own), counter = clock_get(&txn->state.clock, own);
+    uint64_t counter = clock_get(&txn->state.clock, txn_own_id(txn));
     if (known > counter)
         known = counter;
     if (known > txn->state.own_known)
         txn->state.own_known = known;
+}
+
+/* What was merged may have been done by who had seen operations of ours: others have these, as
+ * they stand here. */
+void note_own_known(struct store_txn *txn, const struct clock *seen)
+{
+    raise_own_known(txn, clock_get(seen, txn_own_id(txn)));
 }
 
 enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes encoded,

@@ -12,8 +12,9 @@
  *                                         varint length and bytes of the last key done,
  *                                         16 + 8 bytes the last row done, 1 byte has_low,
  *                                         the vectors low, high, last, varint keys done
- *   "known"                               8 bytes, the highest own counter that what was merged
- *                                         here reflects (reidentify.c); absent: none
+ *   "known"                               16 bytes own id, 8 bytes the highest own counter that what
+ *                                         was merged here reflects (reidentify.c); absent, or of
+ *                                         another id: none
  *   "sweep"                               records below it have been looked at (sweep.c); only
  *                                         while there is something to look for
  *   "note/" name                          the note's bytes

@@ -253,6 +253,8 @@ enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
     uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
     if (fork.at > counter)
         fork.at = counter;
+    if (known_count)
+        raise_own_known(txn, known[known_count - 1]);
     uint64_t reflected = state->own_known < parted ? state->own_known : parted;
     fork.claimed = reflected > fork.at && !WEAKENED(CLAIMS) ? reflected : fork.at;
     identity_renew(&state->identity, new_id, start_random);

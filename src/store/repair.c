@@ -252,8 +252,10 @@ static enum err put_back(struct store_txn *txn, const struct repair_work *work, 
     err = txn_store(txn, key_of(work), &txn->merged, NULL);
     if (err == OK)
         err = drop_early_rows(txn, key_of(work), &context);
-    if (err == OK)
+    if (err == OK) {
         note_own_known(txn, &work->source_clock);
+        note_own_known(txn, &txn->remote.context); /* perhaps found early there */
+    }
     clock_done(&context);
     return err;
 }

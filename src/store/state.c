@@ -237,8 +237,11 @@ enum err state_load(struct engine *engine, struct engine_txn *txn, struct state 
     }
     if (err == OK && (err = meta_get(engine, txn, META_KNOWN, &value)) == OK) {
         struct cursor in = cursor_of(value);
-        state.own_known = cursor_u64(&in);
+        struct replica_id id = replica_id_decode(&in);
+        uint64_t known = cursor_u64(&in);
         err = cursor_finish(&in) == OK ? OK : ERR_DAMAGED;
+        if (err == OK && replica_id_equal(&id, &state.identity.id))
+            state.own_known = known;
     } else if (err == ERR_NOT_FOUND) {
         err = OK;
     }
@@ -323,6 +326,7 @@ enum err state_save(struct engine *engine, struct engine_txn *txn, const struct 
     }
     if (err == OK && before && before->own_known != now->own_known) {
         buf_reset(&value);
+        replica_id_encode(&now->identity.id, &value);
         buf_put_u64(&value, now->own_known);
         err = save_meta(engine, txn, META_KNOWN, &value);
     }

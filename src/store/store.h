@@ -404,6 +404,7 @@ struct store_work {
             uint64_t fork;                    /* own operations above it are put again under new_id */
             uint64_t parted; /* others are known to have given dots above it to other operations;
                               * UINT64_MAX: nobody is */
+            uint64_t told;   /* others have told that they have our operations up to here */
             uint64_t start_random;
             /* Owned, ascending: counters above the fork that others know as the same
              * operations; they keep their dots. */

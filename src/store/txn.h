@@ -184,6 +184,8 @@ enum err apply_record(struct store_txn *txn, struct bytes key, struct bytes enco
 bool record_knows_more_of_us(const struct store_txn *txn, const struct record *record);
 /* The stamp of each version of txn->merged that txn->local has not. */
 void adopt_stamps(struct store_txn *txn);
+/* Others have our operations up to here, as far as there are any. */
+void raise_own_known(struct store_txn *txn, uint64_t known);
 /* Of a merged record's context, or a source's clock. */
 void note_own_known(struct store_txn *txn, const struct clock *seen);
 

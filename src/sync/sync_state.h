@@ -217,6 +217,7 @@ struct sync {
     bool left;                 /* for good; until the start of a return is stored */
     bool returning, starting;  /* leave.c: it is to be stored; it is at the committer */
     uint64_t return_at_ms;     /* .. tried again */
+    enum err return_waits_for; /* .. and was said; OK: nothing was */
     bool stopping;
     bool reidentifying;
     uint64_t twin_at_ms;     /* no other one is met before */

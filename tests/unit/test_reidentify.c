@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "keys.h"
+#include "mem.h"
 #include "storekit.h"
 
 static void send_all(struct store *from, struct store *to, unsigned origin)
@@ -427,6 +428,108 @@ static void what_others_have_is_kept(void **state)
     store_close(s), store_close(b);
 }
 
+/* It is of the present id alone, also where another program has changed that one. */
+static void what_was_kept_for_another_id_is_passed(void **state)
+{
+    struct renewed r = {NULL, kit_store(2), NULL};
+    struct engine *engine = engine_mem_new(), *other = engine_mem_new();
+    struct engine_txn *from, *to;
+    struct bytes identity;
+    r.s = kit_store_on(engine, 1), r.c = kit_store_on(other, 9);
+    assert_int_equal(kit_put(r.s, "k", "1", NULL, NULL), OK);
+    send_all(r.s, r.b, 1);
+    assert_int_equal(kit_delete(r.b, "k", NULL, NULL), OK);
+    send_all(r.b, r.s, 2);
+    struct engine *copy = engine_mem_clone(engine);
+    assert_int_equal(other->ops->read_begin(other, &from), OK);
+    assert_int_equal(other->ops->get(from, TABLE_META, bytes_str(META_IDENTITY), &identity), OK);
+    assert_int_equal(copy->ops->write_begin(copy, &to), OK);
+    assert_int_equal(copy->ops->put(to, TABLE_META, bytes_str(META_IDENTITY), identity), OK);
+    assert_int_equal(copy->ops->commit(to), OK);
+    other->ops->end(from);
+    store_close(r.s);
+    r.s = kit_store_on(copy, 9);
+
+    assert_int_equal(reidentify(r.s, 9, 3, 0), OK);
+
+    assert_int_equal(kit_clock(r.s, 9), 0); /* it has done nothing */
+    close_all(r);
+}
+
+/* A peer has told that it has our put: that one is claimed, and so the delete stays one of it. */
+static void what_a_peer_has_told_is_claimed(void **state)
+{
+    for (int told = 0; told < 3; told++) {
+        struct renewed r = {kit_store(1), kit_store(2), kit_store(4)};
+        assert_int_equal(kit_put(r.s, "k", "1", NULL, NULL), OK); /* 1 */
+        send_all(r.s, r.b, 1);
+        assert_int_equal(kit_delete(r.s, "k", NULL, NULL), OK); /* 2: nobody else has it */
+        struct store_work *work = store_work_new(WORK_REIDENTIFY);
+        work->reidentify.old_id = kit_id(1);
+        work->reidentify.new_id = kit_id(3);
+        work->reidentify.parted = UINT64_MAX;
+        work->reidentify.told = told == 2 ? 9 : (uint64_t)told; /* more than there is: all there is */
+
+        assert_int_equal(kit_do(r.s, work), OK);
+
+        assert_int_equal(kit_clock(r.s, 1), told);
+        send_all(r.b, r.s, 1);
+        assert_string_equal(kit_value(r.s, "k"), told ? "" : "1");
+        send_all(r.s, r.b, 3);
+        assert_string_equal(kit_value(r.b, "k"), told ? "" : "1");
+        close_all(r);
+    }
+}
+
+/* Of an id that was retired others know the put, and not the delete behind it. */
+static void what_others_know_of_a_retired_id_stays_removed(void **state)
+{
+    struct renewed r = {kit_store(1), kit_store(2), kit_store(4)};
+    assert_int_equal(kit_put(r.s, "before", "1", NULL, NULL), OK); /* 1: the fork */
+    assert_int_equal(kit_put(r.s, "gap", "1", NULL, NULL), OK);    /* 2 */
+    assert_int_equal(kit_put(r.s, "k", "1", NULL, NULL), OK);      /* 3 */
+    send_all(r.s, r.b, 1);
+    assert_int_equal(kit_delete(r.s, "k", NULL, NULL), OK); /* 4: nobody else has it */
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    const uint64_t known = 3;
+    work->reidentify.old_id = kit_id(1);
+    work->reidentify.new_id = kit_id(3);
+    work->reidentify.fork = 1;
+    work->reidentify.parted = UINT64_MAX;
+    work->reidentify.known = mem_copy(&known, sizeof known);
+    work->reidentify.known_count = 1;
+
+    assert_int_equal(kit_do(r.s, work), OK);
+
+    assert_int_equal(kit_clock(r.s, 1), 3);
+    send_all(r.b, r.s, 1);
+    assert_string_equal(kit_value(r.s, "k"), "");
+    send_all(r.s, r.b, 3);
+    assert_string_equal(kit_value(r.b, "k"), "");
+    assert_string_equal(kit_value(r.b, "gap"), "1");
+    assert_int_equal(kit_versions(r.b, "gap"), 1);
+    close_all(r);
+}
+
+/* The record that takes the place of a damaged one reflects it, though its clock does not. */
+static void what_a_repair_brings_is_known(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct renewed r = {kit_store_on(engine, 1), kit_store(2), kit_store(4)};
+    assert_int_equal(kit_put(r.s, "k", "1", NULL, NULL), OK);
+    send_all(r.s, r.b, 1);
+    assert_int_equal(kit_delete(r.b, "k", NULL, NULL), OK);
+    send_all(r.b, r.c, 2); /* and finds the put early */
+    assert_int_equal(kit_clock(r.c, 1), 0);
+    spoil(engine, TABLE_RECORDS, bytes_str("k"));
+    assert_int_equal(repair(r.s, r.c, "k"), 0);
+
+    assert_int_equal(reidentify(r.s, 1, 3, 0), OK);
+
+    assert_int_equal(kit_clock(r.s, 1), 1);
+    close_all(r);
+}
+
 /* Others have written above the fork: what they have there may be another's, and is taken. */
 static void nothing_is_claimed_where_others_have_written(void **state)
 {
@@ -554,6 +657,10 @@ int main(void)
         cmocka_unit_test(what_a_forgotten_delete_removed_stays_removed),
         cmocka_unit_test(what_another_removed_stays_removed),
         cmocka_unit_test(what_others_have_is_kept),
+        cmocka_unit_test(what_was_kept_for_another_id_is_passed),
+        cmocka_unit_test(what_a_peer_has_told_is_claimed),
+        cmocka_unit_test(what_others_know_of_a_retired_id_stays_removed),
+        cmocka_unit_test(what_a_repair_brings_is_known),
         cmocka_unit_test(nothing_is_claimed_where_others_have_written),
         cmocka_unit_test(a_damaged_record_is_left_to_its_repair),
         cmocka_unit_test(damaged_rows_are_passed),
