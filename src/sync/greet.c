@@ -110,6 +110,7 @@ void greet_opened(struct sync *s, struct sync_time time, struct link *link, stru
     buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
     frame_put_hello(&frame, &hello);
     link_move(link, LINK_HELLO, time.now_ms);
+    link->hello_ms = time.now_ms;
     clock_copy(&link->reported, &s->clock);
     clock_copy(&link->reported_floor, &s->floor);
     link->reported_flags = hello.flags;
