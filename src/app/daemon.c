@@ -212,35 +212,19 @@ static enum err open_store(struct daemon *d, struct buf *why)
     return err;
 }
 
-/* The fork that a twin has shown, if one has; else nothing is put again. */
-static enum err read_identity(struct daemon *d, struct replica_id *ret_id, struct twin *ret_twin)
-{
-    struct snapshot *snapshot;
-    struct identity identity = {0};
-    enum err err = snapshot_open(d->store, &snapshot);
-    if (err != OK)
-        return err;
-    err = snapshot_identity(snapshot, &identity);
-    twin_read(snapshot, &identity.id, ret_twin);
-    *ret_id = identity.id;
-    identity_done(&identity);
-    snapshot_close(snapshot);
-    return err;
-}
-
 static enum err take_new_id(struct daemon *d, struct replica_id *ret_old, struct replica_id *ret_new)
 {
+    struct snapshot *snapshot;
     uint8_t random[REPLICA_ID_SIZE];
     struct store_work *work = store_work_new(WORK_REIDENTIFY);
-    struct twin twin;
-    enum err err = read_identity(d, &work->reidentify.old_id, &twin);
-    work->reidentify.fork = twin.fork;
-    work->reidentify.parted = twin.parted;
-    work->reidentify.told = twin.known;
+    enum err err = snapshot_open(d->store, &snapshot);
+    if (err == OK) {
+        err = twin_fill(snapshot, &work->reidentify);
+        snapshot_close(snapshot);
+    }
     random_bytes(random, sizeof random);
     random_bytes(&work->reidentify.start_random, sizeof work->reidentify.start_random);
     work->reidentify.new_id = replica_id_of_random(random);
-    work->reidentify.ends_note = TWIN_NOTE;
     if (err == OK)
         err = store_run(d->store, wall_ms(), work);
     *ret_old = work->reidentify.old_id;

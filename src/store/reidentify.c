@@ -7,12 +7,11 @@
  * delete, or a put that was replaced), the key gets one delete of the new id, so
  * that its record travels.
  *
- * But the fork is only where somebody may have gone another way. What was merged here since may have been
- * done by who had seen ours above it, and removed that: to take such operations back, and claim the removal
- * all the same, would let the removed come back from who has it and not the removal. So would a put of ours
- * that others have, and that we have removed: there would be nothing that the delete, put again, removes. So
- * the old id is claimed as far as others have it: as what was merged reflects it (state.own_known), as they
- * have told, or as they know it of a retired one; unless others are known to have written there (parted).
+ * But the fork is only where somebody may have gone another way. What others have of ours above it stands:
+ * put again, it would come back where they have removed it meanwhile; and with the removal merged here, and
+ * claimed, what it removed must stay claimed, too. So the fork is taken at the highest counter that what was
+ * merged here reflects (state.own_known) or that others have told to have, unless they are known to have
+ * written there (parted).
  *
  * Contexts are cut to the last operation of the old id on their key that is still claimed: first the keys
  * with a row there are visited, downwards, so that each is cut to exactly its last one; then the keys
@@ -28,9 +27,10 @@
  * an operation without a row, below its floor: who has not got to it is walked, and loses what we no longer
  * have.
  *
- * Operations above the fork that others are known to have (of an id that was retired)
- * keep their dots: a version of theirs that was removed meanwhile must not come as a new
- * one. All of it is one transaction, which may be large: it happens once after a restore. */
+ * Of an id that was retired others know exactly what they have. It keeps its dots, and all below the highest
+ * of it is claimed, as it is by them; what lies between is put again.
+ *
+ * All of it is one transaction, which may be large: it happens once after a restore. */
 #include "txn.h"
 
 #include "check.h"
@@ -238,27 +238,36 @@ static enum err visit_all(struct store_txn *txn, const struct fork *fork, uint64
     }
 }
 
+static struct fork fork_of(struct store_txn *txn, const struct reidentify_work *work, uint64_t counter)
+{
+    struct fork fork = {.old = work->old_id,
+                        .at = work->fork < counter ? work->fork : counter,
+                        .known = work->known,
+                        .known_count = work->known_count};
+    raise_own_known(txn, work->told);
+    if (work->known_count)
+        raise_own_known(txn, work->known[work->known_count - 1]);
+    uint64_t ours = txn->state.own_known < work->parted ? txn->state.own_known : work->parted;
+    fork.claimed = ours > fork.at && !WEAKENED(CLAIMS) ? ours : fork.at;
+    if (!work->retired)
+        fork.at = fork.claimed;
+    return fork;
+}
+
 /* All that can be refused comes before the first change; what fails later fails the whole
  * transaction, as half of it must not stay. */
-enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork_at, uint64_t parted,
-                       uint64_t start_random, const uint64_t *known, size_t known_count)
+enum err reidentify_do(struct store_txn *txn, const struct reidentify_work *work)
 {
+    const struct replica_id *old_id = &work->old_id, *new_id = &work->new_id;
     struct state *state = &txn->state;
-    struct fork fork = {.old = *old_id, .at = fork_at, .known = known, .known_count = known_count};
     if (!replica_id_equal(old_id, txn_own_id(txn)) || replica_id_is_zero(new_id) ||
         replica_id_equal(old_id, new_id) || clock_get(&state->clock, new_id))
         return ERR_REFUSED;
     if (state->clock.count >= CLOCK_REPLICAS_MAX) /* what is put again would be one replica more */
         return ERR_TOO_LARGE;
     uint64_t floor = clock_get(&state->floor, old_id), counter = clock_get(&state->clock, old_id);
-    if (fork.at > counter)
-        fork.at = counter;
-    if (known_count)
-        raise_own_known(txn, known[known_count - 1]);
-    uint64_t reflected = state->own_known < parted ? state->own_known : parted;
-    fork.claimed = reflected > fork.at && !WEAKENED(CLAIMS) ? reflected : fork.at;
-    identity_renew(&state->identity, new_id, start_random);
+    struct fork fork = fork_of(txn, work, counter);
+    identity_renew(&state->identity, new_id, work->start_random);
     state->own_known = 0;
     if (floor > fork.claimed)
         clock_set(&state->floor, old_id, fork.claimed);

@@ -378,6 +378,21 @@ struct note {
     bool remove;
 };
 
+/* A new id, and what was done under the old one that others may not have, or not as it is here, done again
+ * under it: what lies above the fork, but not what others are known to have as ours. */
+struct reidentify_work {
+    struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
+    uint64_t fork;                    /* others may have another history of the old id above it */
+    uint64_t parted;                  /* .. and are known to above this; UINT64_MAX: nobody is */
+    uint64_t told;                    /* others have told that they have ours up to here */
+    /* The old id was retired: others have these above the fork (owned, ascending) and no more. */
+    bool retired;
+    uint64_t *known;
+    size_t known_count;
+    uint64_t start_random;
+    const char *ends_note; /* or NULL: a note about the old id, which goes with it; lives for ever */
+};
+
 struct store_work {
     enum work_kind kind;
     enum err err; /* the result, when done */
@@ -399,19 +414,7 @@ struct store_work {
             struct note *list; /* owned */
             size_t count;
         } notes;
-        struct {
-            struct replica_id old_id, new_id; /* ERR_REFUSED when old_id is not the present one */
-            uint64_t fork;                    /* own operations above it are put again under new_id */
-            uint64_t parted; /* others are known to have given dots above it to other operations;
-                              * UINT64_MAX: nobody is */
-            uint64_t told;   /* others have told that they have our operations up to here */
-            uint64_t start_random;
-            /* Owned, ascending: counters above the fork that others know as the same
-             * operations; they keep their dots. */
-            uint64_t *known;
-            size_t known_count;
-            const char *ends_note; /* or NULL: a note about the old id, which goes with it; lives for ever */
-        } reidentify;
+        struct reidentify_work reidentify;
         struct {
             uint64_t random; /* of the start */
         } start;

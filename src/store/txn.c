@@ -246,12 +246,7 @@ void store_move_on(struct store_txn *txn, uint64_t wall_ms)
 static enum err reidentify(struct store_txn *txn, const struct store_work *work)
 {
     struct note note = {.remove = true};
-    if (replica_id_equal(&work->reidentify.old_id, txn_own_id(txn)))
-        raise_own_known(txn, work->reidentify.told);
-    enum err err = reidentify_do(txn, &work->reidentify.old_id, &work->reidentify.new_id,
-                                 work->reidentify.fork, work->reidentify.parted,
-                                 work->reidentify.start_random, work->reidentify.known,
-                                 work->reidentify.known_count);
+    enum err err = reidentify_do(txn, &work->reidentify);
     if (err != OK || !work->reidentify.ends_note)
         return err;
     size_t len = strlen(work->reidentify.ends_note);

@@ -129,9 +129,7 @@ enum err walk_piece(struct store_txn *txn, const struct rows_work *work) MUST_US
 enum err walk_rows(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err walk_stop(struct store_txn *txn, const struct rows_work *work) MUST_USE;
 enum err notes_do(struct store_txn *txn, const struct note *list, size_t count) MUST_USE;
-enum err reidentify_do(struct store_txn *txn, const struct replica_id *old_id,
-                       const struct replica_id *new_id, uint64_t fork, uint64_t parted, uint64_t start_random,
-                       const uint64_t *known, size_t known_count) MUST_USE;
+enum err reidentify_do(struct store_txn *txn, const struct reidentify_work *work) MUST_USE;
 /* Rows removed in one go: each may touch a record anywhere. What a sweep looks at counts, too. */
 enum { PRUNE_ROWS_MAX = 1000 };
 enum err prune_do(struct store_txn *txn, const struct clock *target, bool *ret_more,

@@ -4,19 +4,18 @@
  * Peering.ClockSkewMax later (store/expire.c). A wall clock that runs ahead would drop
  * what has not expired, for good: so a node whose clock differs from the median of its
  * peers' by more than that, or that has peers and has not heard their clocks since its
- * start, hides and does not drop. Peers tell their wall clock (TIME) when a link comes
- * up and every minute; from there on it is reckoned by the monotonic clock, so that a
- * jump of the own clock shows at once. */
+ * start, hides and does not drop. Peers tell their wall clock (TIME); what that is worth
+ * is told in wall.h. */
 #include "sync_state.h"
 
 #include <stdlib.h>
 
-enum { TIME_TELL_MS = 60000 };
+enum { TIME_QUEUED_MAX = 256 << 10 }; /* behind more it would come late: the next look finds less */
 
 void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
-    if (link->state != LINK_UP || link->protocol < 3 || link->queued >= SEND_QUEUE_HIGH ||
-        (link->time_told_ms && time.now_ms < link->time_told_ms + TIME_TELL_MS))
+    if (link->state != LINK_UP || link->protocol < 3 || link->queued >= TIME_QUEUED_MAX ||
+        (link->time_told_ms && time.now_ms < link->time_told_ms + WALL_TELL_MS))
         return;
     struct buf frame;
     buf_init(&frame, FRAME_HEADER + 8);
@@ -29,20 +28,20 @@ void expire_tell(struct sync *s, struct sync_time time, struct link *link, struc
 static void compare_clocks(const struct sync *s, struct sync_time time, struct peer *peer,
                            struct effects *out)
 {
-    int64_t ahead = (int64_t)(peer->told_wall_ms - time.wall_ms), most = (int64_t)s->config.clock_skew_max_ms;
-    bool differs = ahead < -most || ahead > most;
-    if (differs == peer->clock_differs)
+    enum wall_verdict verdict = wall_judge(&peer->wall, time.now_ms, time.wall_ms,
+                                           s->config.clock_skew_max_ms);
+    if (verdict == WALL_UNKNOWN || (verdict == WALL_DIFFERS) == peer->clock_differs)
         return;
-    peer->clock_differs = differs;
-    if (differs)
+    long long ahead = wall_ahead(&peer->wall, time.now_ms, time.wall_ms);
+    peer->clock_differs = verdict == WALL_DIFFERS;
+    if (peer->clock_differs)
         effects_notice(
             out, NOTICE_WARN,
             "event=clock_differs node=%s ahead_ms=%lld next=\"see to the clock that is wrong: its "
             "node's writes look newer, or older, than they are, and values end too early or too late\"",
-            peer->name, (long long)ahead);
+            peer->name, ahead);
     else
-        effects_notice(out, NOTICE_INFO, "event=clock_agrees node=%s ahead_ms=%lld", peer->name,
-                       (long long)ahead);
+        effects_notice(out, NOTICE_INFO, "event=clock_agrees node=%s ahead_ms=%lld", peer->name, ahead);
 }
 
 bool expire_take_time(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
@@ -51,9 +50,10 @@ bool expire_take_time(struct sync *s, struct sync_time time, struct link *link, 
     uint64_t wall_ms;
     if (frame_get_time(body, &wall_ms) != OK)
         return false;
-    link->peer->told_wall_ms = wall_ms;
-    link->peer->told_wall_at_ms = time.now_ms;
-    link->peer->has_wall = true;
+    if (!link->time_heard)
+        wall_link(&link->peer->wall, time.now_ms - link->hello_ms, s->config.clock_skew_max_ms);
+    link->time_heard = true;
+    wall_told(&link->peer->wall, time.now_ms, wall_ms);
     compare_clocks(s, time, link->peer, out);
     return true;
 }
@@ -64,20 +64,28 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms)
+/* Of those that are expected back, or of all others. */
+static size_t known_skews(const struct sync *s, struct sync_time time, bool expected, int64_t into[PEERS_MAX])
 {
-    int64_t skews[PEERS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < s->peers.count; i++) {
         const struct peer *peer = s->peers.list[i];
-        if (peer->has_wall)
-            skews[count++] = (int64_t)(peer->told_wall_ms + (time.now_ms - peer->told_wall_at_ms)) -
-                             (int64_t)time.wall_ms;
+        if (peer_expected(peer, time.wall_ms, s->config.forget_after_ms) == expected &&
+            wall_judge(&peer->wall, time.now_ms, time.wall_ms, s->config.clock_skew_max_ms) != WALL_UNKNOWN)
+            into[count++] = wall_ahead(&peer->wall, time.now_ms, time.wall_ms);
     }
+    return count;
+}
+
+bool expire_skew(const struct sync *s, struct sync_time time, int64_t *ret_ms)
+{
+    int64_t skews[PEERS_MAX];
+    size_t count = known_skews(s, time, true, skews);
+    if (!count) /* what the last ones told when they went is better than nothing */
+        count = known_skews(s, time, false, skews);
     if (!count)
         return false;
     qsort(skews, count, sizeof *skews, compare);
-    /* halves first: a peer may tell any number */
     *ret_ms = count % 2 ? skews[count / 2] : skews[count / 2 - 1] / 2 + skews[count / 2] / 2;
     return true;
 }

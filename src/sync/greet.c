@@ -7,6 +7,7 @@
  * state of that replica: it is refused with what is remembered, and takes a new
  * id. */
 #include "check.h"
+#include "mem.h"
 #include "sync_state.h"
 
 #include <stdio.h>
@@ -109,6 +110,7 @@ void greet_opened(struct sync *s, struct sync_time time, struct link *link, stru
     buf_init(&frame, FRAME_HEADER + FRAME_FIRST_MAX);
     frame_put_hello(&frame, &hello);
     link_move(link, LINK_HELLO, time.now_ms);
+    link->hello_ms = time.now_ms;
     clock_copy(&link->reported, &s->clock);
     clock_copy(&link->reported_floor, &s->floor);
     link->reported_flags = hello.flags;
@@ -435,10 +437,15 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
                            "new replica id\"",
                            peer_name, (unsigned long long)own, (unsigned long long)refusal.counter,
                            (unsigned long long)fork);
+            /* What it knows above the fork may be another's, and is, where it has more than others have
+             * told; if it knows of nothing there, what others have there is ours. */
+            uint64_t theirs = link->peer ? clock_get(&link->peer->clock, &s->id) : 0;
+            bool parted = refusal.counter > fork || (theirs > fork && theirs > s->twin.known);
             sync_link_end(s, time, link, refusal.text, out);
-            /* What it knows above the fork may be another's; if it knows of nothing there, what others
-             * have there is ours. */
-            sync_reidentify(s, fork, refusal.counter > fork ? fork : s->twin.parted, out);
+            struct store_work *work = store_work_new(WORK_REIDENTIFY);
+            work->reidentify.fork = fork;
+            work->reidentify.parted = parted ? fork : s->twin.parted;
+            sync_reidentify(s, work, out);
             return false;
         }
     } else if (refusal.reason == REFUSE_RETIRED) {
@@ -447,7 +454,14 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
             "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
             peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
         sync_link_end(s, time, link, refusal.text, out);
-        sync_reidentify_but(s, refusal.counter, s->twin.parted, refusal.known, refusal.known_count, out);
+        struct store_work *work = store_work_new(WORK_REIDENTIFY);
+        work->reidentify.fork = refusal.counter;
+        work->reidentify.parted = s->twin.parted;
+        work->reidentify.retired = true;
+        if (refusal.known_count)
+            work->reidentify.known = mem_copy(refusal.known, refusal.known_count * sizeof *refusal.known);
+        work->reidentify.known_count = refusal.known_count;
+        sync_reidentify(s, work, out);
         return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",

@@ -58,6 +58,7 @@ static void begin(struct sync *s, struct effects *out)
 void sync_return(struct sync *s, struct sync_time time, struct effects *out)
 {
     s->returning = true;
+    s->return_waits_for = OK;
     s->reports++;
     s->return_at_ms = time.now_ms;
     if (!s->starting)
@@ -72,8 +73,10 @@ void leave_stored(struct sync *s, struct sync_time time, const struct store_work
         return; /* it has left again */
     if (err != OK) {
         s->return_at_ms = time.now_ms + RETRY_MS;
-        effects_notice(out, NOTICE_WARN, "event=return_waits reason=%s next=\"tries again in 1 s\"",
-                       err_text(err));
+        if (err != s->return_waits_for)
+            effects_notice(out, NOTICE_WARN, "event=return_waits reason=%s next=\"tries again each second\"",
+                           err_text(err));
+        s->return_waits_for = err;
         return;
     }
     s->returning = s->left = false;

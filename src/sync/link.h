@@ -65,6 +65,8 @@ struct link {
     uint8_t reported_flags;
     uint64_t reported_ms;
     uint64_t time_told_ms;   /* 0: not yet */
+    uint64_t hello_ms;       /* when ours was sent */
+    bool time_heard;         /* the peer has told its wall clock, on this link */
     struct retired *retired; /* owned: of the peer, as it told last */
     size_t retired_count;
 

@@ -11,6 +11,7 @@
 #define YZMA_SYNC_PEERS_H
 
 #include "frames.h"
+#include "wall.h"
 
 enum { PEERS_MAX = CLOCK_REPLICAS_MAX, PEER_ERROR_MAX = 160 };
 
@@ -66,8 +67,7 @@ struct peer {
     uint64_t bytes_in, bytes_out, rows_in, rows_out; /* of all its links since the start */
     struct traffic_count in, out;                    /* of the present link, or the last one */
     uint64_t up_ms;                                  /* since when */
-    bool has_wall;                                   /* it has told its wall clock since our start */
-    uint64_t told_wall_ms, told_wall_at_ms;          /* .. and when, on the monotonic clock */
+    struct wall wall;                                /* its wall clock, as it told */
     bool clock_differs;                              /* .. by more than it should, and that was told */
     uint64_t holding_wall_ms;                        /* since when it holds forgetting open; 0: it does not */
 };

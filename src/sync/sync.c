@@ -282,29 +282,21 @@ bool sync_next_event(struct sync *s, struct sync_event *ret)
 
 /* ---- a new id ------------------------------------------------------------------------- */
 
-void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effects *out)
+void sync_reidentify(struct sync *s, struct store_work *work, struct effects *out)
 {
-    sync_reidentify_but(s, fork, parted, NULL, 0, out);
-}
-
-void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
-                         size_t known_count, struct effects *out)
-{
-    if (s->reidentifying)
-        return;
+    struct reidentify_work *to = &work->reidentify;
     uint8_t random[REPLICA_ID_SIZE];
+    if (s->reidentifying) {
+        store_work_free(work);
+        return;
+    }
     for (size_t i = 0; i < sizeof random; i++)
         random[i] = (uint8_t)rng_next(&s->rng);
-    struct store_work *work = store_work_new(WORK_REIDENTIFY);
-    work->reidentify.old_id = s->id;
-    work->reidentify.new_id = replica_id_of_random(random);
-    work->reidentify.fork = fork;
-    work->reidentify.parted = parted;
-    work->reidentify.told = s->twin.known;
-    work->reidentify.known = known_count ? mem_copy(known, known_count * sizeof *known) : NULL;
-    work->reidentify.known_count = known_count;
-    work->reidentify.start_random = rng_next(&s->rng);
-    work->reidentify.ends_note = TWIN_NOTE;
+    to->old_id = s->id;
+    to->new_id = replica_id_of_random(random);
+    to->told = s->twin.known;
+    to->start_random = rng_next(&s->rng);
+    to->ends_note = TWIN_NOTE;
     s->reidentifying = true;
     sync_submit(s, work, (struct pending){.kind = PENDING_REIDENTIFY}, out);
 }

@@ -217,6 +217,7 @@ struct sync {
     bool left;                 /* for good; until the start of a return is stored */
     bool returning, starting;  /* leave.c: it is to be stored; it is at the committer */
     uint64_t return_at_ms;     /* .. tried again */
+    enum err return_waits_for; /* .. and was said; OK: nothing was */
     bool stopping;
     bool reidentifying;
     uint64_t twin_at_ms;     /* no other one is met before */
@@ -289,11 +290,8 @@ enum err sync_look(struct sync *s); /* reads clock, floor and walk from the stor
 struct peer *sync_peer(struct sync *s, struct sync_time time, const struct replica_id *id,
                        struct effects *out);
 uint64_t sync_save_peer(struct sync *s, const struct peer *peer, struct effects *out);
-/* fork, parted: as in store_work. */
-void sync_reidentify(struct sync *s, uint64_t fork, uint64_t parted, struct effects *out);
-/* .. and these above the fork are the same operations for all. */
-void sync_reidentify_but(struct sync *s, uint64_t fork, uint64_t parted, const uint64_t *known,
-                         size_t known_count, struct effects *out);
+/* Completes the work, with a new id and what peers have told, and submits it. */
+void sync_reidentify(struct sync *s, struct store_work *work, struct effects *out);
 void twin_met(struct sync *s, const struct hello *hello, struct effects *out);
 void twin_keep_known(struct sync *s, struct effects *out);
 

@@ -1,8 +1,8 @@
 /* Meeting a node under our own id. Neither can tell which is the older one, and the operations of both above
  * their common past have the same dots: whichever is told to take a new id must put them again, so
  * that past is kept. Whether the other has written above it too is kept as well: while nobody has, what
- * others know there is ours (store/reidentify.c). So is what others have told that they have of it: they took
- * our hello before they told. (A hello may be of one who is about to refuse ours, and is not counted.) */
+ * others know there is ours (store/reidentify.c): as far as those told who had taken our hello before. (A
+ * hello may be of one who is about to refuse ours, and tell of what another has written.) */
 #include "sync_state.h"
 
 static uint64_t read_known(struct snapshot *snapshot, const struct replica_id *own)
@@ -29,6 +29,21 @@ void twin_read(struct snapshot *snapshot, const struct replica_id *own, struct t
         ret->fork = fork, ret->parted = parted;
 }
 
+enum err twin_fill(struct snapshot *snapshot, struct reidentify_work *ret)
+{
+    struct identity identity = {0};
+    struct twin twin;
+    enum err err = snapshot_identity(snapshot, &identity);
+    twin_read(snapshot, &identity.id, &twin);
+    ret->old_id = identity.id;
+    ret->fork = twin.fork;
+    ret->parted = twin.parted;
+    ret->told = twin.known;
+    ret->ends_note = TWIN_NOTE;
+    identity_done(&identity);
+    return err;
+}
+
 static void save(struct sync *s, const char *name, struct buf *value, struct effects *out)
 {
     struct store_work *work = store_work_new(WORK_NOTES);
@@ -50,7 +65,7 @@ static void save_twin(struct sync *s, struct effects *out)
 void twin_keep_known(struct sync *s, struct effects *out)
 {
     struct buf value;
-    if (s->twin.known == s->known_kept)
+    if (s->twin.known == s->known_kept || s->reidentifying)
         return;
     s->known_kept = s->twin.known;
     buf_init(&value, REPLICA_ID_SIZE + 8);

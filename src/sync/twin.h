@@ -1,5 +1,6 @@
 /* Another node under a store's own replica id: two run on copies of one store, or on an
- * older state of it. What it has shown is kept in the store, for yzma reidentify. */
+ * older state of it. What it has shown is kept in the store, for yzma reidentify; and so is what
+ * peers have told that they have of ours. */
 #ifndef YZMA_SYNC_TWIN_H
 #define YZMA_SYNC_TWIN_H
 
@@ -16,5 +17,8 @@ struct twin {
 
 /* Nothing where a note is not there, is of another id, or cannot be read. */
 void twin_read(struct snapshot *snapshot, const struct replica_id *own, struct twin *ret);
+
+/* What yzma reidentify asks of the store, but for the new id and the random number. */
+enum err twin_fill(struct snapshot *snapshot, struct reidentify_work *ret) MUST_USE;
 
 #endif

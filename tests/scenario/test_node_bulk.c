@@ -152,10 +152,11 @@ static void a_walk_stays_in_its_window(void **state)
     world_free(w);
 }
 
-/* Two nodes with all, and a third that walks, slowly. */
+/* Two nodes with all, and a third that walks, slowly: as long, however many keys there are. */
 static struct world *a_slow_walk(uint64_t seed, int keys)
 {
-    struct world *w = world_with(&(struct world_options){.seed = seed, .record_us = 20}, 2);
+    struct world *w = world_with(
+        &(struct world_options){.seed = seed, .record_us = (uint64_t)(600000 / keys)}, 2);
     for (int k = 0; k < keys; k++)
         put(w, k % 2, "k", k, "1");
     agree_within(w, 60000);
@@ -195,7 +196,7 @@ static void a_pipelined_walk_outlives_its_source(void **state)
     int two = 2;
     for (uint64_t ms = 40; ms < 1200; ms += STEP_MS) {
         for (int victim = 0; victim < 2; victim++) {
-            struct world *w = a_slow_walk(43, 30000);
+            struct world *w = a_slow_walk(43, 12000);
             world_run(w, ms);
             put(w, !victim, "late", 1, "1");
             world_kill(w, victim);
@@ -212,7 +213,7 @@ static void a_pipelined_walk_outlives_its_receiver(void **state)
 {
     int two = 2, died = 0, resumed = 0;
     for (uint64_t ms = 40; ms < 1200; ms += STEP_MS, died++) {
-        struct world *w = a_slow_walk(44, 30000);
+        struct world *w = a_slow_walk(44, 12000);
         world_run(w, ms);
         bool walked_before = is_walking(w, &two);
         world_kill(w, 2);

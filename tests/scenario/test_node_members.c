@@ -395,6 +395,29 @@ static void a_return_is_for_later_starts_too(void **state)
     world_free(w);
 }
 
+/* A return that cannot be stored is tried each second, and said once. */
+static void a_return_waits_for_room(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 36});
+    enum err err;
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    assert_true(world_until(w, both_alive, NULL, 20000));
+    world_request(w, 1, NODE_REQUEST_LEAVE, NULL, &err, 10000);
+    assert_int_equal(err, OK);
+    world_disk_full(w, 1, true);
+    (void)world_request(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 11000);
+    world_run(w, 30000);
+    assert_int_equal(world_notices_by(w, 1, "event=return_waits"), 1);
+    assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    assert_null(world_get(w, 1, "k"));
+    world_disk_full(w, 1, false);
+    assert_true(world_until(w, both_alive, NULL, 20000));
+    world_run(w, 5000);
+    assert_non_null(world_get(w, 1, "k"));
+    world_free(w);
+}
+
 /* The first join by hand, and dead as soon as it is answered: the next start finds the cluster. */
 static void a_first_join_is_remembered_when_answered(void **state)
 {
@@ -580,6 +603,7 @@ int main(void)
         cmocka_unit_test(a_goodbye_ends_retries),
         cmocka_unit_test(who_has_left_is_silent),
         cmocka_unit_test(a_return_is_for_later_starts_too),
+        cmocka_unit_test(a_return_waits_for_room),
         cmocka_unit_test(a_first_join_is_remembered_when_answered),
         cmocka_unit_test(a_late_join_is_remembered_when_answered),
         cmocka_unit_test(members_are_described),

@@ -78,6 +78,40 @@ static void a_newcomer_knows_what_others_remember(void **state)
     world_free(w);
 }
 
+/* Node 1 has what was lost from node 0 alone, and has heard of no more of that past than where it began: what
+ * its hello tells of us is of that past, and nothing that others have of ours. */
+static void what_a_hello_tells_is_not_ours(void **state)
+{
+    struct world *w = cluster_after(&(struct world_options){.seed = 509}, 3, FORMED_MS);
+    put_many(w, 2, "old", 5);
+    world_run(w, 2000);
+    world_kill(w, 2);
+    world_save(w, 2);
+    world_cut(w, 1, 2, true);
+    world_start_alone(w, 2);
+    world_run(w, 2000);
+    put_many(w, 2, "lost", 20);
+    world_run(w, 8000);
+    assert_non_null(world_get(w, 1, "lost00019"));
+    world_kill(w, 2);
+    world_kill(w, 0);
+    world_restore(w, 2, true);
+    world_start_alone(w, 2);
+    put_many(w, 2, "alone", 30);
+    world_cut(w, 1, 2, false);
+    world_run(w, 10000);
+    assert_int_equal(world_counter(w, 1, "sync_forks_met"), 1);
+    world_start_alone(w, 0);
+    assert_agree_within(w, 60000);
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(world_get(w, i, "lost00000"));
+        assert_non_null(world_get(w, i, "lost00019"));
+        assert_non_null(world_get(w, i, "alone00000"));
+        assert_non_null(world_get(w, i, "alone00029"));
+    }
+    world_free(w);
+}
+
 /* The newcomer meets it before all others, who are there: it asks them first. */
 static void a_newcomer_asks_before_it_takes(void **state)
 {
@@ -712,6 +746,7 @@ static void retired_while_it_fills_another(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_hello_tells_is_not_ours),
         cmocka_unit_test(a_newcomer_knows_what_others_remember),
         cmocka_unit_test(a_newcomer_asks_before_it_takes),
         cmocka_unit_test(a_newcomer_asks_for_who_has_not_written),

@@ -1057,19 +1057,25 @@ bool world_noticed(const struct world *w, const char *text)
     return w->transcript.len && memmem(w->transcript.data, w->transcript.len, text, strlen(text)) != NULL;
 }
 
-bool world_noticed_by(const struct world *w, int i, const char *text)
+size_t world_notices_by(const struct world *w, int i, const char *text)
 {
     char by[16];
+    size_t count = 0;
     if (w->transcript.len == 0)
-        return false;
+        return 0;
     snprintf(by, sizeof by, " n%d ", i);
     const char *at = (const char *)w->transcript.data, *end = at + w->transcript.len;
     for (const char *line_end; at < end; at = line_end + 1) {
         line_end = memchr(at, '\n', (size_t)(end - at));
-        if (strncmp(at + 8, by, strlen(by)) == 0 && memmem(at, (size_t)(line_end - at), text, strlen(text)))
-            return true;
+        count += strncmp(at + 8, by, strlen(by)) == 0 &&
+                 memmem(at, (size_t)(line_end - at), text, strlen(text)) != NULL;
     }
-    return false;
+    return count;
+}
+
+bool world_noticed_by(const struct world *w, int i, const char *text)
+{
+    return world_notices_by(w, i, text) > 0;
 }
 
 uint64_t world_hash(const struct world *w)

@@ -108,6 +108,7 @@ struct world_traffic world_traffic(const struct world *w, int i);
 void world_forget_bytes(struct world *w);
 bool world_noticed(const struct world *w, const char *text); /* some node has said it */
 bool world_noticed_by(const struct world *w, int i, const char *text);
+size_t world_notices_by(const struct world *w, int i, const char *text); /* so many lines of it */
 uint64_t world_hash(const struct world *w); /* of everything that happened: for replays */
 void world_replica_id(struct world *w, int i, struct replica_id *ret);
 struct store *world_store(struct world *w, int i);

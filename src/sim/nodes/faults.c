@@ -156,7 +156,6 @@ static void strike_clock(struct world *w, struct host *host, enum fault fault)
         world_say(w, "n%d: the wall clock is off by %lld ms", host->index, (long long)host->wall_offset_ms);
     } else {
         uint64_t ppm = world_chance(w, 200) ? 500000 + world_pick(w, 1500000) : 990000 + world_pick(w, 20000);
-        w->drifted |= ppm < 990000 || ppm > 1010000;
         host_clock_rate(w, host, ppm);
         world_say(w, "n%d: its clocks run at %llu ppm", host->index, (unsigned long long)ppm);
     }

@@ -295,29 +295,17 @@ bool host_has_left(const struct host *host)
 /* As yzma reidentify does, before the node is started. */
 static void take_new_id(struct world *w, struct host *host)
 {
-    struct store_work *work = store_work_new(WORK_REIDENTIFY), *notes = store_work_new(WORK_NOTES);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
     struct snapshot *snapshot;
-    struct twin twin;
-    struct identity identity = {0};
     work->reidentify.new_id = random_id(w);
     work->reidentify.start_random = rng_next(&w->rng);
     CHECK(snapshot_open(host->store, &snapshot) == OK);
-    CHECK(snapshot_identity(snapshot, &identity) == OK);
-    work->reidentify.old_id = identity.id;
-    identity_done(&identity);
-    twin_read(snapshot, &work->reidentify.old_id, &twin);
-    work->reidentify.fork = twin.fork;
-    work->reidentify.parted = twin.parted;
-    work->reidentify.told = twin.known;
+    CHECK(twin_fill(snapshot, &work->reidentify) == OK);
     snapshot_close(snapshot);
-    store_work_add_note(notes, TWIN_NOTE, bytes_of(NULL, 0));
     enum err err = store_run(host->store, host_wall(w, host), work);
-    if (err == OK)
-        err = store_run(host->store, host_wall(w, host), notes);
     host->reidentify = err != OK; /* a disk that fails: at the next start */
     world_say(w, "n%d takes a new id, by hand: %s", host->index, err_text(err));
     store_work_free(work);
-    store_work_free(notes);
 }
 
 static void start_again(struct world *w, struct host *host, uint64_t in_ms)

@@ -262,7 +262,6 @@ struct world {
     bool lossy;     /* disks may be lost: what only they held is gone */
     bool forgetful; /* who is away for seconds is forgotten, and walks when it is back */
     bool jumped;    /* a wall clock did: who was heard of in its future is expected until then */
-    bool drifted;   /* .. or ran fast or slow, by more than a hundredth */
     bool renamed;   /* somebody had to take a new id, or one was ended: tokens may speak of the old one */
     bool calm;      /* the faults are over */
     bool trembling; /* disks fail at single calls */
