@@ -9,6 +9,8 @@
  *   1. P >= F, and none of our rows in (P, C] is of this key, but for operations
  *      that R's context includes: then R has all that our clock claims of the key.
  *      (In a walk P must also cover the clocks of the pieces so far.)
+ *      And C >= G, unless nobody else is left to be asked: what P has forgotten and our clock does
+ *      not claim is in R all the same, and neither context nor clock would tell. (In a walk the end tells.)
  *   2. Our floor rises to G, as far as our clock goes: what R's context no longer
  *      tells lies at or below G, so that nobody is sent a delta from here who might
  *      still hold what went there. (In a walk G joins `high`, as a piece's does.)
@@ -76,7 +78,10 @@ static enum err check_source(const struct store_txn *txn, const struct repair_wo
         return ERR_REFUSED;
     if (!clock_covers(&work->source_clock, &work->source_floor))
         return ERR_MALFORMED;
-    if (state->walk.phase != WALK_NONE && !clock_covers(&work->source_clock, &state->walk.last))
+    bool walking = state->walk.phase != WALK_NONE;
+    if (walking && !clock_covers(&work->source_clock, &state->walk.last))
+        return ERR_BEHIND;
+    if (!walking && !work->settle && !clock_covers(&state->clock, &work->source_floor))
         return ERR_BEHIND;
     struct clock needed = {0};
     clock_copy(&needed, &state->floor);

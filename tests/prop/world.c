@@ -52,8 +52,6 @@ struct world {
     struct op ops[OPS_MAX];
     struct held_token tokens[TOKENS_MAX];
     bool with_tokens, with_losses, with_doubts;
-    struct clock
-        beyond; /* a repair has brought what operations up to here did, and no clock tells of it yet */
     struct world_result result;
     size_t step;
 };
@@ -457,15 +455,6 @@ static struct store_work *record_of(struct node *from, enum work_kind kind, stru
     return work;
 }
 
-/* What the source had forgotten, and a has not applied, a's record reflects all the same. */
-static void note_beyond(struct world *w, struct node *a, const struct clock *source_floor)
-{
-    struct view view = look(a->store, NULL);
-    if (!clock_covers(&view.clock, source_floor))
-        clock_join(&w->beyond, source_floor);
-    look_away(&view);
-}
-
 /* A record of a becomes unreadable and is put back from b's; where b lacks
  * operations on it the damage has not happened. */
 static void damage_and_repair(struct world *w, struct node *a, struct node *b)
@@ -491,8 +480,6 @@ static void damage_and_repair(struct world *w, struct node *a, struct node *b)
             bad(w, "a damaged record is not repaired", a->id, err);
         else
             w->result.repaired++;
-        if (err == OK)
-            note_beyond(w, a, &work->repair.source_floor);
         store_work_free(work);
     }
     buf_done(&before);
@@ -523,8 +510,7 @@ static uint64_t digest_of(const struct view *view)
 static void compare(struct world *w, struct node *a, struct node *b)
 {
     struct view ours = look(a->store, NULL), theirs = look(b->store, NULL);
-    bool equal = clock_equal(&ours.clock, &theirs.clock) && clock_covers(&ours.clock, &w->beyond) &&
-                 is_settled(&ours) && is_settled(&theirs);
+    bool equal = clock_equal(&ours.clock, &theirs.clock) && is_settled(&ours) && is_settled(&theirs);
     if (equal && digest_of(&ours) != digest_of(&theirs))
         bad(w, "equal clocks and different versions", a->id, b->id);
     w->result.compared += equal;
@@ -942,7 +928,6 @@ struct world_result world_run(uint64_t seed, enum driver_weaken weaken)
         token_done(&w->tokens[i].token);
     while (w->node_count)
         drop_node(w, w->node_count - 1);
-    clock_done(&w->beyond);
     free(w);
     return result;
 }

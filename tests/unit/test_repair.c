@@ -89,6 +89,31 @@ static void damage_is_noted_until_it_is_mended(void **state)
     store_close(a);
 }
 
+/* B has forgotten a delete of its own that has not come here: its record would show what our clock
+ * does not claim, and no context tells. Others are asked first; where nobody else is left it is taken. */
+static void what_is_not_claimed_here_comes_last(void **state)
+{
+    struct engine *engine = engine_mem_new();
+    struct store *a = kit_store_on(engine, 1), *b = kit_store(2), *c = kit_store(3);
+    assert_int_equal(kit_put(a, "k", "1", NULL, NULL), OK);
+    send_all(a, b, 1);
+    send_all(a, c, 1);
+    assert_int_equal(kit_delete(b, "k", NULL, NULL), OK);
+    prune_all(b);
+    damage(engine, "k");
+
+    assert_int_equal(kit_do(a, record_of(b, WORK_REPAIR, "k")), ERR_BEHIND);
+    assert_int_equal(kit_do(a, record_of(c, WORK_REPAIR, "k")), OK);
+    assert_string_equal(kit_value(a, "k"), "1");
+    damage(engine, "k");
+    struct store_work *work = record_of(b, WORK_REPAIR, "k");
+    work->repair.settle = true;
+    clock_copy(&work->repair.others, &work->repair.source_clock);
+    assert_int_equal(kit_do(a, work), OK);
+    assert_int_equal(kit_keys(a), 0);
+    store_close(a), store_close(b), store_close(c);
+}
+
 /* B has forgotten the delete: what its record does not tell must lie at or below our
  * floor, or C would be sent a row without its record, and keep what was deleted. */
 static void the_floor_comes_with_the_record(void **state)
@@ -621,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_record_is_left_alone),
         cmocka_unit_test(damage_is_noted_until_it_is_mended),
+        cmocka_unit_test(what_is_not_claimed_here_comes_last),
         cmocka_unit_test(the_floor_comes_with_the_record),
         cmocka_unit_test(a_peer_below_our_floor_helps_where_nobody_else_can),
         cmocka_unit_test(a_damaged_row_beside_it_is_given_up),
