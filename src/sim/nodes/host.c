@@ -412,6 +412,8 @@ void host_end(struct world *w, struct host *host, enum end how)
     host->paused_until_ms = host->slow_until_ms = 0;
     works_drop(host->works);
     host->works = NULL;
+    if (host->left) /* perhaps not: what its store has of a return is seen when it starts */
+        host->left = host_has_left(host);
     tree_die(w, host);
     if (how == END_CRASH)
         disk_sim_crash(host->disk);

@@ -111,6 +111,15 @@ struct set oracle_dropped(const struct oracle *o)
     return dropped;
 }
 
+struct set oracle_not_compared(const struct oracle *o)
+{
+    struct set set = oracle_dropped(o);
+    for (size_t i = 1; i <= o->op_count; i++)
+        if (o->ops[i].twice && !o->strict)
+            set_add(&set, i);
+    return set;
+}
+
 bool oracle_removed_by_any(const struct oracle *o, size_t op)
 {
     struct set surely, perhaps;

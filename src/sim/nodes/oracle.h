@@ -109,5 +109,8 @@ void oracle_done(struct oracle *o, size_t op, const struct dot *dot, const struc
 void oracle_removed(const struct oracle *o, struct set *ret_surely, struct set *ret_perhaps);
 bool oracle_removed_by_any(const struct oracle *o, size_t op);
 struct set oracle_dropped(const struct oracle *o);
+/* .. and what two nodes need not hold alike: what is over each drops in its own time, and
+ * of two operations with one dot nothing is promised. */
+struct set oracle_not_compared(const struct oracle *o);
 
 #endif

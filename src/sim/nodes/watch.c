@@ -313,11 +313,11 @@ bool watch_is_core(const struct host *host)
     return host->used && host->running && !host->removed && !host->left;
 }
 
-static bool same_held(const struct host *a, const struct host *b, const struct set *dropped)
+static bool same_held(const struct host *a, const struct host *b, const struct set *left_out)
 {
     for (size_t key = 0; key < ORACLE_KEYS; key++)
         for (size_t i = 0; i < ORACLE_OPS / 64; i++)
-            if ((a->view.held[key].words[i] ^ b->view.held[key].words[i]) & ~dropped->words[i])
+            if ((a->view.held[key].words[i] ^ b->view.held[key].words[i]) & ~left_out->words[i])
                 return false;
     return true;
 }
@@ -330,13 +330,12 @@ static size_t core_count(const struct world *w)
     return count;
 }
 
-/* Equal clocks and equal versions, by what was seen after each one's last commit. What is
- * over each drops in its own time. One that all others have left has nobody to ask for
- * what it cannot read. */
+/* Equal clocks and equal versions, by what was seen after each one's last commit. One that all others have
+ * left has nobody to ask for what it cannot read. */
 bool watch_agree(struct world *w)
 {
     const struct host *first = NULL;
-    struct set dropped = oracle_dropped(&w->oracle);
+    struct set left_out = oracle_not_compared(&w->oracle);
     bool alone = core_count(w) == 1;
     for (int i = 0; i < w->host_count; i++) {
         const struct host *host = &w->hosts[i];
@@ -347,29 +346,29 @@ bool watch_agree(struct world *w)
         if (host->held || host->stopping || (damage_read(w, &w->hosts[i]) && !alone))
             return false;
         if (first &&
-            (!clock_equal(&first->view.clock, &host->view.clock) || !same_held(first, host, &dropped)))
+            (!clock_equal(&first->view.clock, &host->view.clock) || !same_held(first, host, &left_out)))
             return false;
         first = first ? first : host;
     }
     return true;
 }
 
-struct versions { /* of a store, byte for byte, but for those that somebody dropped */
+struct versions { /* of a store, byte for byte, but for those that are not compared */
     uint64_t digest;
     size_t records, living;
     size_t over; /* versions that should have been dropped by now */
 };
 
-static void leave_out(struct record *record, const struct set *dropped)
+static void leave_out(struct record *record, const struct set *set)
 {
     for (size_t i = record->count; i-- > 0;)
-        if (set_has(dropped, version_number(&record->versions[i])))
+        if (set_has(set, version_number(&record->versions[i])))
             record_remove_at(record, i);
 }
 
 static struct versions versions_of(struct world *w, struct host *host)
 {
-    struct set dropped = oracle_dropped(&w->oracle);
+    struct set left_out = oracle_not_compared(&w->oracle);
     uint64_t over_ms = host_wall(w, host) - w->skew_max_ms;
     struct versions v = {.digest = 0xcbf29ce484222325u};
     struct snapshot *snapshot;
@@ -387,7 +386,7 @@ static struct versions versions_of(struct world *w, struct host *host)
         v.living += record.count > 0;
         for (size_t i = 0; i < record.count; i++)
             v.over += version_expired(&record.versions[i], over_ms);
-        leave_out(&record, &dropped);
+        leave_out(&record, &left_out);
         clock_clear(&record.context); /* dropped at different times */
         struct buf text;
         buf_init(&text, SIZE_MAX);
