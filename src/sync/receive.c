@@ -367,6 +367,7 @@ void receive_stored(struct sync *s, struct sync_time time, const struct pending 
         if (work->err == OK)
             break;
         s->count.store_refused++; /* written again with the next change or minute */
+        s->known_kept = 0;
         for (size_t i = 0; i < s->peers.count; i++)
             s->peers.list[i]->told_kept = 0;
         break;
