@@ -4,13 +4,16 @@
  * Peering.ClockSkewMax later (store/expire.c). A wall clock that runs ahead would drop
  * what has not expired, for good: so a node whose clock differs from the median of its
  * peers' by more than that, or that has peers and has not heard their clocks since its
- * start, hides and does not drop. Peers tell their wall clock (TIME); what that is worth
- * is told in wall.h. */
+ * start, or knows of none yet and has just started, hides and does not drop. Peers tell their wall clock
+ * (TIME); what that is worth is told in wall.h. */
 #include "sync_state.h"
 
 #include <stdlib.h>
 
-enum { TIME_QUEUED_MAX = 256 << 10 }; /* behind more it would come late: the next look finds less */
+enum {
+    TIME_QUEUED_MAX = 256 << 10, /* behind more it would come late: the next look finds less */
+    NOBODY_MS = 60000,           /* who knows of no peer may be about to meet one: a restored store, say */
+};
 
 void expire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out)
 {
@@ -64,6 +67,18 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static bool is_gone(const struct peer *peer)
+{
+    return peer_has_left(peer) || peer->forgotten;
+}
+
+/* Nobody is there who could contradict what one told that is gone: perhaps it was its clock that was
+ * wrong, and a monotonic clock may have stood still with the whole machine. */
+static bool is_told_too_long_ago(const struct sync *s, struct sync_time time, const struct peer *peer)
+{
+    return is_gone(peer) && time.now_ms - peer->wall.began_ms > s->config.forget_after_ms;
+}
+
 /* Of those that are expected back, or of all others. */
 static size_t known_skews(const struct sync *s, struct sync_time time, bool expected, int64_t into[PEERS_MAX])
 {
@@ -71,6 +86,7 @@ static size_t known_skews(const struct sync *s, struct sync_time time, bool expe
     for (size_t i = 0; i < s->peers.count; i++) {
         const struct peer *peer = s->peers.list[i];
         if (peer_expected(peer, time.wall_ms, s->config.forget_after_ms) == expected &&
+            !is_told_too_long_ago(s, time, peer) &&
             wall_judge(&peer->wall, time.now_ms, time.wall_ms, s->config.clock_skew_max_ms) != WALL_UNKNOWN)
             into[count++] = wall_ahead(&peer->wall, time.now_ms, time.wall_ms);
     }
@@ -96,9 +112,9 @@ bool expire_may_drop(const struct sync *s, struct sync_time time)
     if (expire_skew(s, time, &skew))
         return skew >= -most && skew <= most;
     for (size_t i = 0; i < s->peers.count; i++) /* nobody has told: is there anybody? */
-        if (!peer_has_left(s->peers.list[i]) && !s->peers.list[i]->forgotten)
+        if (!is_gone(s->peers.list[i]))
             return false;
-    return true;
+    return time.now_ms >= s->alone_since_ms + NOBODY_MS;
 }
 
 void expire_look(struct sync *s, struct sync_time time, struct effects *out)

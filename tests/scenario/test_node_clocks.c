@@ -94,12 +94,51 @@ static void who_is_gone_counts_no_more(void **state)
     world_free(w);
 }
 
+/* A store whose node knows of nobody yet, as one that was restored from a backup: at its start it
+ * may be about to join a cluster, and to learn there that its clock is wrong. What it drops before
+ * that may be lost to all of them. */
+static void who_knows_nobody_waits_for_whom_it_is_about_to_meet(void **state)
+{
+    struct world *w = world_new(&(struct world_options){.seed = 84});
+    world_start_alone(w, 0);
+    world_start_alone(w, 1);
+    assert_int_equal(world_put_expiring(w, 1, "k", "1", HOUR / 2), OK);
+    world_kill(w, 1);
+    world_clock_offset(w, 1, HOUR);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 120000);
+    assert_true(world_noticed_by(w, 1, "event=clock_differs"));
+    assert_int_equal(world_versions(w, 0, "k"), 1);
+    assert_int_equal(world_versions(w, 1, "k"), 1);
+    world_free(w);
+}
+
+/* It may have been the one that left whose clock was wrong, or ours may have lost time while
+ * the whole machine stood still: nobody is there to say so, ever. */
+static void who_has_left_is_believed_for_a_while(void **state)
+{
+    enum err err;
+    struct world *w = world_new(&(struct world_options){.seed = 85, .forget_after_ms = 600000});
+    world_clock_offset(w, 1, HOUR);
+    world_start_alone(w, 0);
+    world_start(w, 1, (int[]){0}, 1);
+    world_run(w, 3000);
+    world_request(w, 1, NODE_REQUEST_LEAVE, NULL, &err, 10000);
+    world_run(w, 500000);
+    assert_false(drops(w, 0));
+    world_run(w, 120000);
+    assert_true(drops(w, 0));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_read_late_is_no_wrong_clock),
         cmocka_unit_test(a_clock_that_is_set_back_is_found_out),
         cmocka_unit_test(who_is_gone_counts_no_more),
+        cmocka_unit_test(who_knows_nobody_waits_for_whom_it_is_about_to_meet),
+        cmocka_unit_test(who_has_left_is_believed_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
