@@ -325,7 +325,11 @@ static void begin_anew(struct node *n, struct effects *out)
     effects_notice(out, NOTICE_WARN, "event=reidentified node=%s", n->name);
     remember_name(n, out);
     remember_incarnation(n, 1, out);
-    join_all_again(n);
+    n->resting = false;
+    if (node_is_going(n))
+        swim_leave(n->swim, n->now_ms, out); /* under this name it never was a member */
+    else
+        join_all_again(n);
 }
 
 /* Until neither has anything to tell the other. */

@@ -289,6 +289,42 @@ static void a_new_id_has_no_members_of_before(void **state)
     world_free(w);
 }
 
+/* It leaves, or stops, while its new id is on the way to the store: under that it is no member either. */
+static void a_new_id_is_gone_as_well(void **state)
+{
+    for (int shutdown = 0; shutdown < 2; shutdown++) {
+        struct world *w = cluster_after(&(struct world_options){.seed = 42, .record_us = 20}, 3, FORMED_MS);
+        enum err err;
+        assert_int_equal(world_put(w, 1, "k", "0"), OK);
+        world_save(w, 1);
+        assert_int_equal(world_put(w, 1, "k", "1"), OK);
+        world_run(w, 1000);
+        world_kill(w, 1);
+        world_restore(w, 1, true);
+        world_start_alone(w, 1);
+        for (int ms = 0; ms < 1000 && !world_noticed_by(w, 1, "event=fork "); ms++)
+            world_run(w, 1);
+        assert_false(world_noticed_by(w, 1, "event=reidentified"));
+        world_request(w, 1, shutdown ? NODE_REQUEST_SHUTDOWN : NODE_REQUEST_LEAVE, NULL, &err, 5000);
+        assert_int_equal(err, OK);
+        assert_true(world_noticed_by(w, 1, "event=reidentified"));
+        if (shutdown)
+            world_kill(w, 1);
+        world_run(w, 20000);
+        assert_int_equal(world_members(w, 0, "alive"), 2);
+        assert_int_equal(world_members(w, 2, "alive"), 2);
+        if (shutdown) {
+            world_start_alone(w, 1);
+        } else {
+            world_request(w, 1, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 10000);
+            assert_int_equal(err, OK);
+        }
+        assert_agree_within(w, 20000);
+        assert_int_equal(world_members(w, 0, "alive"), 3);
+        world_free(w);
+    }
+}
+
 /* A member that is blocked is one no more, at once, and no replica either; unblocked it is. */
 static void a_block_takes_effect_at_once(void **state)
 {
@@ -598,6 +634,7 @@ int main(void)
         cmocka_unit_test(a_refusal_says_why_at_both_ends),
         cmocka_unit_test(a_double_is_refused_at_both_ends),
         cmocka_unit_test(a_new_id_has_no_members_of_before),
+        cmocka_unit_test(a_new_id_is_gone_as_well),
         cmocka_unit_test(a_block_takes_effect_at_once),
         cmocka_unit_test(a_goodbye_ends_joins),
         cmocka_unit_test(a_goodbye_ends_retries),
