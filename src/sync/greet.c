@@ -252,6 +252,14 @@ static void own_address(struct sync *s, const struct peer *peer, const char *ing
             s->peers.list[i]->ingress[0] = 0;
 }
 
+static bool is_any_up(const struct sync *s)
+{
+    for (size_t i = 0; i < s->link_count; i++)
+        if (s->links[i]->state == LINK_UP)
+            return true;
+    return false;
+}
+
 /* Another replica than the one that was dialled answers at that address now. */
 static void answered_by(struct sync *s, struct sync_time time, struct link *link, const struct peer *peer)
 {
@@ -268,6 +276,8 @@ static void take_hello(struct sync *s, struct sync_time time, struct link *link,
     own_address(s, peer, hello->ingress);
     link->peer = peer;
     link->in.max = FRAME_HEADER + FRAME_MAX;
+    if (!replaces && !is_any_up(s))
+        repair_met_somebody(s, time.now_ms);
     link->protocol = hello->protocol_max < highest_protocol(s) ? hello->protocol_max : highest_protocol(s);
     link_move(link, LINK_UP, time.now_ms);
     memcpy(peer->name, hello->name, sizeof peer->name);

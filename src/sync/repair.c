@@ -115,6 +115,17 @@ static void later(struct repair *repair, uint64_t now_ms)
         repair->retry_ms = settle_ms;
 }
 
+/* The first link after a time without any: that time is no part of the minute in which somebody
+ * could be asked. */
+void repair_met_somebody(struct sync *s, uint64_t now_ms)
+{
+    for (size_t i = 0; i < s->repairs.count; i++) {
+        struct repair *repair = &s->repairs.list[i];
+        uint64_t alone_ms = s->alone_since_ms > repair->since_ms ? s->alone_since_ms : repair->since_ms;
+        repair->since_ms += now_ms - alone_ms;
+    }
+}
+
 static void end_round(struct repairs *r)
 {
     r->busy = r->storing = false;

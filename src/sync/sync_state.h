@@ -105,8 +105,9 @@ struct progress {
 /* repair.c: a damaged record that is to be fetched. */
 struct repair {
     struct damaged_key key;
-    bool seen; /* in the store's list, at this look */
-    uint64_t since_ms, retry_ms;
+    bool seen;         /* in the store's list, at this look */
+    uint64_t since_ms; /* later by as long as nobody was there to be asked */
+    uint64_t retry_ms;
     unsigned tries;
     size_t turn;       /* which link is asked next */
     bool told;         /* whom it waits for */
@@ -424,6 +425,7 @@ void serve_pump(struct sync *s, struct sync_time time, struct link *link, struct
 
 /* repair.c: damaged records */
 struct record_frame;
+void repair_met_somebody(struct sync *s, uint64_t now_ms);
 void repair_tick(struct sync *s, struct sync_time time, struct effects *out);
 uint64_t repair_deadline(const struct sync *s);
 void repairs_done(struct repairs *repairs);

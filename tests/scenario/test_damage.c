@@ -825,6 +825,30 @@ static void who_knows_of_a_whole_one_waits_for_it(void **state)
     world_free(w);
 }
 
+/* The minute is one in which somebody can be asked. Here all are cut off from one another for longer,
+ * and of the two others one has the operation, which nobody knows yet: the other one is met first. */
+static void a_minute_alone_is_no_minute(void **state)
+{
+    struct world *w = cluster(80, 3);
+    put_all(w, 0, "k", "1");
+    cut_off(w, 1, 3, true);
+    assert_int_equal(world_put(w, 0, "before", "1"), OK);
+    assert_int_equal(world_put(w, 0, "k", "2"), OK);
+    assert_true(world_until(w, reads, &(struct expected){2, "k", "2"}, 50)); /* before it says so */
+    world_cut(w, 0, 2, true);
+    world_damage(w, 0, "k");
+    assert_null(world_get(w, 0, "k"));
+    world_run(w, 2 * SETTLE_MS);
+    world_cut(w, 0, 1, false);
+    world_run(w, SETTLE_MS / 2);
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    cut_off(w, 2, 3, false);
+    assert_true(world_until(w, reads, &(struct expected){0, "k", "2"}, SETTLE_MS));
+    assert_true(world_until(w, world_agrees, NULL, SETTLE_MS));
+    assert_int_equal(world_counter(w, 0, "operations_lost"), 0);
+    world_free(w);
+}
+
 /* A replica that cannot send its own rows for long, as who has them whole is away, is asked for
  * them less and less often. */
 static void who_cannot_send_is_not_asked_all_the_time(void **state)
@@ -874,6 +898,7 @@ int main(void)
         cmocka_unit_test(what_nobody_has_alone_is_put_together),
         cmocka_unit_test(who_has_it_damaged_too_is_not_waited_for),
         cmocka_unit_test(who_knows_of_a_whole_one_waits_for_it),
+        cmocka_unit_test(a_minute_alone_is_no_minute),
         cmocka_unit_test(who_cannot_send_is_not_asked_all_the_time),
         cmocka_unit_test(a_source_that_refused_is_not_begun_with),
         cmocka_unit_test(a_missing_row_is_given_up),
