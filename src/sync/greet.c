@@ -225,7 +225,7 @@ static bool refuse_retired(struct sync *s, struct sync_time time, struct link *l
                            const struct hello *hello, struct effects *out)
 {
     struct refusal refusal = {.reason = hello->protocol_max >= 3 ? REFUSE_RETIRED : REFUSE_PROTOCOL};
-    retire_refusal(s, time, retire_find(s, &hello->id), &refusal);
+    retire_refusal(s, time, retire_find(s, &hello->id), &refusal, out);
     snprintf(refusal.text, sizeof refusal.text,
              "this replica id was retired: take a new id (yzma reidentify)");
     effects_notice(out, NOTICE_WARN, "event=retired_met node=%s next=\"it takes a new id\"", hello->name);

@@ -115,6 +115,33 @@ static void expect_no_more(struct sync *s, const struct replica_id *id, struct e
     sync_save_peer(s, peer, out);
 }
 
+/* What was found early of it: before the rows go. */
+static void note_known(struct sync *s, struct retired *retired)
+{
+    struct snapshot *snapshot;
+    uint64_t known[RETIRED_KNOWN_MAX];
+    size_t count = 0;
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    if (snapshot_early(snapshot, &retired->id, known, RETIRED_KNOWN_MAX, &count) == OK) {
+        free(retired->known);
+        retired->known = count ? mem_copy(known, count * sizeof *known) : NULL;
+        retired->known_count = count;
+    }
+    snapshot_close(snapshot);
+}
+
+/* What is held of it before anybody's fill lifts our clock: should one do that, this is what we know. */
+static void note_view(struct sync *s, struct retired *retired)
+{
+    struct snapshot *snapshot;
+    if (snapshot_open(s->store, &snapshot) != OK)
+        return;
+    (void)!snapshot_retire_view(snapshot, &retired->id, &retired->view);
+    snapshot_close(snapshot);
+    note_known(s, retired);
+}
+
 static struct retired *begin(struct sync *s, struct sync_time time, const struct replica_id *id,
                              struct effects *out)
 {
@@ -123,6 +150,7 @@ static struct retired *begin(struct sync *s, struct sync_time time, const struct
     if (!retired)
         return NULL;
     expect_no_more(s, id, out);
+    note_view(s, retired);
     s->retire_at_ms = time.now_ms;
     s->ahead_at_ms = time.now_ms; /* what was found early of it is looked at now */
     effects_notice(out, NOTICE_WARN,
@@ -268,17 +296,28 @@ static bool raised_by_a_peer(const struct sync *s, const struct retired *retired
     return false;
 }
 
-/* Filled meanwhile by one that has raised it. */
-static bool is_passed(const struct sync *s, const struct retired *retired)
+/* Who has raised it and filled us meanwhile, or had no more than we have; NULL: nobody. */
+static const struct retired *passed_by(const struct sync *s, const struct retired *retired)
 {
     for (size_t i = 0; i < s->link_count; i++) {
         const struct retired *told = s->links[i]->state == LINK_UP ? told_by(s->links[i], &retired->id)
                                                                    : NULL;
         if (told && told->raised && clock_get(&s->clock, &retired->id) >= told->view.top &&
             clock_get(&s->floor, &retired->id) >= told->view.top)
-            return true;
+            return told;
     }
-    return false;
+    return NULL;
+}
+
+/* It is known whole as far as it was when this was heard of, or as the other knew it. */
+static void pass(struct sync *s, struct retired *retired, const struct retired *by, struct effects *out)
+{
+    if (by->view.base > retired->view.base)
+        retired->view.base = by->view.base;
+    if (by->view.top > retired->view.top)
+        retired->view.top = by->view.top;
+    retired->raised = true;
+    (void)save(s, retired, out);
 }
 
 static enum err look(struct sync *s, struct sync_time time, struct retired *retired, bool *ret_news)
@@ -301,25 +340,13 @@ static enum err look(struct sync *s, struct sync_time time, struct retired *reti
     return err;
 }
 
-/* What was found early of it: before the rows go. */
-static void note_known(struct sync *s, struct retired *retired)
+void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret,
+                    struct effects *out)
 {
-    struct snapshot *snapshot;
-    uint64_t known[RETIRED_KNOWN_MAX];
-    size_t count = 0;
-    if (snapshot_open(s->store, &snapshot) != OK)
-        return;
-    if (snapshot_early(snapshot, &retired->id, known, RETIRED_KNOWN_MAX, &count) == OK) {
-        free(retired->known);
-        retired->known = count ? mem_copy(known, count * sizeof *known) : NULL;
-        retired->known_count = count;
-    }
-    snapshot_close(snapshot);
-}
-
-void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret)
-{
-    if (!retired->raised) {
+    const struct retired *by = retired->raised ? NULL : passed_by(s, retired);
+    if (by) {
+        pass(s, retired, by, out);
+    } else if (!retired->raised) {
         (void)!look(s, time, retired, &retired->untold); /* the others are told with the next look */
         note_known(s, retired);
     }
@@ -368,9 +395,9 @@ void retire_tick(struct sync *s, struct sync_time time, struct effects *out)
         struct retired *retired = &s->retired[i];
         if (retired->raised)
             continue;
-        if (is_passed(s, retired)) {
-            retired->raised = true;
-            (void)save(s, retired, out);
+        const struct retired *by = passed_by(s, retired);
+        if (by) {
+            pass(s, retired, by, out);
             continue;
         }
         open = true;

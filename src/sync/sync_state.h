@@ -483,7 +483,8 @@ struct retired *retire_find(const struct sync *s, const struct replica_id *id);
 void retire_tell(struct sync *s, struct sync_time time, struct link *link, struct effects *out);
 void retire_done(struct sync *s);
 /* What the store itself must know, should it return. */
-void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret);
+void retire_refusal(struct sync *s, struct sync_time time, struct retired *retired, struct refusal *ret,
+                    struct effects *out);
 /* False: malformed. *ret_gone: the link is. */
 bool retire_take(struct sync *s, struct sync_time time, struct link *link, struct bytes body, bool *ret_gone,
                  struct effects *out);

@@ -404,6 +404,47 @@ static void retiring_waits_for_the_expected(void **state)
     world_free(w);
 }
 
+/* Retired where less was known of it, and back where all is: that node was told that it is done, and says
+ * what it knows itself all the same. Nothing is put again that others have replaced. */
+static void who_was_told_knows_what_it_has(void **state)
+{
+    struct world *w = cluster(&(struct world_options){.seed = 62, .history_ms = 2000}, 3);
+    struct replica_id zero, two;
+    char uuid[REPLICA_ID_TEXT];
+    world_replica_id(w, 0, &zero);
+    world_replica_id(w, 2, &two);
+    assert_int_equal(world_put(w, 0, "a", "1"), OK);
+    world_run(w, 10000); /* forgotten */
+    world_cut(w, 0, 1, true);
+    world_cut(w, 1, 2, true);
+    assert_int_equal(world_put(w, 0, "k", "1"), OK);
+    world_run(w, 1000);
+    world_cut(w, 0, 2, true);
+    assert_int_equal(world_put(w, 2, "k", "2"), OK);
+    world_run(w, 1000);
+    assert_string_equal(world_get(w, 0, "k"), "1");
+    world_kill(w, 0);
+    world_cut(w, 0, 2, false);
+    world_run(w, 20000); /* node 1 sees that their links are dead */
+    assert_int_equal(ask(w, 1, NODE_REQUEST_FORGET, replica_id_text(&two, uuid)), OK);
+    assert_int_equal(ask(w, 1, NODE_REQUEST_RETIRE, replica_id_text(&zero, uuid)), OK);
+    world_run(w, 1000);
+    assert_true(world_noticed_by(w, 1, "event=retired_clock_raised"));
+    world_cut(w, 1, 2, false);
+    world_run(w, 10000);
+    assert_true(world_noticed_by(w, 2, "event=replica_retired"));
+    world_start_alone(w, 0);
+    world_run(w, 10000);
+    assert_true(world_noticed_by(w, 0, "event=reidentified"));
+    world_cut(w, 0, 1, false);
+    assert_agree_within(w, 20000);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(world_versions(w, i, "k"), 1);
+        assert_string_equal(world_get(w, i, "k"), "2");
+    }
+    world_free(w);
+}
+
 /* Over what is missing nobody raises either as long as one is away, however long, that may
  * have it, and was not let go: its clock would be the same as those of who has it all. Nor
  * does a newcomer, who does not know who there was. */
@@ -658,6 +699,7 @@ int main(void)
         cmocka_unit_test(a_dead_id_is_retired),
         cmocka_unit_test(a_damaged_row_does_not_hold_it_up),
         cmocka_unit_test(retiring_waits_for_the_expected),
+        cmocka_unit_test(who_was_told_knows_what_it_has),
         cmocka_unit_test(retiring_waits_for_who_may_have_the_rest),
         cmocka_unit_test(expired_versions_are_dropped_by_sane_clocks),
         cmocka_unit_test(a_lonely_clock_is_not_believed),

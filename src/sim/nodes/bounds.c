@@ -170,6 +170,19 @@ void bounds_look(struct world *w)
         (void)check_contents(w, &w->hosts[w->looked_at]);
 }
 
+/* It forgets nothing meanwhile, and waits for its source as long as that is expected back. */
+static bool is_filled(const struct host *host)
+{
+    struct snapshot *snapshot;
+    struct walk_state walk = {0};
+    CHECK(snapshot_open(host->store, &snapshot) == OK);
+    CHECK(snapshot_walk(snapshot, &walk) == OK);
+    bool filled = walk.phase != WALK_NONE;
+    walk_state_done(&walk);
+    snapshot_close(snapshot);
+    return filled;
+}
+
 /* No more history than there may be, and none is missing that there has to be. */
 bool bounds_end(struct world *w)
 {
@@ -180,7 +193,7 @@ bool bounds_end(struct world *w)
             continue;
         store_usage(w->hosts[i].store, &usage);
         uint64_t rows = check_contents(w, &w->hosts[i]);
-        within &= usage.table_bytes[TABLE_ROWS] <= w->history_max_bytes || !rows;
+        within &= usage.table_bytes[TABLE_ROWS] <= w->history_max_bytes || !rows || is_filled(&w->hosts[i]);
     }
     return within;
 }

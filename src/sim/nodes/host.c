@@ -94,6 +94,8 @@ static void look_at_work(struct world *w, struct host *host, struct store_work *
 {
     if (is_of_peers(work->kind) && host->held_surely)
         world_fail(w, "n%d applies what others write, and is paused", host->index);
+    if (work->kind == WORK_EXPIRE && work->expire.before_ms + w->skew_max_ms > host_wall(w, host))
+        world_fail(w, "n%d drops what is over, but not yet for clocks that are behind", host->index);
     if (work->kind != WORK_ROWS || host->strange_until_ms <= w->now_ms)
         return;
     for (size_t i = 0; i < work->rows.count; i++) {
