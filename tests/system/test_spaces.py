@@ -1,5 +1,6 @@
 """Counters and sets: three nodes add, remove and delete at once, through restarts and
 kills; and neither is seen as a key."""
+import http.client
 import json
 import subprocess
 import threading
@@ -68,6 +69,14 @@ class Adder(threading.Thread):
         finally:
             self.api.close()
 
+    def answers(self):
+        try:
+            return self.api.call("GET", "/ready").status in (200, 503)
+        except OSError:
+            return False
+        except http.client.HTTPException:
+            return False
+
     def add(self, n):
         """A call that finds no node has added nothing, and is made again."""
         body = json.dumps({"Add": n}).encode()
@@ -77,8 +86,9 @@ class Adder(threading.Thread):
                 answer = self.api.call("POST", "/counters/" + self.name_, body)
             except ConnectionRefusedError:
                 return False
-            except Exception:  # the node was killed in between
+            except Exception:  # the node was killed in between, or is about to stop
                 self.perhaps.append(n)
+                until(self.answers, 60, "it answers again")
                 return True
             if answer.status == 503:
                 return False
