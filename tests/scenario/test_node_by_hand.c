@@ -557,17 +557,24 @@ static struct twin twin_of(struct world *w, int node)
     return twin;
 }
 
-/* A copy that has not written is told apart from one that has. */
-static void a_silent_twin_has_not_parted(void **state)
+/* Node 5 runs on a copy of node 0's store; they have not met. */
+static struct world *copied(uint64_t seed)
 {
-    enum err err;
-    struct world *w = world_new(&(struct world_options){.seed = 60});
+    struct world *w = world_new(&(struct world_options){.seed = seed});
     world_start_alone(w, 0);
     world_run(w, 1000);
     assert_int_equal(world_put(w, 0, "common", "1"), OK);
     world_save(w, 0);
     world_copy(w, 0, 5);
     world_start_alone(w, 5);
+    return w;
+}
+
+/* A copy that has not written is told apart from one that has. */
+static void a_silent_twin_has_not_parted(void **state)
+{
+    enum err err;
+    struct world *w = copied(60);
     assert_int_equal(world_put(w, 0, "first", "1"), OK);
     (void)world_request(w, 5, NODE_REQUEST_JOIN, "10.0.0.1:7946", &err, 11000);
     world_run(w, 20000);
@@ -633,13 +640,7 @@ static void what_a_peer_has_stays_deleted(void **state)
  * so and name the remedy, and the fork that the remedy needs is kept. */
 static void twins_refuse_each_other(void **state)
 {
-    struct world *w = world_new(&(struct world_options){.seed = 59});
-    world_start_alone(w, 0);
-    world_run(w, 1000);
-    assert_int_equal(world_put(w, 0, "common", "1"), OK);
-    world_save(w, 0);
-    world_copy(w, 0, 5);
-    world_start_alone(w, 5);
+    struct world *w = copied(59);
     world_run(w, 1000);
     assert_int_equal(world_put(w, 0, "first", "1"), OK);
     assert_int_equal(world_put(w, 5, "second", "2"), OK);
