@@ -418,6 +418,51 @@ static struct peer *not_at_once(const struct link *link)
     return peer && peer->link == link ? peer : NULL;
 }
 
+static const char *peer_name(const struct link *link)
+{
+    return link->peer ? link->peer->name : "unknown";
+}
+
+/* Our past is another than the one that is known there. */
+static void end_as_fork(struct sync *s, struct sync_time time, struct link *link,
+                        const struct refusal *refusal, struct effects *out)
+{
+    uint64_t own = clock_get(&s->clock, &s->id);
+    uint64_t fork = starts_fork(&s->starts, &refusal->starts, own);
+    effects_notice(out, NOTICE_ERROR,
+                   "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a "
+                   "new replica id\"",
+                   peer_name(link), (unsigned long long)own, (unsigned long long)refusal->counter,
+                   (unsigned long long)fork);
+    /* What it knows above the fork may be another's, and is, where it has more than others have
+     * told; if it knows of nothing there, what others have there is ours. */
+    uint64_t theirs = link->peer ? clock_get(&link->peer->clock, &s->id) : 0;
+    bool parted = refusal->counter > fork || (theirs > fork && theirs > s->twin.known);
+    sync_link_end(s, time, link, refusal->text, out);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.fork = fork;
+    work->reidentify.parted = parted ? fork : s->twin.parted;
+    sync_reidentify(s, work, out);
+}
+
+static void end_as_retired(struct sync *s, struct sync_time time, struct link *link,
+                           const struct refusal *refusal, struct effects *out)
+{
+    effects_notice(out, NOTICE_ERROR,
+                   "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
+                   peer_name(link), (unsigned long long)clock_get(&s->clock, &s->id),
+                   (unsigned long long)refusal->counter);
+    sync_link_end(s, time, link, refusal->text, out);
+    struct store_work *work = store_work_new(WORK_REIDENTIFY);
+    work->reidentify.fork = refusal->counter;
+    work->reidentify.parted = s->twin.parted;
+    work->reidentify.retired = true;
+    if (refusal->known_count)
+        work->reidentify.known = mem_copy(refusal->known, refusal->known_count * sizeof *refusal->known);
+    work->reidentify.known_count = refusal->known_count;
+    sync_reidentify(s, work, out);
+}
+
 bool greet_refused(struct sync *s, struct sync_time time, struct link *link, struct bytes body,
                    struct effects *out)
 {
@@ -435,47 +480,20 @@ bool greet_refused(struct sync *s, struct sync_time time, struct link *link, str
         return false;
     }
     uint64_t own = clock_get(&s->clock, &s->id);
-    const char *peer_name = link->peer ? link->peer->name : "unknown";
     struct peer *patient = NULL;
     if (refusal.reason == REFUSE_FORK) {
         /* Both may cross with rows that are under way on another link: only a
          * past that still differs now is one. */
         if (!starts_follow(&s->starts, own, &refusal.starts, refusal.counter)) {
-            uint64_t fork = starts_fork(&s->starts, &refusal.starts, own);
-            effects_notice(out, NOTICE_ERROR,
-                           "event=fork by=%s own_counter=%llu known_counter=%llu fork=%llu next=\"takes a "
-                           "new replica id\"",
-                           peer_name, (unsigned long long)own, (unsigned long long)refusal.counter,
-                           (unsigned long long)fork);
-            /* What it knows above the fork may be another's, and is, where it has more than others have
-             * told; if it knows of nothing there, what others have there is ours. */
-            uint64_t theirs = link->peer ? clock_get(&link->peer->clock, &s->id) : 0;
-            bool parted = refusal.counter > fork || (theirs > fork && theirs > s->twin.known);
-            sync_link_end(s, time, link, refusal.text, out);
-            struct store_work *work = store_work_new(WORK_REIDENTIFY);
-            work->reidentify.fork = fork;
-            work->reidentify.parted = parted ? fork : s->twin.parted;
-            sync_reidentify(s, work, out);
+            end_as_fork(s, time, link, &refusal, out);
             return false;
         }
     } else if (refusal.reason == REFUSE_RETIRED) {
-        effects_notice(
-            out, NOTICE_ERROR,
-            "event=retired by=%s own_counter=%llu known_counter=%llu next=\"takes a new replica id\"",
-            peer_name, (unsigned long long)own, (unsigned long long)refusal.counter);
-        sync_link_end(s, time, link, refusal.text, out);
-        struct store_work *work = store_work_new(WORK_REIDENTIFY);
-        work->reidentify.fork = refusal.counter;
-        work->reidentify.parted = s->twin.parted;
-        work->reidentify.retired = true;
-        if (refusal.known_count)
-            work->reidentify.known = mem_copy(refusal.known, refusal.known_count * sizeof *refusal.known);
-        work->reidentify.known_count = refusal.known_count;
-        sync_reidentify(s, work, out);
+        end_as_retired(s, time, link, &refusal, out);
         return false;
     } else if (refusal.reason != REFUSE_DUPLICATE) {
         effects_notice(out, NOTICE_WARN, "event=link_refused_by node=%s reason=%s next=\"tries again\"",
-                       peer_name, refusal.text);
+                       peer_name(link), refusal.text);
         patient = not_at_once(link);
     }
     if (refusal.reason == REFUSE_DUPLICATE && link->peer && link->peer->link != link) {
